@@ -1,0 +1,1 @@
+//! Starts the real gateway, a scripted vLLM and clients.
