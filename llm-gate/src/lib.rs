@@ -1,1 +1,14 @@
-//! Tower layers.
+//! Tower layers that authenticate, limit, meter and proxy traffic to self-hosted language models, with
+//! books that balance.
+#![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod body;
+pub mod clock;
+pub mod error;
+pub mod identity;
+#[cfg(feature = "store")]
+pub mod store;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+pub mod tokens;

@@ -1,0 +1,218 @@
+//! Who is calling: identifiers as newtypes and the [`Principal`] that authentication leaves behind.
+//!
+//! ```
+//! use llm_gate::identity::{Credential, Principal, ProjectId, Subject, UserId};
+//!
+//! let principal = Principal::new(UserId::new(), ProjectId::new(), Credential::Session);
+//! assert_eq!(principal.subjects().len(), 2, "a session is counted on its user and its project");
+//! assert!(matches!(principal.subjects()[0], Subject::User(_)));
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Makes a fresh identifier, a UUIDv7 (RFC 9562), so that later ones sort after earlier ones.
+            #[must_use]
+            #[expect(clippy::new_without_default, reason = "a default that differs each time surprises")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// Wraps an identifier that was made elsewhere.
+            #[must_use]
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// Returns the identifier without its type.
+            #[must_use]
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// A user account.
+    UserId
+}
+id! {
+    /// A project, the tenant that calls are made for.
+    ProjectId
+}
+id! {
+    /// An API key.
+    KeyId
+}
+id! {
+    /// A login session: one family of refresh tokens.
+    SessionId
+}
+id! {
+    /// One proxied request, and its reservation. Settled once, for ever.
+    RequestId
+}
+
+/// How the caller proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Credential {
+    /// A JSON web token.
+    Session,
+    /// An API key.
+    Key(KeyId),
+}
+
+/// What a user may do on the whole platform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Manages itself and its own projects.
+    #[default]
+    User,
+    /// Manages everybody.
+    Admin,
+}
+
+/// The authenticated caller, put into the request's extensions by the auth layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Principal {
+    /// Whom the call belongs to.
+    pub user: UserId,
+    /// The project the call is made for.
+    pub project: ProjectId,
+    /// How the caller was recognised.
+    pub credential: Credential,
+    /// The platform role at the time the credential was issued or looked up.
+    pub role: Role,
+}
+
+impl Principal {
+    /// Describes an ordinary caller.
+    #[must_use]
+    pub const fn new(user: UserId, project: ProjectId, credential: Credential) -> Self {
+        Self {
+            user,
+            project,
+            credential,
+            role: Role::User,
+        }
+    }
+
+    /// Sets the platform role. [`Role::User`] unless set.
+    #[must_use]
+    pub const fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Lists whose counters a call of this principal moves: user, project and, if there is one, key.
+    #[must_use]
+    pub fn subjects(&self) -> Vec<Subject> {
+        let mut subjects = vec![Subject::User(self.user), Subject::Project(self.project)];
+        if let Credential::Key(key) = self.credential {
+            subjects.push(Subject::Key(key));
+        }
+        subjects
+    }
+}
+
+/// Something that has counters: every call is charged to each of its subjects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Subject {
+    /// A user account.
+    User(UserId),
+    /// A project.
+    Project(ProjectId),
+    /// An API key.
+    Key(KeyId),
+}
+
+impl Subject {
+    /// Returns the word and the identifier that stores keep it under.
+    #[must_use]
+    pub const fn parts(&self) -> (&'static str, &Uuid) {
+        match self {
+            Self::User(id) => ("user", id.as_uuid()),
+            Self::Project(id) => ("project", id.as_uuid()),
+            Self::Key(id) => ("key", id.as_uuid()),
+        }
+    }
+
+    /// Puts together again what [`parts`](Self::parts) took apart.
+    #[must_use]
+    pub fn from_parts(kind: &str, id: Uuid) -> Option<Self> {
+        match kind {
+            "user" => Some(Self::User(UserId(id))),
+            "project" => Some(Self::Project(ProjectId(id))),
+            "key" => Some(Self::Key(KeyId(id))),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, id) = self.parts();
+        write!(f, "{kind} {id}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_survives_its_parts() {
+        for subject in [
+            Subject::User(UserId::new()),
+            Subject::Project(ProjectId::new()),
+            Subject::Key(KeyId::new()),
+        ] {
+            let (kind, id) = subject.parts();
+            assert_eq!(Subject::from_parts(kind, *id), Some(subject));
+        }
+        assert_eq!(Subject::from_parts("planet", Uuid::nil()), None);
+    }
+
+    #[test]
+    fn a_key_is_counted_beside_its_user_and_project() {
+        let key = KeyId::new();
+        let principal = Principal::new(UserId::new(), ProjectId::new(), Credential::Key(key));
+        assert_eq!(principal.subjects()[2], Subject::Key(key));
+    }
+}

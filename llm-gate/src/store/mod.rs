@@ -1,0 +1,60 @@
+//! The storage traits: what the gate keeps, and what every backend promises.
+//!
+//! Each trait stands in the file of the data it exchanges. [`MemoryStore`] is the reference
+//! implementation; `conformance` (feature `test-util`) is the suite that every backend passes.
+//!
+//! The methods return boxed futures, so that a server can choose its backend at run time. None of them
+//! lies on the hot path: credentials are cached and reservations travel in batches.
+//!
+//! # Cancel safety
+//!
+//! Every method is one transaction: after its future was dropped it has happened as a whole or not at
+//! all, never in part.
+//!
+//! ```
+//! use llm_gate::identity::{Credential, Principal, ProjectId, Subject, UserId};
+//! use llm_gate::store::{LedgerStore, MemoryStore};
+//! use llm_gate::tokens::Tokens;
+//!
+//! # async fn doc() -> Result<(), llm_gate::store::StoreError> {
+//! let store = MemoryStore::new();
+//! let user = Subject::User(UserId::new());
+//! store.set_limit(user, Some(Tokens::new(10_000))).await?;
+//! assert_eq!(store.standing(user).await?.remaining(), Some(Tokens::new(10_000)));
+//! # Ok(()) }
+//! ```
+
+mod credential;
+mod error;
+mod ledger;
+#[cfg(feature = "memory")]
+mod memory;
+mod project;
+pub mod rules;
+mod user;
+
+#[cfg(feature = "test-util")]
+pub mod conformance;
+
+use std::pin::Pin;
+
+pub use credential::{
+    ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, TokenHash,
+};
+pub use error::{StoreError, StoreErrorKind};
+pub use ledger::{
+    CallInfo, Denial, DenialReason, Ending, Grant, LedgerStore, Operation, Outcome, Reserve,
+    Settle, Settlement, Source, Standing, Totals,
+};
+#[cfg(feature = "memory")]
+pub use memory::MemoryStore;
+pub use project::{Membership, Project, ProjectRole, ProjectStore};
+pub use user::{NewUser, PasswordRecord, User, UserStore};
+
+/// What a storage method returns: a boxed future of a result.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Everything a server needs, in one bound: implemented by whatever implements all of it.
+pub trait Store: UserStore + ProjectStore + CredentialStore + LedgerStore {}
+
+impl<T: UserStore + ProjectStore + CredentialStore + LedgerStore> Store for T {}

@@ -1,0 +1,217 @@
+//! What an [`Operation`] does to the books, as pure functions over a [`Book`].
+//!
+//! Every backend keeps rows in its own way and lets these functions decide, so that a hold is granted
+//! in memory exactly where it is granted in SQLite. A `Book` is whatever the backend has loaded for the
+//! batch at hand.
+//!
+//! ```
+//! use llm_gate::store::rules::Counter;
+//! use llm_gate::tokens::Tokens;
+//!
+//! let counter = Counter { limit: Some(Tokens::new(100)), used: Tokens::new(70), ..Counter::default() };
+//! assert_eq!(counter.room(), Tokens::new(30));
+//! ```
+
+use crate::clock::Timestamp;
+use crate::identity::{RequestId, Subject};
+use crate::store::{
+    Denial, DenialReason, Grant, Operation, Outcome, Reserve, Settle, Settlement, Standing,
+};
+use crate::tokens::Tokens;
+
+/// One counter: the balance of a subject.
+///
+/// `used + reserved` never grows past the limit in force; what is used beyond a hold and beyond the
+/// limit is booked as `overage`.
+pub type Counter = Standing;
+
+impl Counter {
+    /// Returns how much may still be held: what the limit leaves, or [`Tokens::MAX`] without one.
+    #[must_use]
+    pub fn room(&self) -> Tokens {
+        let ceiling = self.limit.unwrap_or(Tokens::MAX);
+        ceiling
+            .saturating_sub(self.used)
+            .saturating_sub(self.reserved)
+    }
+}
+
+/// Where a reservation is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// The hold is taken.
+    Pending,
+    /// Charged.
+    Settled(Settlement),
+    /// Given back whole.
+    Void,
+}
+
+/// A reservation as the rules see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// What each counter holds for it.
+    pub hold: Tokens,
+    /// Whose counters.
+    pub subjects: Vec<Subject>,
+    /// Where it is in its life.
+    pub state: State,
+}
+
+/// One line of the ledger: what one counter was charged by one settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The request that was settled.
+    pub reservation: RequestId,
+    /// Whose counter.
+    pub subject: Subject,
+    /// What was added to `used`.
+    pub charge: Tokens,
+    /// What was added to `overage`.
+    pub overage: Tokens,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The rows that a batch touches, as the rules read and write them.
+pub trait Book {
+    /// Reads a counter; zeros for one never heard of.
+    fn counter(&self, subject: Subject) -> Counter;
+    /// Writes a counter back.
+    fn put_counter(&mut self, subject: Subject, counter: Counter);
+    /// Reads a reservation.
+    fn reservation(&self, id: RequestId) -> Option<&Reservation>;
+    /// Keeps a new reservation.
+    fn open(&mut self, reserve: &Reserve, reservation: Reservation);
+    /// Moves a pending reservation to its end, with the operation that says how.
+    fn close(&mut self, settle: &Settle, state: State);
+    /// Appends a line to the ledger.
+    fn post(&mut self, entry: Entry);
+}
+
+/// Applies one operation.
+pub fn apply<B: Book>(book: &mut B, operation: &Operation) -> Outcome {
+    match operation {
+        Operation::Reserve(reserve) => apply_reserve(book, reserve),
+        Operation::Settle(settle) => apply_settle(book, settle),
+    }
+}
+
+fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
+    // The first answer stands: a batch whose acknowledgement was lost is sent again.
+    if let Some(known) = book.reservation(reserve.id) {
+        let hold = known.hold;
+        return Outcome::Granted(Grant {
+            hold,
+            standing: tightest(book, &reserve.subjects),
+        });
+    }
+    let mut hold = reserve.hold;
+    for &subject in &reserve.subjects {
+        let counter = book.counter(subject);
+        let denied = |reason| {
+            Outcome::Denied(Denial {
+                subject,
+                reason,
+                standing: counter,
+            })
+        };
+        if counter.frozen {
+            return denied(DenialReason::Frozen);
+        }
+        let room = counter.room();
+        if room < reserve.least {
+            return denied(DenialReason::Exhausted);
+        }
+        hold = hold.min(room);
+    }
+    for &subject in &reserve.subjects {
+        let mut counter = book.counter(subject);
+        counter.reserved = counter.reserved.saturating_add(hold);
+        book.put_counter(subject, counter);
+    }
+    book.open(
+        reserve,
+        Reservation {
+            hold,
+            subjects: reserve.subjects.clone(),
+            state: State::Pending,
+        },
+    );
+    Outcome::Granted(Grant {
+        hold,
+        standing: tightest(book, &reserve.subjects),
+    })
+}
+
+fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
+    let Some(known) = book.reservation(settle.id) else {
+        return Outcome::Unknown;
+    };
+    let (hold, subjects) = (known.hold, known.subjects.clone());
+    match known.state {
+        State::Pending => {}
+        State::Settled(settlement) => {
+            return Outcome::Settled(Settlement {
+                repeated: true,
+                ..settlement
+            });
+        }
+        State::Void => {
+            return Outcome::Settled(Settlement {
+                charged: Tokens::ZERO,
+                overage: Tokens::ZERO,
+                repeated: true,
+            });
+        }
+    }
+    let mut worst = Settlement {
+        charged: settle.charge,
+        overage: Tokens::ZERO,
+        repeated: false,
+    };
+    for subject in subjects {
+        let mut counter = book.counter(subject);
+        counter.reserved = counter.reserved.saturating_sub(hold);
+        // Up to the hold is paid for by the hold, whatever became of the limit since; the excess is a
+        // further debit, as far as it fits.
+        let within = settle.charge.min(hold);
+        counter.used = counter.used.saturating_add(within);
+        let excess = settle.charge.saturating_sub(within);
+        let further = excess.min(counter.room());
+        counter.used = counter.used.saturating_add(further);
+        let overage = excess.saturating_sub(further);
+        counter.overage = counter.overage.saturating_add(overage);
+        book.put_counter(subject, counter);
+        if !settle.is_void() {
+            book.post(Entry {
+                reservation: settle.id,
+                subject,
+                charge: within.saturating_add(further),
+                overage,
+                at: settle.at,
+            });
+        }
+        if overage > worst.overage {
+            worst.overage = overage;
+            worst.charged = settle.charge.saturating_sub(overage);
+        }
+    }
+    let state = if settle.is_void() {
+        State::Void
+    } else {
+        State::Settled(worst)
+    };
+    book.close(settle, state);
+    Outcome::Settled(worst)
+}
+
+/// Returns the counter that leaves the least room; one without a limit only if none has one.
+fn tightest<B: Book>(book: &B, subjects: &[Subject]) -> Standing {
+    subjects
+        .iter()
+        .map(|&subject| book.counter(subject))
+        .min_by_key(|counter| (counter.limit.is_none(), counter.room()))
+        .unwrap_or_default()
+}
