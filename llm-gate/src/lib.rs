@@ -4,9 +4,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;
+#[cfg(feature = "call")]
+pub mod call;
 pub mod clock;
 pub mod error;
 pub mod identity;
+#[cfg(feature = "ledger")]
+pub mod ledger;
+#[cfg(feature = "meter")]
+pub mod meter;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "test-util")]
