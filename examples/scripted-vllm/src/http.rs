@@ -119,7 +119,7 @@ impl Connection {
             }
             self.fill().await?;
         };
-        if expects && self.input.is_empty() {
+        if expects {
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         incoming.request.body = match length {
