@@ -234,7 +234,8 @@ pub struct Counts {
     /// Requests answered to the end, be it a scripted one. An answer is finished just before its
     /// last bytes are written.
     pub finished: u64,
-    /// Requests whose client left before the end, or that the server's own end cut off.
+    /// Requests whose client left before the end (closing its side of the connection is leaving), or
+    /// that the server's own end cut off.
     pub aborted: u64,
     /// Tokens of the prompts the model began to answer: from the first event on, or with the answer.
     pub prompt_tokens: u64,

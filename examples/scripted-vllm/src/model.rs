@@ -288,12 +288,10 @@ impl Generation {
     fn take(&mut self, piece: Piece, text: &mut String) {
         self.tokens += piece.tokens;
         self.reasoning += u64::from(piece.kind == Kind::Reasoning);
-        let before = self.bytes;
         if self.repeating && self.at == 0 {
             self.show(" ", text);
         }
         self.show(piece.text, text);
-        debug_assert!(self.bytes >= before);
         self.at += 1;
         self.finish = match &self.stop {
             Some(stop) if self.tokens >= stop.tokens => Some(Finish::Stop(stop.word.clone())),
