@@ -1,0 +1,399 @@
+//! The layers: what reaches the inner service, and what a caller is told who does not get that far.
+#![cfg(feature = "aws-lc-rs")]
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use llm_gate::auth::{
+    AnyAuthLayer, AnyVerifier, ApiKeyAuthLayer, ApiKeySecret, ApiKeyVerifier, AuthError, AuthLayer,
+    AuthService, Authenticate, Authenticating, JwtAuthLayer, JwtIssuer, JwtVerifier, KeyHasher,
+    SigningKey,
+};
+use llm_gate::clock::Clock;
+use llm_gate::error::Envelope;
+use llm_gate::identity::{Credential, KeyId, Principal, ProjectId, Role, UserId};
+use llm_gate::store::{
+    CredentialStore, MemoryStore, NewApiKey, NewUser, StoreError, StoreErrorKind, UserStore,
+};
+use llm_gate::test_util::ManualClock;
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+use tower::Layer;
+use tower_test::mock::{self, Handle, Mock, Spawn};
+
+type Body = Empty<Bytes>;
+type Inner = Mock<Request<()>, Response<Body>>;
+
+assert_impl_all!(JwtAuthLayer: Send, Sync, Clone, std::fmt::Debug);
+assert_impl_all!(ApiKeyAuthLayer: Send, Sync, Clone, std::fmt::Debug);
+assert_impl_all!(AnyAuthLayer: Send, Sync, Clone, std::fmt::Debug);
+assert_impl_all!(AuthService<(), JwtVerifier>: Send, Sync, Clone, std::fmt::Debug);
+assert_impl_all!(AuthService<(), AnyVerifier>: Send, Sync, Clone, std::fmt::Debug);
+assert_impl_all!(Authenticating: Send, Unpin);
+assert_impl_all!(JwtIssuer: Send, Sync, Clone);
+assert_impl_all!(AuthError: Send, Sync, std::error::Error);
+// Nothing secret can be printed by mistake.
+assert_not_impl_any!(ApiKeySecret: std::fmt::Display);
+
+/// Answers whatever it was made with.
+#[derive(Clone)]
+struct Always(fn() -> Result<Principal, AuthError>);
+
+impl Authenticate for Always {
+    type Future = Ready<Result<Principal, AuthError>>;
+
+    fn authenticate(&self, _: &HeaderMap) -> Self::Future {
+        ready((self.0)())
+    }
+}
+
+fn somebody() -> Principal {
+    Principal::new(
+        UserId::from_uuid(uuid::Uuid::from_u128(1)),
+        ProjectId::from_uuid(uuid::Uuid::from_u128(2)),
+        Credential::Session,
+    )
+}
+
+fn spawn<L: Layer<Inner>>(layer: L) -> (Spawn<L::Service>, Handle<Request<()>, Response<Body>>) {
+    mock::spawn_layer(layer)
+}
+
+async fn refused<A: Authenticate + Clone>(
+    layer: AuthLayer<A>,
+    request: Request<()>,
+) -> (StatusCode, HeaderMap, String) {
+    let (mut service, mut handle) = spawn(layer);
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let response = service
+        .call(request)
+        .await
+        .expect("a refusal is a response");
+    drop(service);
+    assert!(
+        handle.next_request().await.is_none(),
+        "the inner service was called"
+    );
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("cannot fail").to_bytes();
+    let body = String::from_utf8(body.to_vec()).expect("JSON");
+    (parts.status, parts.headers, body)
+}
+
+#[tokio::test]
+async fn the_caller_is_made_known_and_nothing_is_taken_away() {
+    let (mut service, mut handle) = spawn(AuthLayer::new(Always(|| Ok(somebody()))));
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let mut request = Request::post("/v1/completions")
+        .header("authorization", "Bearer the-secret")
+        .header("x-api-key", "the-secret")
+        .header("x-other", "1")
+        .body(())
+        .expect("a request");
+    let forged = Principal::new(UserId::new(), ProjectId::new(), Credential::Session);
+    request.extensions_mut().insert(forged.role(Role::Admin));
+    let answer = tokio::spawn(service.call(request));
+
+    let (seen, send) = handle.next_request().await.expect("forwarded");
+    assert_eq!(
+        seen.extensions().get(),
+        Some(&somebody()),
+        "ours replaces any other"
+    );
+    assert_eq!(seen.uri(), "/v1/completions");
+    assert_eq!(seen.headers()["authorization"], "Bearer the-secret");
+    assert_eq!(seen.headers()["x-other"], "1");
+    assert!(
+        !format!("{seen:?}").contains("the-secret"),
+        "credentials are not printed"
+    );
+    let mut response = Response::new(Body::new());
+    response
+        .headers_mut()
+        .insert("x-inner", "1".parse().expect("a value"));
+    send.send_response(response);
+    let response = answer.await.expect("no panic").expect("no error");
+    assert_eq!(response.headers()["x-inner"], "1");
+}
+
+#[tokio::test]
+async fn every_reason_for_a_401_looks_the_same_from_outside() {
+    let reasons: [fn() -> Result<Principal, AuthError>; 6] = [
+        || Err(AuthError::Missing),
+        || Err(AuthError::Malformed),
+        || Err(AuthError::Conflicting),
+        || Err(AuthError::Invalid),
+        || Err(AuthError::Expired),
+        || Err(AuthError::Revoked),
+    ];
+    for reason in reasons {
+        let (status, headers, body) =
+            refused(AuthLayer::new(Always(reason)), Request::new(())).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers["www-authenticate"], "Bearer");
+        assert_eq!(headers["content-type"], "application/json");
+        assert_eq!(
+            body,
+            r#"{"error":{"message":"missing or invalid credentials","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_envelope_can_be_chosen() {
+    let layer = AuthLayer::new(Always(|| Err(AuthError::Invalid))).envelope(Envelope::Detail);
+    let (_, _, body) = refused(layer, Request::new(())).await;
+    assert_eq!(body, r#"{"detail":"missing or invalid credentials"}"#);
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_a_503_that_says_when_to_come_back() {
+    let layer = AuthLayer::new(Always(|| {
+        let cause = StoreError::with_source(StoreErrorKind::Unavailable, "password=hunter2");
+        Err(AuthError::Unavailable(cause))
+    }));
+    let (status, headers, body) = refused(layer, Request::new(())).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(headers["retry-after"], "5");
+    assert!(!headers.contains_key("www-authenticate"));
+    assert!(!body.contains("hunter2"), "{body}");
+}
+
+#[tokio::test]
+async fn the_service_that_was_ready_is_the_one_called() {
+    let (mut service, mut handle) = spawn(AuthLayer::new(Always(|| Ok(somebody()))));
+    handle.allow(0);
+    assert!(
+        service.poll_ready().is_pending(),
+        "readiness is the inner service's"
+    );
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    // A clone would not be ready, and the mock panics when it is called unready.
+    let answer = tokio::spawn(service.call(Request::new(())));
+    let (_, send) = handle.next_request().await.expect("forwarded");
+    send.send_response(Response::new(Body::new()));
+    assert!(answer.await.expect("no panic").is_ok());
+    assert!(service.poll_ready().is_pending(), "the allowance was spent");
+}
+
+#[tokio::test]
+async fn errors_of_the_inner_service_pass_unchanged() {
+    let (mut service, mut handle) = spawn(AuthLayer::new(Always(|| Ok(somebody()))));
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let answer = tokio::spawn(service.call(Request::new(())));
+    let (_, send) = handle.next_request().await.expect("forwarded");
+    send.send_error("inner trouble");
+    let error = answer.await.expect("no panic").expect_err("an error");
+    assert_eq!(error.to_string(), "inner trouble");
+}
+
+#[tokio::test]
+async fn a_wait_for_the_answer_does_not_start_the_call() {
+    #[derive(Clone)]
+    struct Never;
+
+    impl Authenticate for Never {
+        type Future = std::future::Pending<Result<Principal, AuthError>>;
+
+        fn authenticate(&self, _: &HeaderMap) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    let (mut service, mut handle) = spawn(AuthLayer::new(Never));
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let mut call = by_hand(service.call(Request::new(())));
+    assert!(call().is_none(), "nobody has answered");
+    drop((call, service));
+    assert!(
+        handle.next_request().await.is_none(),
+        "dropped without a call"
+    );
+}
+
+/// Polls a future by hand.
+fn by_hand<F: Future>(future: F) -> impl FnMut() -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    move || {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
+    }
+}
+
+/// A gate that accepts both kinds of credentials, and one good credential of each.
+struct Gate {
+    any: AnyVerifier,
+    jwt: JwtVerifier,
+    keys: ApiKeyVerifier,
+    good_jwt: String,
+    good_key: String,
+}
+
+impl Gate {
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let store = Arc::new(MemoryStore::new());
+        let hasher = KeyHasher::new(&[5; 32]).expect("long enough");
+        let (user, project) = (UserId::new(), ProjectId::new());
+        let new = NewUser {
+            id: user,
+            email: None,
+            username: Some("alice".into()),
+            password_hash: String::new(),
+            role: Role::User,
+            personal_project: project,
+            personal_project_name: "alice".into(),
+            token_limit: None,
+            created_at: clock.now(),
+        };
+        store.create_user(new).await.expect("a free name");
+        let key = ApiKeySecret::generate();
+        let new = NewApiKey {
+            id: KeyId::new(),
+            public_id: key.public_id().to_owned(),
+            hash: key.hash(&hasher),
+            name: "test".into(),
+            user,
+            project,
+            created_at: clock.now(),
+            expires_at: None,
+        };
+        store.create_key(new).await.expect("a free id");
+        let signing = SigningKey::hs256(&[3; 32]).expect("long enough");
+        let jwt = JwtVerifier::new("i", "a", [signing.verifying_key()], clock.clone());
+        let issued = JwtIssuer::new("i", "a", signing, clock.clone())
+            .issue(user, project, Role::User, Duration::from_secs(60))
+            .expect("signs");
+        let jwt = jwt.expect("one key");
+        let keys = ApiKeyVerifier::new(store, hasher, clock);
+        Self {
+            any: AnyVerifier::new(jwt.clone(), keys.clone()),
+            jwt,
+            keys,
+            good_jwt: issued.jwt,
+            good_key: key.expose().to_owned(),
+        }
+    }
+}
+
+async fn told<A: Authenticate>(verifier: &A, headers: &[(&'static str, &str)]) -> String {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, value.parse().expect("a header value"));
+    }
+    match verifier.authenticate(&map).await {
+        Ok(principal) => format!("{:?}", principal.credential)
+            .split('(')
+            .next()
+            .expect("never empty")
+            .to_owned(),
+        Err(error) => error.reason().to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_told_apart_by_their_form_in_either_header() {
+    let gate = Gate::new().await;
+    let (jwt, key) = (&gate.good_jwt, &gate.good_key);
+    let bearer = |credential: &str| format!("bEARER {credential}");
+    let table = [
+        (vec![("authorization", bearer(jwt))], "Session"),
+        (vec![("authorization", bearer(key))], "Key"),
+        (vec![("x-api-key", jwt.clone())], "Session"),
+        (vec![("x-api-key", key.clone())], "Key"),
+        (
+            vec![("authorization", bearer(key)), ("x-api-key", key.clone())],
+            "Key",
+        ),
+        (
+            vec![("authorization", bearer(jwt)), ("x-api-key", key.clone())],
+            "conflicting",
+        ),
+        (
+            vec![
+                ("authorization", bearer(key)),
+                ("authorization", bearer(key)),
+            ],
+            "conflicting",
+        ),
+        (vec![("authorization", format!("Basic {key}"))], "malformed"),
+        (vec![("authorization", key.clone())], "malformed"),
+        (vec![("x-api-key", "é".to_owned())], "malformed"),
+        (vec![("x-api-key", "lg_".repeat(3000))], "malformed"),
+        (
+            vec![("authorization", bearer(&"a.".repeat(5000)))],
+            "malformed",
+        ),
+        (vec![("cookie", key.clone())], "missing"),
+    ];
+    for (headers, expected) in table {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        assert_eq!(told(&gate.any, &headers).await, expected, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_for_one_kind_refuses_the_other() {
+    let gate = Gate::new().await;
+    let (jwt, key) = (gate.good_jwt.as_str(), gate.good_key.as_str());
+    assert_eq!(told(&gate.jwt, &[("x-api-key", jwt)]).await, "Session");
+    assert_eq!(told(&gate.jwt, &[("x-api-key", key)]).await, "malformed");
+    assert_eq!(told(&gate.keys, &[("x-api-key", key)]).await, "Key");
+    assert_eq!(told(&gate.keys, &[("x-api-key", jwt)]).await, "malformed");
+    assert_eq!(told(&gate.jwt, &[]).await, "missing");
+    assert_eq!(told(&gate.keys, &[]).await, "missing");
+}
+
+#[tokio::test]
+async fn nothing_that_is_configured_prints_a_secret() {
+    let gate = Gate::new().await;
+    let printed = format!(
+        "{:?} {:?}",
+        AnyAuthLayer::new(gate.any.clone()),
+        gate.any.authenticate(&HeaderMap::new())
+    );
+    for secret in [&gate.good_jwt, &gate.good_key, "[3, 3", "[5, 5"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn all_three_layers_stand_in_front_of_a_service() {
+    let gate = Gate::new().await;
+    let with = |credential: &str| {
+        Request::get("/")
+            .header("x-api-key", credential)
+            .body(())
+            .expect("a request")
+    };
+    let (status, ..) = refused(JwtAuthLayer::new(gate.jwt), with(&gate.good_key)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let (status, ..) = refused(ApiKeyAuthLayer::new(gate.keys), with(&gate.good_jwt)).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+
+    let (mut service, mut handle) = spawn(AnyAuthLayer::new(gate.any));
+    for credential in [gate.good_jwt, gate.good_key] {
+        handle.allow(1);
+        assert!(service.poll_ready().is_ready());
+        let answer = tokio::spawn(service.call(with(&credential)));
+        let (seen, send) = handle.next_request().await.expect("forwarded");
+        assert!(seen.extensions().get::<Principal>().is_some());
+        send.send_response(Response::new(Body::new()));
+        assert!(answer.await.expect("no panic").is_ok());
+    }
+}
