@@ -30,40 +30,73 @@ async fn echo(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, ht
     let answer = format!(
         r#"{{"choices":[{{"text":"{echo}"}}],"usage":{{"prompt_tokens":1,"completion_tokens":2}}}}"#
     );
-    Response::builder().header("content-type", "application/json").body(answer.into())
+    Response::builder()
+        .header("content-type", "application/json")
+        .body(answer.into())
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     install_crypto();
-    let (clock, signing) = (Arc::new(SystemClock), SigningKey::hs256(b"a secret of at least thirty-two bytes")?);
-    let verifier = JwtVerifier::new("https://gate.example", "llm-gate", [signing.verifying_key()], clock.clone())?;
+    let (clock, signing) = (
+        Arc::new(SystemClock),
+        SigningKey::hs256(b"a secret of at least thirty-two bytes")?,
+    );
+    let verifier = JwtVerifier::new(
+        "https://gate.example",
+        "llm-gate",
+        [signing.verifying_key()],
+        clock.clone(),
+    )?;
     let issuer = JwtIssuer::new("https://gate.example", "llm-gate", signing, clock);
 
     // A user who may spend 150 tokens, in books kept in memory.
     let (store, user) = (Arc::new(MemoryStore::new()), UserId::new());
-    store.set_limit(Subject::User(user), Some(Tokens::new(150))).await?;
+    store
+        .set_limit(Subject::User(user), Some(Tokens::new(150)))
+        .await?;
 
     let service = ServiceBuilder::new()
         .layer(JwtAuthLayer::new(verifier)) // who is calling: 401
-        .layer(CallLayer::new(Models::any(Model::new("any").context_length(4096)))) // what is asked for: 400
+        .layer(CallLayer::new(Models::any(
+            Model::new("any").context_length(4096),
+        ))) // what is asked for: 400
         .layer(QuotaLayer::new(Ledger::spawn(store.clone()))) // may it: 429, before the model is touched
         .layer(TokenMeterLayer::new()) // what it used
         .service(service_fn(echo));
 
-    let token = issuer.issue(user, ProjectId::new(), Role::User, Duration::from_secs(60))?.jwt;
+    let token = issuer
+        .issue(user, ProjectId::new(), Role::User, Duration::from_secs(60))?
+        .jwt;
     for max_tokens in [10, 20, 1000] {
         let request = Request::post("/v1/completions")
             .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json")
-            .body(Full::<Bytes>::from(format!(r#"{{"model":"echo","prompt":"hi","max_tokens":{max_tokens}}}"#)))?;
+            .body(Full::<Bytes>::from(format!(
+                r#"{{"model":"echo","prompt":"hi","max_tokens":{max_tokens}}}"#
+            )))?;
         let response = service.clone().oneshot(request).await?;
-        let (status, body) = (response.status(), response.into_body().collect().await?.to_bytes());
+        let (status, body) = (
+            response.status(),
+            response.into_body().collect().await?.to_bytes(),
+        );
         let standing = store.standing(Subject::User(user)).await?;
-        println!("{status}: {}\n     used {} of 150", String::from_utf8_lossy(&body), standing.used);
-        let expected = if max_tokens == 1000 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+        println!(
+            "{status}: {}\n     used {} of 150",
+            String::from_utf8_lossy(&body),
+            standing.used
+        );
+        let expected = if max_tokens == 1000 {
+            StatusCode::TOO_MANY_REQUESTS
+        } else {
+            StatusCode::OK
+        };
         assert_eq!(status, expected, "1000 tokens do not fit into what is left");
     }
-    assert_eq!(store.standing(Subject::User(user)).await?.used, Tokens::new(6), "two answers of three tokens");
+    assert_eq!(
+        store.standing(Subject::User(user)).await?.used,
+        Tokens::new(6),
+        "two answers of three tokens"
+    );
     Ok(())
 }
