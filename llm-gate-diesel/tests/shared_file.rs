@@ -17,7 +17,11 @@ const CHILD: &str = "LLM_GATE_TEST_DATABASE";
 
 #[test]
 fn threads_with_runtimes_of_their_own_share_a_store() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+    };
     let store = runtime().block_on(test_db::open());
     let subject = runtime().block_on(limited(&store, 1_000));
     let barrier = Barrier::new(8);
@@ -27,16 +31,21 @@ fn threads_with_runtimes_of_their_own_share_a_store() {
                 scope.spawn(|| {
                     let runtime = runtime();
                     barrier.wait();
-                    let grants = (0..50).filter(|_| {
-                        runtime.block_on(granted(&store, &reserve(subject, 10)))
-                    });
+                    let grants = (0..50)
+                        .filter(|_| runtime.block_on(granted(&store, &reserve(subject, 10))));
                     grants.count()
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
     });
-    assert_eq!(total, 100, "a budget for a hundred is granted a hundred times");
+    assert_eq!(
+        total, 100,
+        "a budget for a hundred is granted a hundred times"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -61,11 +70,17 @@ async fn two_stores_on_one_file_share_one_budget() {
     for task in tasks {
         grants += usize::from(task.await.unwrap());
     }
-    assert_eq!(grants, 100, "a budget for a hundred is granted a hundred times");
+    assert_eq!(
+        grants, 100,
+        "a budget for a hundred is granted a hundred times"
+    );
     for store in &stores {
         let standing = store.standing(subject).await.unwrap();
         assert_eq!(standing.reserved, Tokens::new(1_000), "both see all of it");
-        assert!(store.totals().await.unwrap().balance(), "and books that balance");
+        assert!(
+            store.totals().await.unwrap().balance(),
+            "and books that balance"
+        );
     }
 }
 
@@ -84,7 +99,10 @@ async fn stores_opened_at_once_migrate_once() {
         .collect();
     for task in tasks {
         let store = task.await.unwrap().expect("every one of them opens");
-        assert!(store.totals().await.unwrap().balance(), "and finds the tables");
+        assert!(
+            store.totals().await.unwrap().balance(),
+            "and finds the tables"
+        );
     }
 }
 
@@ -104,7 +122,9 @@ fn processes_started_at_once_migrate_once_and_share_one_budget() {
     for mut child in children {
         assert!(child.wait().unwrap().success(), "a process failed");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let totals = runtime.block_on(async {
         let store = SqliteStore::open(config).await.unwrap();
         store.totals().await.unwrap()
@@ -122,7 +142,10 @@ async fn child_process() {
     let store = SqliteStore::open(config).await.unwrap();
     let subject = "user";
     let subject = llm_gate::identity::Subject::from_parts(subject, uuid::Uuid::max()).unwrap();
-    store.set_limit(subject, Some(Tokens::new(1_000))).await.unwrap();
+    store
+        .set_limit(subject, Some(Tokens::new(1_000)))
+        .await
+        .unwrap();
     for _ in 0..50 {
         granted(&store, &reserve(subject, 10)).await;
     }

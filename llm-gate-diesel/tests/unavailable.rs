@@ -33,17 +33,32 @@ fn outside(config: &SqliteConfig) -> SqliteConnection {
 #[track_caller]
 fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>, reason: &str) {
     let error = answer.expect_err(reason);
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{reason}: {error:?}");
+    assert_eq!(
+        error.kind(),
+        StoreErrorKind::Unavailable,
+        "{reason}: {error:?}"
+    );
 }
 
 /// Checks that nothing was lost while the database was away, and that everything works again.
 async fn is_back(store: &SqliteStore, subject: Subject, settle: Operation) {
     let standing = store.standing(subject).await.unwrap();
-    assert_eq!(standing.reserved, Tokens::new(60), "the hold is still there");
+    assert_eq!(
+        standing.reserved,
+        Tokens::new(60),
+        "the hold is still there"
+    );
     store.apply(vec![settle]).await.expect("the store is back");
     let standing = store.standing(subject).await.unwrap();
-    assert_eq!((standing.used, standing.reserved), (Tokens::new(25), Tokens::ZERO), "settled");
-    assert!(granted(store, &reserve(subject, 75)).await, "the rest was given back");
+    assert_eq!(
+        (standing.used, standing.reserved),
+        (Tokens::new(25), Tokens::ZERO),
+        "settled"
+    );
+    assert!(
+        granted(store, &reserve(subject, 75)).await,
+        "the rest was given back"
+    );
     assert!(store.totals().await.unwrap().balance(), "the books balance");
 }
 
@@ -53,16 +68,35 @@ async fn a_locked_database_is_unavailable_until_it_is_released() {
     let mut other = outside(&config);
     other.batch_execute("BEGIN EXCLUSIVE").unwrap();
     for _ in 0..3 {
-        unavailable(store.apply(vec![settle.clone()]).await, "another holds the lock");
-        unavailable(store.create_user(account("ada")).await, "whatever is written");
+        unavailable(
+            store.apply(vec![settle.clone()]).await,
+            "another holds the lock",
+        );
+        unavailable(
+            store.create_user(account("ada")).await,
+            "whatever is written",
+        );
     }
-    let standing = store.standing(subject).await.expect("reading needs no lock");
-    assert_eq!(standing.reserved, Tokens::new(60), "and sees what was committed");
+    let standing = store
+        .standing(subject)
+        .await
+        .expect("reading needs no lock");
+    assert_eq!(
+        standing.reserved,
+        Tokens::new(60),
+        "and sees what was committed"
+    );
     let second = SqliteStore::open(config.clone()).await;
-    assert!(matches!(second, Err(OpenError::Unavailable(_))), "nor can another be opened");
+    assert!(
+        matches!(second, Err(OpenError::Unavailable(_))),
+        "nor can another be opened"
+    );
     other.batch_execute("COMMIT").unwrap();
     is_back(&store, subject, settle).await;
-    store.create_user(account("ada")).await.expect("the refused account left nothing behind");
+    store
+        .create_user(account("ada"))
+        .await
+        .expect("the refused account left nothing behind");
 }
 
 #[tokio::test]
@@ -75,9 +109,15 @@ async fn a_full_disk_is_unavailable_until_there_is_room() {
             .await
             .unwrap()
             .unwrap();
-        let many = (0..2_000).map(|_| Operation::Reserve(reserve(subject, 0))).collect();
+        let many = (0..2_000)
+            .map(|_| Operation::Reserve(reserve(subject, 0)))
+            .collect();
         unavailable(store.apply(many).await, "the disk is full");
-        assert_eq!(store.totals().await.unwrap().pending, 1, "no part of the batch was kept");
+        assert_eq!(
+            store.totals().await.unwrap().pending,
+            1,
+            "no part of the batch was kept"
+        );
     }
     is_back(&store, subject, settle).await;
 }
@@ -91,7 +131,10 @@ async fn a_read_only_database_is_unavailable_until_it_can_be_written() {
             .await
             .unwrap()
             .unwrap();
-        unavailable(store.apply(vec![settle.clone()]).await, "nothing can be written");
+        unavailable(
+            store.apply(vec![settle.clone()]).await,
+            "nothing can be written",
+        );
     }
     is_back(&store, subject, settle).await;
 }
@@ -101,10 +144,16 @@ async fn a_file_that_was_moved_away_is_unavailable_until_it_is_back() {
     let (store, config, subject, settle) = with_a_hold().await;
     let away = config.path().with_extension("away");
     // A failed statement has the connections replaced, so that they look for the file again.
-    let broken = |connection: &mut SqliteConnection| connection.batch_execute("PRAGMA query_only = ON");
+    let broken =
+        |connection: &mut SqliteConnection| connection.batch_execute("PRAGMA query_only = ON");
     store.on_writer(broken).await.unwrap().unwrap();
-    unavailable(store.apply(vec![settle.clone()]).await, "the connection is broken");
-    outside(&config).batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    unavailable(
+        store.apply(vec![settle.clone()]).await,
+        "the connection is broken",
+    );
+    outside(&config)
+        .batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
     std::fs::rename(config.path(), &away).unwrap();
     for _ in 0..3 {
         unavailable(store.apply(vec![settle.clone()]).await, "the file is away");
@@ -118,7 +167,9 @@ async fn a_file_that_was_moved_away_is_unavailable_until_it_is_back() {
 async fn a_folder_in_the_place_of_the_file_cannot_be_opened() {
     let config = test_db::config();
     std::fs::create_dir(config.path()).unwrap();
-    let error = SqliteStore::open(config.clone()).await.expect_err("a folder is no database");
+    let error = SqliteStore::open(config.clone())
+        .await
+        .expect_err("a folder is no database");
     assert!(matches!(error, OpenError::Unavailable(_)), "{error:?}");
     std::fs::remove_dir(config.path()).unwrap();
     SqliteStore::open(config).await.expect("the folder is gone");
@@ -129,8 +180,14 @@ async fn a_file_that_is_no_database_is_left_alone() {
     let config = test_db::config();
     let text = "Dear diary, this is far longer than the sixteen bytes of a header.".repeat(20);
     std::fs::write(config.path(), &text).unwrap();
-    SqliteStore::open(config.clone()).await.expect_err("a diary is no database");
-    assert_eq!(std::fs::read_to_string(config.path()).unwrap(), text, "it is as it was");
+    SqliteStore::open(config.clone())
+        .await
+        .expect_err("a diary is no database");
+    assert_eq!(
+        std::fs::read_to_string(config.path()).unwrap(),
+        text,
+        "it is as it was"
+    );
 }
 
 #[tokio::test]
@@ -148,7 +205,9 @@ async fn the_ledger_cannot_be_rewritten() {
     store.apply(vec![settle]).await.unwrap();
     let mut connection = outside(&config);
     for statement in ["UPDATE ledger SET charge = 0", "DELETE FROM ledger"] {
-        let error = connection.batch_execute(statement).expect_err("a trigger refuses it");
+        let error = connection
+            .batch_execute(statement)
+            .expect_err("a trigger refuses it");
         assert!(error.to_string().contains("append only"), "{error}");
     }
     let lines = diesel::select(diesel::dsl::sql::<BigInt>("(SELECT COUNT(*) FROM ledger)"))

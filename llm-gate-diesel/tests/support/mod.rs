@@ -1,5 +1,9 @@
 //! What the tests of this crate are written with.
-#![allow(dead_code, unreachable_pub, reason = "every test file includes it and uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file includes it and uses a part of it"
+)]
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Role, Subject, UserId};
