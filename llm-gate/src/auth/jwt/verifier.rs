@@ -64,12 +64,18 @@ impl JwtVerifier {
     ///
     /// Fails with [`KeyError::Empty`] without keys, and with [`KeyError::Ambiguous`] if two have the same
     /// identifier or both have none.
+    ///
+    /// # Panics
+    ///
+    /// Without the feature `aws-lc-rs`, panics if the process has not installed a back end of
+    /// `jsonwebtoken`: here rather than at the first request.
     pub fn new(
         issuer: impl Into<String>,
         audience: impl Into<String>,
         keys: impl IntoIterator<Item = VerifyingKey>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
+        crypto::require();
         let mut unique: Vec<VerifyingKey> = Vec::new();
         for key in keys {
             if unique.iter().any(|other| other.kid == key.kid) {
