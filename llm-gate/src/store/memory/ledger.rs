@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::identity::{RequestId, Subject};
 use crate::store::rules::{self, Book, Counter, Entry, Reservation, State};
@@ -27,23 +27,6 @@ impl Books {
     pub(super) fn set_frozen(&mut self, subject: Subject, frozen: bool) {
         self.counters.entry(subject).or_default().frozen = frozen;
     }
-}
-
-/// Applies one operation. A reservation holds once on each of its counters, however often it names them.
-fn apply(books: &mut Books, operation: &Operation) -> Outcome {
-    match operation {
-        Operation::Reserve(reserve) if names_one_twice(&reserve.subjects) => {
-            let mut reserve = reserve.clone();
-            let mut seen = HashSet::new();
-            reserve.subjects.retain(|&subject| seen.insert(subject));
-            rules::apply(books, &Operation::Reserve(reserve))
-        }
-        _ => rules::apply(books, operation),
-    }
-}
-
-fn names_one_twice(subjects: &[Subject]) -> bool {
-    (1..subjects.len()).any(|end| subjects[..end].contains(&subjects[end]))
 }
 
 impl Book for Books {
@@ -79,14 +62,14 @@ impl LedgerStore for MemoryStore {
         ready(self.books().map(|mut books| {
             batch
                 .iter()
-                .map(|operation| apply(&mut books, operation))
+                .map(|operation| rules::apply(&mut *books, operation))
                 .collect()
         }))
     }
 
     fn apply_now(&self, operation: &Operation) -> Option<Outcome> {
         let mut books = self.books().ok()?;
-        Some(apply(&mut books, operation))
+        Some(rules::apply(&mut *books, operation))
     }
 
     fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {
