@@ -1,1 +1,4 @@
-//! Gateway.
+//! The reference gateway of llm-gate: user management and metering in front of vLLM.
+#![deny(missing_docs)]
+
+pub mod config;
