@@ -2,3 +2,5 @@
 #![deny(missing_docs)]
 
 pub mod config;
+pub mod passwords;
+pub mod secrets;
