@@ -1,0 +1,214 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method};
+use llm_gate::auth::KeyError;
+use llm_gate::clock::{Clock, SystemClock};
+use llm_gate::store::{Store, StoreError};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tower_http::cors::CorsLayer;
+
+use crate::app::App;
+use crate::config::{Config, ConfigError};
+use crate::edge::{Hardening, X_REQUEST_ID};
+use crate::secrets::{SecretError, Secrets};
+use crate::{api, database, edge, observability, server};
+
+/// A gateway that is about to start.
+///
+/// Holds no global state but the metrics recorder, so many can live in one process.
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    store: Option<Arc<dyn Store>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A gateway at work. Dropping it asks it to stop; [`shutdown`](Self::shutdown) also waits.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where operators find it.
+    pub metrics_address: SocketAddr,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<()>,
+}
+
+/// A gateway that cannot start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A secret is missing or not safe.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A secret cannot be used.
+    #[error("a secret cannot be used: {0}")]
+    Key(#[from] KeyError),
+    /// The database cannot be opened.
+    #[error("the database cannot be opened")]
+    Database(#[from] StoreError),
+    /// The data folder cannot be made.
+    #[error("the data folder cannot be made")]
+    Folder(#[source] io::Error),
+    /// The address is in use, or not of this machine.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Gateway {
+    /// Prepares a gateway.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            store: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Keeps the books in `store`, whatever the configuration says.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Reads the time from `clock`. The system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a setting or secret is wrong, the database cannot be opened, or a port is in use.
+    pub async fn start(self) -> Result<Running, StartError> {
+        let config = self.config;
+        config.check()?;
+        let secrets = Secrets::load(&config)?;
+        let store = match self.store {
+            Some(store) => store,
+            None => database::open(&config).await?,
+        };
+        let listener = listen((config.server.host, config.server.port).into()).await?;
+        let operators = listen((config.metrics.host, config.metrics.port).into()).await?;
+        let (address, metrics_address) = (address(&listener)?, address(&operators)?);
+
+        let web_url = config.web_url(address);
+        let app = App::new(config.clone(), &web_url, &secrets, store, self.clock)?;
+        let hardening = Hardening::new(web_url.starts_with("https://"));
+        let routes = edge::around(api::routes(app), hardening, cors(&config));
+        let (stop, stopped) = watch::channel(false);
+        let served = tokio::spawn(serve(config, listener, routes, operators, stopped));
+        tracing::info!(%address, %metrics_address, "listening");
+        Ok(Running {
+            address,
+            metrics_address,
+            stop,
+            served,
+        })
+    }
+}
+
+impl Running {
+    /// Returns the address as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops accepting, lets open streams finish within the drain time, settles everything, and waits
+    /// for all of that.
+    pub async fn shutdown(self) {
+        // Fails only when it has stopped already.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.served.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "shutdown failed");
+        }
+    }
+}
+
+async fn serve(
+    config: Config,
+    listener: TcpListener,
+    routes: Router,
+    operators: TcpListener,
+    stopped: watch::Receiver<bool>,
+) {
+    let recorder = observability::install_metrics();
+    let upkeep = recorder
+        .clone()
+        .map(|handle| tokio::spawn(observability::upkeep(handle)));
+    let operators = tokio::spawn({
+        let (config, stopped) = (config.server.clone(), stopped.clone());
+        async move {
+            server::serve(operators, observability::routes(recorder), &config, stopped).await;
+        }
+    });
+    server::serve(listener, routes, &config.server, stopped).await;
+    let _ = operators.await;
+    if let Some(upkeep) = upkeep {
+        upkeep.abort();
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen {
+        address: SocketAddr::from(([0; 4], 0)),
+        source,
+    })
+}
+
+/// Lets scripts of the configured origins call the gateway with a bearer; never with cookies.
+fn cors(config: &Config) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = config
+        .cors
+        .origins
+        .iter()
+        .filter_map(|origin| origin.trim_end_matches('/').parse().ok())
+        .collect();
+    if origins.is_empty() {
+        return None;
+    }
+    Some(
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([
+                Method::GET,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                HeaderName::from_static("x-api-key"),
+            ])
+            .expose_headers([X_REQUEST_ID]),
+    )
+}
