@@ -6,9 +6,15 @@
 #[cfg(feature = "auth")]
 pub mod auth;
 pub mod body;
+#[cfg(feature = "call")]
+pub mod call;
 pub mod clock;
 pub mod error;
 pub mod identity;
+#[cfg(feature = "ledger")]
+pub mod ledger;
+#[cfg(feature = "meter")]
+pub mod meter;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "test-util")]

@@ -1,0 +1,155 @@
+//! The request read once: [`CallLayer`] collects the body, checks it, and leaves a [`Call`] in the
+//! request's extensions; other layers push edits, and [`EditLayer`] or the proxy splices them once.
+//!
+//! The client's bytes are kept and edited, not parsed and rebuilt, so fields nobody here knows pass
+//! through, and what is sent differs from what came by the declared edits alone.
+//!
+//! Where a strict and a lenient JSON reader would understand different things (duplicate members, `3.0`
+//! for 3, a byte order mark, lone surrogates) the request is refused with 400, so that nothing is
+//! served that was not understood here.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::Full;
+//! use llm_gate::call::{Call, CallLayer, Model, Models};
+//! use tower::{Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let models = Models::fixed([Model::new("tiny").context_length(4096)]);
+//! let service = CallLayer::new(models).layer(service_fn(|request: Request<Full<Bytes>>| async move {
+//!     let call = request.extensions().get::<Call>().expect("CallLayer put it there");
+//!     assert_eq!(call.bound().hold().get(), 86 + 64 + 5, "bytes, allowance and output");
+//!     Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::default()))
+//! }));
+//! let request = Request::post("/v1/chat/completions")
+//!     .header("content-type", "application/json")
+//!     .body(Full::<Bytes>::from(
+//!         r#"{"model": "tiny", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}   "#,
+//!     ))
+//!     .unwrap();
+//! let response = service.oneshot(request).await.unwrap();
+//! assert_eq!(response.status(), 200);
+//! # }
+//! ```
+
+mod bound;
+mod edit;
+mod future;
+mod layer;
+mod model;
+mod parse;
+mod read;
+mod route;
+mod service;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use bound::Bound;
+pub use edit::{EditLayer, EditService};
+pub use future::CallFuture;
+pub use layer::CallLayer;
+pub use model::{Found, Model, Models};
+pub use route::{Route, UnknownRoute};
+pub use service::CallService;
+
+use edit::Edit;
+use parse::Request;
+
+/// Which usage figures the client asked for in a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UsageAsked {
+    /// `stream_options.include_usage`: the last event.
+    pub include: bool,
+    /// `stream_options.continuous_usage_stats`: every event. Nothing without `include`.
+    pub continuous: bool,
+}
+
+/// A request to a model as the gate understood it: the client's bytes, their meaning, and the edits to
+/// be made before they are sent on.
+///
+/// Put into the request's extensions by [`CallLayer`].
+#[derive(Clone, Debug)]
+pub struct Call {
+    route: Route,
+    model: Arc<Model>,
+    bound: Bound,
+    body: Bytes,
+    request: Request,
+    edits: Vec<Edit>,
+}
+
+impl Call {
+    /// Returns which route was called.
+    #[must_use]
+    pub const fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Returns the model that was asked for.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Returns whether the client asked for a stream. Whether the answer is one, only its content type says.
+    #[must_use]
+    pub const fn stream(&self) -> bool {
+        self.request.stream
+    }
+
+    /// Returns which usage figures the client asked for.
+    #[must_use]
+    pub const fn usage_asked(&self) -> UsageAsked {
+        self.request.usage
+    }
+
+    /// Returns how many choices the answer will have: prompts times `n`.
+    #[must_use]
+    pub const fn choices(&self) -> u64 {
+        self.request.prompts.saturating_mul(self.request.n)
+    }
+
+    /// Returns how many choices each prompt has: `n`.
+    #[must_use]
+    pub const fn choices_per_prompt(&self) -> u64 {
+        self.request.n
+    }
+
+    /// Returns the upper bound of what the call can use.
+    #[must_use]
+    pub const fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Returns the client's bytes, without the edits.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Asks the upstream for usage in a stream; with `continuous`, for the running totals in every event
+    /// too (vLLM's `continuous_usage_stats`). Does nothing where no stream was asked for: vLLM refuses
+    /// `stream_options` there.
+    pub fn ask_for_usage(&mut self, continuous: bool) {
+        if self.request.stream {
+            self.edits
+                .extend(edit::stream_options(&self.request, continuous));
+        }
+    }
+
+    /// Sets the output bound of each choice: `max_completion_tokens` where the client sent it, which wins
+    /// over `max_tokens`, else `max_tokens`.
+    pub fn set_output(&mut self, tokens: u64) {
+        self.edits
+            .push(edit::output(self.route, &self.request, tokens));
+    }
+
+    /// Returns the body to send: the client's bytes with the edits spliced in.
+    #[must_use]
+    pub fn apply(&self) -> Bytes {
+        edit::splice(&self.body, &self.edits)
+    }
+}

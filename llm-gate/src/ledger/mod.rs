@@ -1,0 +1,266 @@
+//! The books' front desk: [`Ledger`] takes reservations before a request is sent and settles them when
+//! it has ended, exactly once.
+//!
+//! A reservation is a guard. It is settled by [`Reservation::settle`]; dropped before that, whether by
+//! an error, a panic or a caller that went away, it gives everything back. Between the handlers and the
+//! store stands one writer task that is never cancelled: it takes whatever is queued into one
+//! transaction (group commit), so that durability costs one disk write for many requests. A handler
+//! that is dropped drops only its wait. Stores in memory are asked in place, without the queue.
+//!
+//! While the store is away, reservations are refused and settlements wait; nothing is lost.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
+//! use llm_gate::ledger::{Charge, Ledger, Request};
+//! use llm_gate::store::{CallInfo, Ending, LedgerStore, MemoryStore, Source};
+//! use llm_gate::tokens::{Tokens, Usage};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let store = Arc::new(MemoryStore::new());
+//! let user = UserId::new();
+//! store.set_limit(Subject::User(user), Some(Tokens::new(100))).await.unwrap();
+//! let ledger = Ledger::spawn(store.clone());
+//!
+//! let request = Request {
+//!     id: RequestId::new(),
+//!     subjects: vec![Subject::User(user)],
+//!     hold: Tokens::new(40),
+//!     least: Tokens::new(40),
+//!     call: CallInfo {
+//!         user,
+//!         project: ProjectId::new(),
+//!         route: "chat".into(),
+//!         model: "tiny".into(),
+//!         stream: false,
+//!     },
+//! };
+//! let reservation = ledger.reserve(request).await.expect("40 of 100 fit");
+//! reservation.settle(Charge::upstream(Usage { prompt: 11, completion: 17, ..Usage::default() }, Ending::Complete, 200));
+//!
+//! ledger.drain().await;
+//! let standing = store.standing(Subject::User(user)).await.unwrap();
+//! assert_eq!((standing.used.get(), standing.reserved.get()), (28, 0));
+//! # }
+//! ```
+
+mod error;
+mod reservation;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::clock::{Clock, SystemClock};
+use crate::identity::{RequestId, Subject};
+use crate::store::{CallInfo, LedgerStore, Operation, Outcome, Reserve, Settle};
+use crate::tokens::Tokens;
+
+pub use error::ReserveError;
+pub use reservation::{Charge, Reservation, Reserving};
+
+use writer::Job;
+
+/// How many requests may be under way unless [`Builder::slots`] says otherwise.
+const SLOTS: usize = 4096;
+
+/// A hold to be taken.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The request, settled once for ever under this id.
+    pub id: RequestId,
+    /// Whose counters it is taken from, all or nothing.
+    pub subjects: Vec<Subject>,
+    /// The hold that is wanted.
+    pub hold: Tokens,
+    /// The smallest hold that will do.
+    pub least: Tokens,
+    /// What the call is, for the record.
+    pub call: CallInfo,
+}
+
+/// The handle to the books. Clones share one writer.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn LedgerStore>,
+    clock: Arc<dyn Clock>,
+    queue: mpsc::UnboundedSender<Job>,
+    slots: Arc<Semaphore>,
+    capacity: u32,
+}
+
+/// Configures a [`Ledger`].
+#[derive(Debug)]
+pub struct Builder {
+    clock: Arc<dyn Clock>,
+    slots: usize,
+}
+
+impl Builder {
+    /// Sets the clock. The system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sets how many requests may be under way; more are refused with [`ReserveError::Full`]. 4,096 unless
+    /// set, at least 1.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        self
+    }
+
+    /// Starts the writer task.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    #[must_use]
+    pub fn spawn(self, store: Arc<dyn LedgerStore>) -> Ledger {
+        let (queue, jobs) = mpsc::unbounded_channel();
+        // Ends by itself when every handle and every reservation is gone and all of it is written.
+        tokio::spawn(writer::run(jobs, store.clone()));
+        Ledger {
+            shared: Arc::new(Shared {
+                store,
+                clock: self.clock,
+                queue,
+                slots: Arc::new(Semaphore::new(self.slots)),
+                capacity: u32::try_from(self.slots).unwrap_or(u32::MAX),
+            }),
+        }
+    }
+}
+
+impl Ledger {
+    /// Configures a ledger.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            clock: Arc::new(SystemClock),
+            slots: SLOTS,
+        }
+    }
+
+    /// Starts a ledger with the defaults.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    #[must_use]
+    pub fn spawn(store: Arc<dyn LedgerStore>) -> Self {
+        Self::builder().spawn(store)
+    }
+
+    /// Takes the hold from every counter of `request`, all or nothing. It is committed when the future
+    /// is ready.
+    ///
+    /// # Errors
+    ///
+    /// The future fails with [`ReserveError::Denied`] when the hold does not fit, [`ReserveError::Full`]
+    /// when too many requests are under way, and [`ReserveError::Unavailable`] when the store cannot
+    /// answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future voids a grant that nobody received.
+    #[must_use]
+    pub fn reserve(&self, request: Request) -> Reserving {
+        let Ok(slot) = self.shared.slots.clone().try_acquire_owned() else {
+            return Reserving::ready(Err(ReserveError::Full));
+        };
+        let Request {
+            id,
+            subjects,
+            hold,
+            least,
+            call,
+        } = request;
+        let operation = Operation::Reserve(Reserve {
+            id,
+            at: self.shared.clock.now(),
+            subjects,
+            hold,
+            least,
+            call,
+        });
+        let reservation = Reservation::new(self.clone(), id, slot);
+        if let Some(outcome) = self.shared.store.apply_now(&operation) {
+            return Reserving::ready(reservation.decided(outcome));
+        }
+        let (answer, waiting) = oneshot::channel();
+        let job = Job::Reserve {
+            operation,
+            reservation,
+            answer,
+        };
+        // If the writer is gone, so is the sender of the answer, and the wait fails.
+        let _ = self.shared.queue.send(job);
+        Reserving::waiting(waiting)
+    }
+
+    /// Waits until every reservation is settled and committed, and grants none any more.
+    pub async fn drain(&self) {
+        // The semaphore is only ever closed here, in which case there is nothing left to wait for.
+        if let Ok(all) = self.shared.slots.acquire_many(self.shared.capacity).await {
+            self.shared.slots.close();
+            drop(all);
+        }
+    }
+
+    /// Returns how many requests are under way: reserved, and not yet committed as settled.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        (self.shared.capacity as usize).saturating_sub(self.shared.slots.available_permits())
+    }
+
+    fn settle(&self, settle: Settle, slot: tokio::sync::OwnedSemaphorePermit) {
+        let operation = Operation::Settle(settle);
+        if let Some(outcome) = self.shared.store.apply_now(&operation) {
+            writer::note(&outcome);
+            return;
+        }
+        if self
+            .shared
+            .queue
+            .send(Job::Settle { operation, slot })
+            .is_err()
+        {
+            tracing::error!("a settlement was lost: the writer is gone");
+        }
+    }
+
+    fn now(&self) -> crate::clock::Timestamp {
+        self.shared.clock.now()
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("under_way", &self.under_way())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the outcome of a reserve.
+fn granted(outcome: Outcome) -> Result<crate::store::Grant, ReserveError> {
+    match outcome {
+        Outcome::Granted(grant) => Ok(grant),
+        Outcome::Denied(denial) => Err(ReserveError::Denied(denial)),
+        Outcome::Settled(_) | Outcome::Unknown => Err(ReserveError::Unavailable(
+            crate::store::StoreError::with_source(
+                crate::store::StoreErrorKind::Other,
+                "the store answered another question",
+            ),
+        )),
+    }
+}

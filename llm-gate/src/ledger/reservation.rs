@@ -1,0 +1,196 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::identity::RequestId;
+use crate::store::{Ending, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind};
+use crate::tokens::{Tokens, Usage};
+
+use super::{Ledger, ReserveError, granted};
+
+/// What a request is charged, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// What is charged to each counter.
+    pub tokens: Tokens,
+    /// The figures behind it.
+    pub usage: Usage,
+    /// Where they come from.
+    pub source: Source,
+    /// How the request ended.
+    pub ending: Ending,
+    /// The HTTP status the client saw, 0 if it saw none.
+    pub status: u16,
+}
+
+impl Charge {
+    /// Charges what the upstream reported.
+    #[must_use]
+    pub const fn upstream(usage: Usage, ending: Ending, status: u16) -> Self {
+        Self {
+            tokens: usage.total(),
+            usage,
+            source: Source::Upstream,
+            ending,
+            status,
+        }
+    }
+
+    /// Charges a bound of ours, because the upstream reported nothing.
+    #[must_use]
+    pub fn estimated(tokens: Tokens, ending: Ending, status: u16) -> Self {
+        Self {
+            tokens,
+            usage: Usage::default(),
+            source: Source::Estimated,
+            ending,
+            status,
+        }
+    }
+
+    /// Charges nothing, because nothing was served.
+    #[must_use]
+    pub fn nothing(ending: Ending, status: u16) -> Self {
+        Self {
+            tokens: Tokens::ZERO,
+            usage: Usage::default(),
+            source: Source::Nothing,
+            ending,
+            status,
+        }
+    }
+}
+
+/// A hold that is taken, to be settled once. Dropped unsettled it gives everything back.
+pub struct Reservation {
+    /// What settling needs. Taken when it has happened, or when there is nothing to settle.
+    open: Option<Open>,
+    id: RequestId,
+    grant: Grant,
+}
+
+struct Open {
+    ledger: Ledger,
+    slot: OwnedSemaphorePermit,
+}
+
+impl Reservation {
+    pub(super) fn new(ledger: Ledger, id: RequestId, slot: OwnedSemaphorePermit) -> Self {
+        Self {
+            open: Some(Open { ledger, slot }),
+            id,
+            grant: Grant {
+                hold: Tokens::ZERO,
+                standing: Standing::default(),
+            },
+        }
+    }
+
+    /// Takes the store's word. A refusal leaves nothing to give back.
+    pub(super) fn decided(mut self, outcome: Outcome) -> Result<Self, ReserveError> {
+        match granted(outcome) {
+            Ok(grant) => {
+                self.grant = grant;
+                Ok(self)
+            }
+            Err(refused) => {
+                self.open = None;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Returns the request it is for.
+    #[must_use]
+    pub const fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// Returns how much is held.
+    #[must_use]
+    pub const fn granted(&self) -> Tokens {
+        self.grant.hold
+    }
+
+    /// Returns the tightest counter as it stood when the hold was taken.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        self.grant.standing
+    }
+
+    /// Charges what was used and gives the rest back. Does not wait.
+    pub fn settle(mut self, charge: Charge) {
+        self.close(charge);
+    }
+
+    fn close(&mut self, charge: Charge) {
+        if let Some(Open { ledger, slot }) = self.open.take() {
+            let settle = Settle {
+                id: self.id,
+                at: ledger.now(),
+                charge: charge.tokens,
+                usage: charge.usage,
+                source: charge.source,
+                ending: charge.ending,
+                status: charge.status,
+            };
+            ledger.settle(settle, slot);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.close(Charge::nothing(Ending::Abandoned, 0));
+    }
+}
+
+impl fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation")
+            .field("id", &self.id)
+            .field("grant", &self.grant)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A hold on its way: the future of [`Ledger::reserve`].
+#[derive(Debug)]
+pub struct Reserving(State);
+
+#[derive(Debug)]
+enum State {
+    Ready(Option<Result<Reservation, ReserveError>>),
+    Waiting(oneshot::Receiver<Result<Reservation, ReserveError>>),
+}
+
+impl Reserving {
+    pub(super) const fn ready(answer: Result<Reservation, ReserveError>) -> Self {
+        Self(State::Ready(Some(answer)))
+    }
+
+    pub(super) const fn waiting(
+        answer: oneshot::Receiver<Result<Reservation, ReserveError>>,
+    ) -> Self {
+        Self(State::Waiting(answer))
+    }
+}
+
+impl Future for Reserving {
+    type Output = Result<Reservation, ReserveError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(answer) => Poll::Ready(answer.take().expect("polled after it was ready")),
+            State::Waiting(answer) => Pin::new(answer).poll(cx).map(|received| {
+                received.unwrap_or_else(|_| {
+                    let why =
+                        StoreError::with_source(StoreErrorKind::Unavailable, "the writer is gone");
+                    Err(ReserveError::Unavailable(why))
+                })
+            }),
+        }
+    }
+}

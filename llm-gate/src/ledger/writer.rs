@@ -1,0 +1,180 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::store::{LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
+
+use super::{Reservation, ReserveError};
+
+/// How many operations go into one transaction at most.
+const BATCH: usize = 1024;
+/// The pauses between attempts while the store is away.
+const PAUSE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(20)..=Duration::from_secs(1);
+
+/// What a handle asks of the writer.
+pub(super) enum Job {
+    Reserve {
+        operation: Operation,
+        /// The guard that is the answer. Unreceived, it is dropped and gives the hold back.
+        reservation: Reservation,
+        answer: oneshot::Sender<Result<Reservation, ReserveError>>,
+    },
+    Settle {
+        operation: Operation,
+        /// Free again when the settlement is committed.
+        slot: OwnedSemaphorePermit,
+    },
+}
+
+impl Job {
+    const fn operation(&self) -> &Operation {
+        match self {
+            Self::Reserve { operation, .. } | Self::Settle { operation, .. } => operation,
+        }
+    }
+
+    fn done(self, outcome: Outcome) {
+        match self {
+            Self::Reserve {
+                reservation,
+                answer,
+                ..
+            } => {
+                // Whoever is not waiting any more gets nothing: the guard drops here and voids itself.
+                drop(answer.send(reservation.decided(outcome)));
+            }
+            Self::Settle { slot, .. } => {
+                note(&outcome);
+                drop(slot);
+            }
+        }
+    }
+
+    /// Answers a reserve with the failure, and returns what is still owed to the store: a settlement, or
+    /// the void of a reserve that may have been committed although it failed.
+    fn failed(self, error: StoreError) -> Option<Self> {
+        match self {
+            Self::Reserve {
+                reservation,
+                answer,
+                ..
+            } => {
+                // Its guard drops here, which queues the void.
+                drop(reservation);
+                drop(answer.send(Err(ReserveError::Unavailable(error))));
+                None
+            }
+            Self::Settle { .. } => Some(self),
+        }
+    }
+}
+
+/// Writes down what happened to the books for metrics and logs.
+pub(super) fn note(outcome: &Outcome) {
+    if let Outcome::Settled(settlement) = outcome {
+        metrics::counter!("llm_gate_charged_tokens_total").increment(settlement.charged.get());
+        if settlement.overage.get() > 0 && !settlement.repeated {
+            metrics::counter!("llm_gate_overage_tokens_total").increment(settlement.overage.get());
+            tracing::warn!(
+                tokens = settlement.overage.get(),
+                "a request used more than its hold and its limit"
+            );
+        }
+    }
+}
+
+/// Takes whatever is queued into one transaction, again and again, until nobody can queue any more.
+pub(super) async fn run(mut queue: mpsc::UnboundedReceiver<Job>, store: Arc<dyn LedgerStore>) {
+    let mut owed: VecDeque<Job> = VecDeque::new();
+    let mut pause = *PAUSE.start();
+    loop {
+        let mut jobs: Vec<Job> = owed.drain(..).collect();
+        let room = BATCH.saturating_sub(jobs.len()).max(1);
+        if jobs.is_empty() {
+            if queue.recv_many(&mut jobs, room).await == 0 {
+                return;
+            }
+        } else {
+            // The store was away: come back when the pause is over, or when somebody new asks.
+            let _ = timeout(pause, queue.recv_many(&mut jobs, room)).await;
+        }
+        metrics::histogram!("llm_gate_ledger_batch_operations").record(jobs.len() as f64);
+        match commit(&*store, jobs, &mut owed).await {
+            Ok(()) => pause = *PAUSE.start(),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    owed = owed.len(),
+                    "the books cannot be written"
+                );
+                metrics::counter!("llm_gate_ledger_failures_total").increment(1);
+                pause = (pause * 2).min(*PAUSE.end());
+            }
+        }
+    }
+}
+
+/// Applies the jobs in one transaction. Where that fails for another reason than an absent store, applies
+/// them one by one, so that a defect of one does not keep the others from happening.
+async fn commit(
+    store: &dyn LedgerStore,
+    jobs: Vec<Job>,
+    owed: &mut VecDeque<Job>,
+) -> Result<(), StoreError> {
+    match apply(
+        store,
+        jobs.iter().map(|job| job.operation().clone()).collect(),
+    )
+    .await
+    {
+        Ok(outcomes) => {
+            for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                job.done(outcome);
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == StoreErrorKind::Unavailable || jobs.len() == 1 => {
+            for job in jobs {
+                owed.extend(job.failed(StoreError::with_source(error.kind(), error.to_string())));
+            }
+            Err(error)
+        }
+        Err(whole) => {
+            let mut last = None;
+            for job in jobs {
+                match apply(store, vec![job.operation().clone()]).await {
+                    Ok(mut outcomes) => job.done(outcomes.swap_remove(0)),
+                    Err(error) => {
+                        last = Some(StoreError::with_source(error.kind(), error.to_string()));
+                        owed.extend(job.failed(error));
+                    }
+                }
+            }
+            last.map_or_else(
+                || {
+                    tracing::warn!(
+                        error = &whole as &dyn std::error::Error,
+                        "a batch failed, its operations did not"
+                    );
+                    Ok(())
+                },
+                Err,
+            )
+        }
+    }
+}
+
+/// Applies a batch and checks that every operation was answered.
+async fn apply(store: &dyn LedgerStore, batch: Vec<Operation>) -> Result<Vec<Outcome>, StoreError> {
+    let asked = batch.len();
+    let outcomes = store.apply(batch).await?;
+    if outcomes.len() == asked {
+        return Ok(outcomes);
+    }
+    let why = format!("{asked} operations got {} answers", outcomes.len());
+    Err(StoreError::with_source(StoreErrorKind::Other, why))
+}

@@ -1,0 +1,205 @@
+//! The `usage` member of an answer.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use crate::tokens::Usage;
+
+use super::json::{closes_top, name, number, space, string, value};
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+
+/// A `usage` member at the top level of an object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Its name and value.
+    pub(super) place: Range<usize>,
+    /// The figures; `None` for null, and for what cannot be read.
+    pub(super) usage: Option<Usage>,
+}
+
+/// Finds the `usage` member at the top level of the object `bytes`.
+///
+/// A hit of the word counts if a member name starts there, and if from behind its value the text closes
+/// exactly one object. Quotes inside strings are escaped, so text cannot pretend to be a member.
+pub(super) fn find(bytes: &[u8]) -> Option<Member> {
+    USAGE.find_iter(bytes).find_map(|start| {
+        if start == 0 || !matches!(bytes[start - 1], b'{' | b',' | b' ' | b'\n' | b'\t' | b'\r') {
+            return None;
+        }
+        let colon = space(bytes, start + USAGE.needle().len());
+        if bytes.get(colon) != Some(&b':') {
+            return None;
+        }
+        let at = space(bytes, colon + 1);
+        let (usage, end) = match bytes.get(at)? {
+            b'{' => read(bytes, at)?,
+            _ => (None, value(bytes, at)?),
+        };
+        closes_top(bytes, end).then_some(Member {
+            place: start..end,
+            usage,
+        })
+    })
+}
+
+/// Reads the usage of a whole JSON answer.
+pub(crate) fn whole(bytes: &[u8]) -> Option<Usage> {
+    find(bytes)?.usage
+}
+
+/// Reads a usage object. Without a prompt count it says nothing.
+fn read(bytes: &[u8], at: usize) -> Option<(Option<Usage>, usize)> {
+    let mut usage = Usage::default();
+    let mut seen = false;
+    let end = members(bytes, at, &mut |name, at| match name {
+        b"prompt_tokens" => {
+            seen = true;
+            set(&mut usage.prompt, bytes, at)
+        }
+        b"completion_tokens" => set(&mut usage.completion, bytes, at),
+        b"prompt_tokens_details" => details(bytes, at, b"cached_tokens", &mut usage.cached),
+        b"completion_tokens_details" => {
+            details(bytes, at, b"reasoning_tokens", &mut usage.reasoning)
+        }
+        _ => value(bytes, at),
+    })?;
+    Some((seen.then_some(usage), end))
+}
+
+fn set(field: &mut u64, bytes: &[u8], at: usize) -> Option<usize> {
+    let (number, end) = number(bytes, at)?;
+    *field = number;
+    Some(end)
+}
+
+fn details(bytes: &[u8], at: usize, wanted: &[u8], field: &mut u64) -> Option<usize> {
+    if bytes.get(at) != Some(&b'{') {
+        return value(bytes, at);
+    }
+    members(bytes, at, &mut |name, at| {
+        if name == wanted && bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            set(field, bytes, at)
+        } else {
+            value(bytes, at)
+        }
+    })
+}
+
+/// Moves over the object at `at`; `member` gets each raw name and moves over the value.
+fn members(
+    bytes: &[u8],
+    at: usize,
+    member: &mut dyn FnMut(&[u8], usize) -> Option<usize>,
+) -> Option<usize> {
+    let mut at = space(bytes, at + 1);
+    if bytes.get(at) == Some(&b'}') {
+        return Some(at + 1);
+    }
+    loop {
+        if bytes.get(at) != Some(&b'"') {
+            return None;
+        }
+        let raw = &bytes[at + 1..string(bytes, at)? - 1];
+        let start = name(bytes, at)?;
+        at = space(bytes, member(raw, start)?);
+        match bytes.get(at)? {
+            b',' => at = space(bytes, at + 1),
+            b'}' => return Some(at + 1),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(text: &str) -> Option<(u64, u64, u64, u64)> {
+        whole(text.as_bytes()).map(|u| (u.prompt, u.completion, u.cached, u.reasoning))
+    }
+
+    #[test]
+    fn figures_are_read_in_any_order_and_spacing() {
+        let text = r#"{ "usage" : { "completion_tokens" : 2 , "x": [{"prompt_tokens": 9}], "prompt_tokens": 1,
+            "completion_tokens_details": {"reasoning_tokens": 4}, "prompt_tokens_details": {"cached_tokens": 3, "multimodal_tokens": null}
+            } , "z": "}" }"#;
+        assert_eq!(figures(text), Some((1, 2, 3, 4)));
+        assert_eq!(
+            figures(
+                r#"{"usage":{"prompt_tokens":2,"total_tokens":2,"prompt_tokens_details":null}}"#
+            ),
+            Some((2, 0, 0, 0))
+        );
+    }
+
+    #[test]
+    fn only_the_top_level_counts() {
+        let schema =
+            r#"{"tools":[{"properties":{"usage":{"prompt_tokens":7,"completion_tokens":7}}}]"#;
+        assert_eq!(figures(&format!("{schema}}}")), None);
+        let both = format!(
+            r#"{schema},"usage":{{"prompt_tokens":1,"completion_tokens":2}},"after":{{"usage":{{"prompt_tokens":8}}}}}}"#
+        );
+        assert_eq!(figures(&both), Some((1, 2, 0, 0)));
+    }
+
+    #[test]
+    fn text_cannot_pretend_to_be_a_member() {
+        let inner =
+            serde_json::Value::from(r#"","usage":{"prompt_tokens":7,"completion_tokens":7}}"#);
+        assert_eq!(figures(&format!(r#"{{"content":{inner}}}"#)), None);
+        assert_eq!(
+            figures(r#"{"a":"usage","b":{"prompt_tokens":1}}"#),
+            None,
+            "a value is no name"
+        );
+        assert_eq!(
+            figures(r#"{"\"usage":{"prompt_tokens":1}}"#),
+            None,
+            "nor is the end of another name"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_zero() {
+        for text in [
+            r#"{"usage":null}"#,
+            r#"{"usage":{}}"#,
+            r#"{"usage":{"prompt_tokens":-1,"completion_tokens":2}}"#,
+            r#"{"usage":{"prompt_tokens":1.5}}"#,
+            r#"{"usage":{"prompt_tokens":99999999999999999999}}"#,
+            r#"{"usage":{"prompt_tokens":1}"#,
+            r#"{"usage":7}"#,
+            "",
+        ] {
+            assert_eq!(figures(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn null_is_found_so_that_it_can_be_taken_out() {
+        let member = find(br#"{"choices":[],"usage":null}"#).expect("a member");
+        assert_eq!(
+            member,
+            Member {
+                place: 14..26,
+                usage: None
+            }
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn agrees_with_a_parser_whatever_the_content(content in ".*", prompt in 0..u64::MAX, completion in 0..u64::MAX) {
+            let text = serde_json::json!({
+                "choices": [{"delta": {"content": content.clone(), "usage": {"prompt_tokens": 1}}}],
+                "usage": {"prompt_tokens": prompt, "completion_tokens": completion},
+                "zz": content,
+            }).to_string();
+            proptest::prop_assert_eq!(figures(&text), Some((prompt, completion, 0, 0)));
+        }
+    }
+}
