@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use llm_gate::store::{MemoryStore, Store};
+use llm_gate_diesel::{SqliteConfig, SqliteStore};
 
 use crate::config::{Config, Database};
 use crate::gateway::StartError;
@@ -20,7 +21,7 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
             if path.parent() == Some(config.data_dir.as_path()) {
                 secrets::make_folder(&config.data_dir).map_err(StartError::Folder)?;
             }
-            Ok(Arc::new(MemoryStore::new()))
+            Ok(Arc::new(SqliteStore::open(SqliteConfig::new(path)).await?))
         }
     }
 }

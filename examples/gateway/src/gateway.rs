@@ -7,7 +7,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 use llm_gate::auth::KeyError;
 use llm_gate::clock::{Clock, SystemClock};
-use llm_gate::store::{Store, StoreError};
+use llm_gate::store::Store;
+use llm_gate_diesel::OpenError;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,7 +24,6 @@ use crate::{api, database, edge, observability, server};
 /// A gateway that is about to start.
 ///
 /// Holds no global state but the metrics recorder, so many can live in one process.
-#[derive(Debug)]
 pub struct Gateway {
     config: Config,
     store: Option<Arc<dyn Store>>,
@@ -55,8 +55,8 @@ pub enum StartError {
     #[error("a secret cannot be used: {0}")]
     Key(#[from] KeyError),
     /// The database cannot be opened.
-    #[error("the database cannot be opened")]
-    Database(#[from] StoreError),
+    #[error(transparent)]
+    Database(#[from] OpenError),
     /// The data folder cannot be made.
     #[error("the data folder cannot be made")]
     Folder(#[source] io::Error),
@@ -143,6 +143,14 @@ impl Running {
         if let Err(error) = self.served.await {
             tracing::error!(error = &error as &dyn std::error::Error, "shutdown failed");
         }
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
