@@ -24,6 +24,8 @@
 pub mod accounts;
 pub mod api;
 pub mod app;
+pub mod client;
+pub mod commands;
 pub mod config;
 pub mod database;
 pub mod edge;
