@@ -15,6 +15,10 @@ pub mod identity;
 pub mod ledger;
 #[cfg(feature = "meter")]
 pub mod meter;
+#[cfg(feature = "proxy")]
+pub mod proxy;
+#[cfg(feature = "quota")]
+pub mod quota;
 #[cfg(feature = "store")]
 pub mod store;
 #[cfg(feature = "test-util")]

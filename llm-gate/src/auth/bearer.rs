@@ -75,7 +75,9 @@ fn plain(bytes: &[u8]) -> Result<&str, AuthError> {
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&str, &[u8])]) -> HeaderMap {
+    type Pairs<'a> = &'a [(&'a str, &'a [u8])];
+
+    fn headers(pairs: Pairs<'_>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(
@@ -103,7 +105,7 @@ mod tests {
     #[test]
     fn what_two_readers_may_read_differently_is_refused() {
         let long = [b"Bearer ".as_slice(), &[b'a'; MAX_LEN + 1]].concat();
-        let table: [(&[(&str, &[u8])], &str); 13] = [
+        let table: [(Pairs<'_>, &str); 13] = [
             (&[], "missing"),
             (
                 &[("authorization", b"Bearer a"), ("x-api-key", b"b")],

@@ -16,17 +16,19 @@
 //! The credential stands in `Authorization: Bearer` or in `X-API-Key`.
 //!
 //! ```
+//! use std::convert::Infallible;
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
+//! use bytes::Bytes;
 //! use http::{Request, Response, StatusCode};
 //! use http_body_util::Empty;
 //! use llm_gate::auth::{
 //!     AnyAuthLayer, AnyVerifier, ApiKeySecret, ApiKeyVerifier, JwtIssuer, JwtVerifier, KeyHasher, SigningKey,
 //! };
-//! use llm_gate::clock::{Clock, SystemClock};
-//! use llm_gate::identity::{KeyId, Principal, ProjectId, Role, UserId};
-//! use llm_gate::store::{CredentialStore, MemoryStore, NewApiKey};
+//! use llm_gate::clock::SystemClock;
+//! use llm_gate::identity::{Principal, ProjectId, Role, UserId};
+//! use llm_gate::store::MemoryStore;
 //! use tower::{Layer, ServiceExt, service_fn};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -38,13 +40,14 @@
 //!
 //! let jwt = JwtVerifier::new("https://gate.example", "llm-gate", [signing.verifying_key()], clock.clone())?;
 //! let keys = ApiKeyVerifier::new(store.clone(), hasher.clone(), clock.clone());
-//! let service = AnyAuthLayer::new(AnyVerifier::new(jwt, keys)).layer(service_fn(
-//!     async |request: Request<()>| {
-//!         let caller = request.extensions().get::<Principal>().expect("put there by the layer");
-//!         let user = caller.user.to_string();
-//!         Ok::<_, std::convert::Infallible>(Response::builder().header("x-user", user).body(Empty::new()).unwrap())
-//!     },
-//! ));
+//! let hello = service_fn(|request: Request<()>| async move {
+//!     let caller: &Principal = request.extensions().get().expect("put there by the layer");
+//!     let mut response = Response::new(Empty::<Bytes>::new());
+//!     let user = caller.user.to_string().parse().expect("visible ASCII");
+//!     response.headers_mut().insert("x-user", user);
+//!     Ok::<_, Infallible>(response)
+//! });
+//! let service = AnyAuthLayer::new(AnyVerifier::new(jwt, keys)).layer(hello);
 //!
 //! // A user with a token from the login …
 //! let (user, project) = (UserId::new(), ProjectId::new());

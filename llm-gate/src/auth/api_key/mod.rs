@@ -6,9 +6,6 @@ mod records;
 mod secret;
 mod verifier;
 
-#[cfg(test)]
-mod tests;
-
 pub use hasher::KeyHasher;
 pub(super) use secret::PREFIX;
 pub use secret::{ApiKeySecret, PresentedKey};

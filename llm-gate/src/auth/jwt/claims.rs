@@ -44,6 +44,7 @@ pub(super) struct Claims {
     pub(super) jti: String,
     pub(super) client_id: String,
     pub(super) project: ProjectId,
+    #[serde(deserialize_with = "strict::word")]
     pub(super) role: Role,
 }
 

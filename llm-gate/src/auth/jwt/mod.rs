@@ -6,9 +6,6 @@ mod key;
 mod strict;
 mod verifier;
 
-#[cfg(test)]
-mod tests;
-
 use std::time::Duration;
 
 pub use issuer::{IssuedJwt, JwtIssuer};

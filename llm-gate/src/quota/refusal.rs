@@ -1,0 +1,96 @@
+//! What a caller is told whose hold was not granted.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::error::Rejection;
+use crate::identity::Subject;
+use crate::ledger::ReserveError;
+use crate::store::{Denial, DenialReason, Standing};
+use crate::tokens::Tokens;
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+/// Tells the OpenAI packages whether trying again makes sense.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// When to come back while the books cannot be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Shows how the tightest limit stands; nothing where there is none.
+pub(super) fn show(headers: &mut HeaderMap, standing: &Standing) {
+    if let (Some(limit), Some(remaining)) = (standing.limit, standing.remaining()) {
+        headers.insert(LIMIT, limit.get().into());
+        headers.insert(REMAINING, remaining.get().into());
+    }
+}
+
+/// Makes the answer for a hold that was not granted; `least` is the smallest that would have done.
+pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
+    match error {
+        ReserveError::Denied(denial) => match denial.reason {
+            DenialReason::Exhausted => exhausted(&denial, least),
+            DenialReason::Frozen => frozen(denial.subject),
+        },
+        ReserveError::Full => {
+            metrics::counter!("llm_gate_quota_refused_total", "reason" => "full").increment(1);
+            Rejection::unavailable("too many requests are under way", RETRY)
+        }
+        ReserveError::Unavailable(error) => {
+            metrics::counter!("llm_gate_quota_refused_total", "reason" => "unavailable")
+                .increment(1);
+            tracing::error!(
+                error = &error as &dyn Error,
+                "no reservation: the books cannot be written"
+            );
+            Rejection::unavailable("the gate cannot account for the request now", RETRY)
+        }
+    }
+}
+
+/// A total limit does not come back by itself, so trying again is of no use.
+fn exhausted(denial: &Denial, least: Tokens) -> Rejection {
+    metrics::counter!("llm_gate_quota_refused_total", "reason" => "exhausted").increment(1);
+    let standing = &denial.standing;
+    let (limit, remaining) = (
+        standing.limit.unwrap_or_default(),
+        standing.remaining().unwrap_or_default(),
+    );
+    let words = format!(
+        "the request may use up to {least} tokens, and {remaining} of the {} limit of {limit} are left",
+        denial.subject.parts().0
+    );
+    let mut shown = HeaderMap::new();
+    show(&mut shown, standing);
+    let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", words)
+        .code("insufficient_quota")
+        .header(SHOULD_RETRY, HeaderValue::from_static("false"));
+    shown
+        .into_iter()
+        .fold(rejection, |rejection, (name, value)| match name {
+            Some(name) => rejection.header(name, value),
+            None => rejection,
+        })
+}
+
+/// A key revoked or a user disabled since the credential was checked.
+fn frozen(subject: Subject) -> Rejection {
+    metrics::counter!("llm_gate_quota_refused_total", "reason" => "frozen").increment(1);
+    tracing::info!(%subject, "a reservation on a frozen counter was refused");
+    match subject {
+        Subject::User(_) | Subject::Key(_) => {
+            let words = "the credential is missing or not valid";
+            Rejection::new(StatusCode::UNAUTHORIZED, "invalid_request_error", words)
+                .code("invalid_api_key")
+                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        }
+        Subject::Project(_) => Rejection::new(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            "the project is suspended",
+        ),
+    }
+}

@@ -1,0 +1,68 @@
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::GateBody;
+use crate::call::Call;
+use crate::identity::{Principal, RequestId};
+use crate::ledger;
+use crate::store::CallInfo;
+
+use super::{QuotaBody, QuotaFuture, QuotaLayer};
+
+/// The service of [`QuotaLayer`].
+#[derive(Clone, Debug)]
+pub struct QuotaService<S> {
+    pub(super) config: QuotaLayer,
+    pub(super) inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for QuotaService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<GateBody<QuotaBody<R>>>;
+    type Error = S::Error;
+    type Future = QuotaFuture<B, S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(hold) = hold(&mut request) else {
+            tracing::error!(
+                "QuotaLayer found no Principal or no Call: it belongs inside of AuthLayer and CallLayer"
+            );
+            return QuotaFuture::misplaced();
+        };
+        // Move the ready service into the future and keep the fresh clone.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        QuotaFuture::reserving(&self.config, hold, inner, request)
+    }
+}
+
+/// Works out the hold; gives the request an id if it has none.
+fn hold<B>(request: &mut Request<B>) -> Option<ledger::Request> {
+    let id = *request.extensions_mut().get_or_insert_with(RequestId::new);
+    let principal = request.extensions().get::<Principal>()?;
+    let call = request.extensions().get::<Call>()?;
+    Some(ledger::Request {
+        id,
+        subjects: principal.subjects(),
+        hold: call.bound().hold(),
+        least: call.bound().least(),
+        call: CallInfo {
+            user: principal.user,
+            project: principal.project,
+            route: call.route().as_str().into(),
+            model: call.model().id().to_owned(),
+            stream: call.stream(),
+        },
+    })
+}
