@@ -13,6 +13,7 @@ use llm_gate::ledger::Ledger;
 use llm_gate::proxy::{InvalidUpstream, Upstream, VllmProxyService};
 use llm_gate::store::Store;
 use llm_gate_diesel::OpenError;
+use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -117,6 +118,9 @@ impl Gateway {
         let config = self.config;
         config.check()?;
         let secrets = Secrets::load(&config)?;
+        let recorder = observability::install_metrics();
+        // Both secrets are there, or it had not come this far.
+        metrics::gauge!("token_configured").set(1.0);
         let store = match self.store {
             Some(store) => store,
             None => database::open(&config).await?,
@@ -138,7 +142,7 @@ impl Gateway {
         let routes = edge::around(routes, hardening, cors(&config));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
-            serve(&config, listener, routes, operators, stopped).await;
+            serve(&config, listener, routes, operators, recorder, stopped).await;
             follow.abort();
             settle(&config, &ledger).await;
         });
@@ -190,9 +194,9 @@ async fn serve(
     listener: TcpListener,
     routes: Router,
     operators: TcpListener,
+    recorder: Option<PrometheusHandle>,
     stopped: watch::Receiver<bool>,
 ) {
-    let recorder = observability::install_metrics();
     let upkeep = recorder
         .clone()
         .map(|handle| tokio::spawn(observability::upkeep(handle)));
