@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
 use llm_gate::clock::{Clock, SystemClock, Timestamp};
 use llm_gate::ledger::Ledger;
@@ -242,6 +242,12 @@ fn cors(config: &Config) -> Option<CorsLayer> {
                 CONTENT_TYPE,
                 HeaderName::from_static("x-api-key"),
             ])
-            .expose_headers([X_REQUEST_ID]),
+            .expose_headers([
+                X_REQUEST_ID,
+                RETRY_AFTER,
+                HeaderName::from_static("x-ratelimit-limit-tokens"),
+                HeaderName::from_static("x-ratelimit-remaining-tokens"),
+                HeaderName::from_static("x-should-retry"),
+            ]),
     )
 }
