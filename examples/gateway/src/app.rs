@@ -42,9 +42,6 @@ pub struct Parts {
     pub hasher: KeyHasher,
     /// What the upstream serves.
     pub catalog: Catalog,
-    /// Held while a limit is compared and changed, so that nobody raises what an admin has just lowered.
-    // Open issue: over several replicas this needs a conditional statement in the store.
-    pub limit_changes: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -77,7 +74,6 @@ impl App {
             keys,
             hasher,
             catalog: Catalog::new(),
-            limit_changes: tokio::sync::Mutex::new(()),
             config,
             store,
             clock,

@@ -169,8 +169,14 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
             });
         }
     }
+    // What served nothing charges nothing, whatever the operation says: the ledger has no line for it.
+    let charge = if settle.is_void() {
+        Tokens::ZERO
+    } else {
+        settle.charge
+    };
     let mut worst = Settlement {
-        charged: settle.charge,
+        charged: charge,
         overage: Tokens::ZERO,
         repeated: false,
     };
@@ -179,9 +185,9 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         counter.reserved = counter.reserved.saturating_sub(hold);
         // Up to the hold is paid for by the hold, whatever became of the limit since; the excess is a
         // further debit, as far as it fits.
-        let within = settle.charge.min(hold);
+        let within = charge.min(hold);
         counter.used = counter.used.saturating_add(within);
-        let excess = settle.charge.saturating_sub(within);
+        let excess = charge.saturating_sub(within);
         let further = excess.min(counter.room());
         counter.used = counter.used.saturating_add(further);
         let overage = excess.saturating_sub(further);
@@ -198,7 +204,7 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         }
         if overage > worst.overage {
             worst.overage = overage;
-            worst.charged = settle.charge.saturating_sub(overage);
+            worst.charged = charge.saturating_sub(overage);
         }
     }
     let state = if settle.is_void() {
