@@ -8,6 +8,7 @@ use llm_gate::auth::{
 use llm_gate::clock::Clock;
 use llm_gate::store::Store;
 
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::passwords::{Passwords, Policy};
 use crate::secrets::Secrets;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub verifier: AnyVerifier,
     /// Hashes API keys.
     pub hasher: KeyHasher,
+    /// What the upstream serves.
+    pub catalog: Catalog,
     /// Held while a limit is compared and changed, so that nobody raises what an admin has just lowered.
     // Open issue: over several replicas this needs a conditional statement in the store.
     pub limit_changes: tokio::sync::Mutex<()>,
@@ -73,6 +76,7 @@ impl App {
             verifier: AnyVerifier::new(jwt, keys.clone()),
             keys,
             hasher,
+            catalog: Catalog::new(),
             limit_changes: tokio::sync::Mutex::new(()),
             config,
             store,

@@ -1,14 +1,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::uri::InvalidUri;
 use http::{HeaderName, HeaderValue, Method};
 use llm_gate::auth::KeyError;
-use llm_gate::clock::{Clock, SystemClock};
+use llm_gate::clock::{Clock, SystemClock, Timestamp};
+use llm_gate::ledger::Ledger;
+use llm_gate::proxy::{InvalidUpstream, Upstream, VllmProxyService};
 use llm_gate::store::Store;
 use llm_gate_diesel::OpenError;
+use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -16,9 +21,11 @@ use tokio::task::JoinHandle;
 use tower_http::cors::CorsLayer;
 
 use crate::app::App;
+use crate::catalog::Catalog;
 use crate::config::{Config, ConfigError};
 use crate::edge::{Hardening, X_REQUEST_ID};
 use crate::secrets::{SecretError, Secrets};
+use crate::stack::stack;
 use crate::{api, database, edge, observability, server};
 
 /// A gateway that is about to start.
@@ -37,6 +44,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where operators find it.
     pub metrics_address: SocketAddr,
+    catalog: Catalog,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -54,6 +62,12 @@ pub enum StartError {
     /// A secret cannot be used.
     #[error("a secret cannot be used: {0}")]
     Key(#[from] KeyError),
+    /// The address of the model server is none.
+    #[error("upstream.url (VLLM_ENDPOINT) is no URL")]
+    UpstreamUrl(#[from] InvalidUri),
+    /// The model server cannot be talked to like this.
+    #[error(transparent)]
+    Upstream(#[from] InvalidUpstream),
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
@@ -104,6 +118,9 @@ impl Gateway {
         let config = self.config;
         config.check()?;
         let secrets = Secrets::load(&config)?;
+        let recorder = observability::install_metrics();
+        // Both secrets are there, or it had not come this far.
+        metrics::gauge!("token_configured").set(1.0);
         let store = match self.store {
             Some(store) => store,
             None => database::open(&config).await?,
@@ -114,14 +131,26 @@ impl Gateway {
 
         let web_url = config.web_url(address);
         let app = App::new(config.clone(), &web_url, &secrets, store, self.clock)?;
+        let proxy = VllmProxyService::new(upstream(&config)?);
+        let ledger = Ledger::builder()
+            .clock(SharedClock(Arc::clone(&app.clock)))
+            .spawn(Arc::clone(&app.store) as _);
+        let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
+        let stack = stack(&app, ledger.clone(), proxy);
+        let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));
         let hardening = Hardening::new(web_url.starts_with("https://"));
-        let routes = edge::around(api::routes(app), hardening, cors(&config));
+        let routes = edge::around(routes, hardening, cors(&config));
         let (stop, stopped) = watch::channel(false);
-        let served = tokio::spawn(serve(config, listener, routes, operators, stopped));
+        let served = tokio::spawn(async move {
+            serve(&config, listener, routes, operators, recorder, stopped).await;
+            follow.abort();
+            settle(&config, &ledger).await;
+        });
         tracing::info!(%address, %metrics_address, "listening");
         Ok(Running {
             address,
             metrics_address,
+            catalog: app.catalog.clone(),
             stop,
             served,
         })
@@ -133,6 +162,11 @@ impl Running {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Waits until the upstream has told its models, before which calls are answered 503.
+    pub async fn models_known(&self) {
+        self.catalog.known().await;
     }
 
     /// Stops accepting, lets open streams finish within the drain time, settles everything, and waits
@@ -154,14 +188,15 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
+/// Serves until stopped and drained.
 async fn serve(
-    config: Config,
+    config: &Config,
     listener: TcpListener,
     routes: Router,
     operators: TcpListener,
+    recorder: Option<PrometheusHandle>,
     stopped: watch::Receiver<bool>,
 ) {
-    let recorder = observability::install_metrics();
     let upkeep = recorder
         .clone()
         .map(|handle| tokio::spawn(observability::upkeep(handle)));
@@ -175,6 +210,35 @@ async fn serve(
     let _ = operators.await;
     if let Some(upkeep) = upkeep {
         upkeep.abort();
+    }
+}
+
+/// Waits for the last settlements to be written.
+async fn settle(config: &Config, ledger: &Ledger) {
+    let limit = Duration::from_secs(config.server.drain_seconds.max(1));
+    if tokio::time::timeout(limit, ledger.drain()).await.is_err() {
+        tracing::error!(
+            open = ledger.under_way(),
+            "stopped before everything was settled"
+        );
+    }
+}
+
+fn upstream(config: &Config) -> Result<Upstream, StartError> {
+    let upstream = Upstream::new(config.upstream.url.parse()?)?;
+    Ok(match &config.upstream.api_key {
+        Some(key) => upstream.credential(key.expose())?,
+        None => upstream,
+    })
+}
+
+/// The clock of the app, as the ledger wants it.
+#[derive(Debug)]
+struct SharedClock(Arc<dyn Clock>);
+
+impl Clock for SharedClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
     }
 }
 

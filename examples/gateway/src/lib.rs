@@ -24,6 +24,7 @@
 pub mod accounts;
 pub mod api;
 pub mod app;
+pub mod catalog;
 pub mod client;
 pub mod commands;
 pub mod config;
@@ -34,5 +35,6 @@ pub mod observability;
 pub mod passwords;
 pub mod secrets;
 pub mod server;
+pub mod stack;
 
 pub use self::gateway::{Gateway, Running, StartError};

@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::Subject;
 use llm_gate::store::rules::{self, Counter};
@@ -13,28 +11,14 @@ use crate::models::{Id, LimitRow, NewCounterRow};
 use crate::queries::{counters, totals};
 
 /// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
-fn apply(
-    connection: &mut SqliteConnection,
-    mut batch: Vec<Operation>,
-) -> Result<Vec<Outcome>, Failure> {
-    name_subjects_once(&mut batch);
-    let mut page = Page::read(connection, &batch)?;
+fn apply(connection: &mut SqliteConnection, batch: &[Operation]) -> Result<Vec<Outcome>, Failure> {
+    let mut page = Page::read(connection, batch)?;
     let outcomes = batch
         .iter()
         .map(|operation| rules::apply(&mut page, operation))
         .collect();
     page.write(connection)?;
     Ok(outcomes)
-}
-
-/// A reservation holds once on each of its counters, however often it names them.
-fn name_subjects_once(batch: &mut [Operation]) {
-    for operation in batch {
-        if let Operation::Reserve(reserve) = operation {
-            let mut seen = HashSet::new();
-            reserve.subjects.retain(|&subject| seen.insert(subject));
-        }
-    }
 }
 
 /// Reads how a subject stands.
@@ -105,7 +89,7 @@ fn add_up(connection: &mut SqliteConnection) -> Result<Totals, Failure> {
 
 impl LedgerStore for SqliteStore {
     fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
-        self.write(move |connection| apply(connection, batch))
+        self.write(move |connection| apply(connection, &batch))
     }
 
     fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {

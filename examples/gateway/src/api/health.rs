@@ -22,11 +22,19 @@ pub(super) async fn live(State(app): State<App>) -> Response {
     report(&app, StatusCode::OK, "healthy", "alive")
 }
 
-/// The gate can serve: its store answers.
+/// The gate can serve: its store answers, and so did the model server when it was asked last.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let nobody = Subject::User(UserId::from_uuid(uuid::Uuid::nil()));
     match tokio::time::timeout(PATIENCE, app.store.standing(nobody)).await {
-        Ok(Ok(_)) => report(&app, StatusCode::OK, "healthy", "ready"),
+        Ok(Ok(_)) if app.catalog.seen().reachable => {
+            report(&app, StatusCode::OK, "healthy", "ready")
+        }
+        Ok(Ok(_)) => report(
+            &app,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "degraded",
+            "the model server cannot be reached",
+        ),
         Ok(Err(error)) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
             report(

@@ -73,9 +73,11 @@ impl From<SecretError> for CommandError {
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Config(_) | StartError::Secret(_) | StartError::Key(_) => {
-                Self::wrong(chain(&error))
-            }
+            StartError::Config(_)
+            | StartError::Secret(_)
+            | StartError::Key(_)
+            | StartError::UpstreamUrl(_)
+            | StartError::Upstream(_) => Self::wrong(chain(&error)),
             _ => Self::failed(chain(&error)),
         }
     }

@@ -2,6 +2,7 @@
 
 mod client_config;
 mod config;
+mod demo;
 mod error;
 mod key;
 mod migrate;
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Run the gateway (what happens without a command)
     Serve(serve::Arguments),
+    /// Try everything with a scripted model server, then keep serving
+    Demo(demo::Arguments),
     /// Make the database, or bring its tables up to date
     Migrate,
     /// Manage user accounts
@@ -77,6 +80,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
             sources.flags = arguments.flags();
             serve::run(sources.load()?).await
         }
+        Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Migrate => migrate::run(load(sources)?).await,
         Command::User(command) => user::run(load(sources)?, command).await,
         Command::Key(command) => key::run(load(sources)?, command).await,

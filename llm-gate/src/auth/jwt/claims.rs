@@ -84,15 +84,15 @@ impl Claims {
         if !sound || moment(self.iat) > soon || moment(self.nbf) > soon {
             return Err(AuthError::Invalid);
         }
-        if now >= self.good_until(leeway) {
+        if now >= self.expires_at().after(leeway) {
             return Err(AuthError::Expired);
         }
         Ok(())
     }
 
-    /// Returns the first moment at which the token is no longer good.
-    pub(super) fn good_until(&self, leeway: Duration) -> Timestamp {
-        moment(self.exp).after(leeway)
+    /// Returns the first moment at which the token is no longer good, if all clocks agree.
+    pub(super) fn expires_at(&self) -> Timestamp {
+        moment(self.exp)
     }
 
     pub(super) const fn principal(&self) -> Principal {

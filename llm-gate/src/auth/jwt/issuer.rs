@@ -45,6 +45,11 @@ impl fmt::Debug for IssuedJwt {
 
 impl JwtIssuer {
     /// Makes tokens in the name of `issuer`, for `audience`, signed with `key`.
+    ///
+    /// # Panics
+    ///
+    /// Without the feature `aws-lc-rs`, panics if the process has not installed a back end of
+    /// `jsonwebtoken`: here rather than at the first login.
     #[must_use]
     pub fn new(
         issuer: impl Into<String>,
@@ -52,6 +57,7 @@ impl JwtIssuer {
         key: SigningKey,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        crypto::require();
         let audience = audience.into();
         Self {
             key,

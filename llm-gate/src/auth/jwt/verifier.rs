@@ -54,7 +54,7 @@ struct Shared {
 #[derive(Clone)]
 struct Seen {
     principal: Principal,
-    until: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl JwtVerifier {
@@ -64,12 +64,18 @@ impl JwtVerifier {
     ///
     /// Fails with [`KeyError::Empty`] without keys, and with [`KeyError::Ambiguous`] if two have the same
     /// identifier or both have none.
+    ///
+    /// # Panics
+    ///
+    /// Without the feature `aws-lc-rs`, panics if the process has not installed a back end of
+    /// `jsonwebtoken`: here rather than at the first request.
     pub fn new(
         issuer: impl Into<String>,
         audience: impl Into<String>,
         keys: impl IntoIterator<Item = VerifyingKey>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyError> {
+        crypto::require();
         let mut unique: Vec<VerifyingKey> = Vec::new();
         for key in keys {
             if unique.iter().any(|other| other.kid == key.kid) {
@@ -93,24 +99,17 @@ impl JwtVerifier {
     }
 
     /// Sets how far the clocks of issuer and gate may differ. 5 s unless set, 60 s at most.
-    ///
-    /// Forgets the tokens seen so far.
     #[must_use]
-    pub fn leeway(self, leeway: Duration) -> Self {
-        Self {
-            leeway: leeway.min(MAX_LEEWAY),
-            seen: Arc::new(Cache::new(CAPACITY)),
-            ..self
-        }
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway.min(MAX_LEEWAY);
+        self
     }
 
-    /// Sets how many checked tokens are remembered. 16,384 unless set.
+    /// Sets how many checked tokens are remembered. 16,384 unless set. Forgets those seen so far.
     #[must_use]
-    pub fn capacity(self, tokens: usize) -> Self {
-        Self {
-            seen: Arc::new(Cache::new(tokens)),
-            ..self
-        }
+    pub fn capacity(mut self, tokens: usize) -> Self {
+        self.seen = Arc::new(Cache::new(tokens));
+        self
     }
 
     /// Checks a token and returns whose it is.
@@ -123,7 +122,7 @@ impl JwtVerifier {
         let now = self.shared.clock.now();
         let digest: [u8; 32] = Sha256::digest(jwt).into();
         if let Some(seen) = self.seen.get(&digest) {
-            return if now < seen.until {
+            return if now < seen.expires_at.after(self.leeway) {
                 Ok(seen.principal)
             } else {
                 Err(AuthError::Expired)
@@ -134,7 +133,7 @@ impl JwtVerifier {
         let principal = claims.principal();
         let seen = Seen {
             principal: principal.clone(),
-            until: claims.good_until(self.leeway),
+            expires_at: claims.expires_at(),
         };
         self.seen.insert(digest, seen);
         Ok(principal)

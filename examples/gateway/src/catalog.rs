@@ -1,0 +1,103 @@
+//! The models that the upstream serves, asked for again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use llm_gate::call::{Model, Models};
+use llm_gate::proxy::{ModelsError, UpstreamModel, VllmProxyService, upstream_models};
+use tokio::sync::watch;
+
+/// How often the list is read.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is tried while the upstream does not answer.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long one reading may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known of the upstream's models. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    models: Models,
+    seen: Arc<watch::Sender<Seen>>,
+}
+
+/// The latest list, and whether the upstream answered when it was asked last.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The models; `None` as long as nothing is known.
+    pub list: Option<Arc<[UpstreamModel]>>,
+    /// Whether the last attempt to read the list worked.
+    pub reachable: bool,
+}
+
+impl Catalog {
+    /// Starts knowing nothing: calls are answered 503.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            models: Models::pending(),
+            seen: Arc::new(watch::Sender::new(Seen::default())),
+        }
+    }
+
+    /// Returns the list as the call layer needs it.
+    #[must_use]
+    pub fn models(&self) -> Models {
+        self.models.clone()
+    }
+
+    /// Returns what is known now.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    /// Waits until the upstream has told its models.
+    pub async fn known(&self) {
+        // The sender lives as long as this handle: the wait cannot fail.
+        let _ = self
+            .seen
+            .subscribe()
+            .wait_for(|seen| seen.list.is_some())
+            .await;
+    }
+
+    /// Keeps the list up to date for as long as it is polled. A list that was known stays while the
+    /// upstream is away.
+    pub async fn follow(self, upstream: VllmProxyService) {
+        loop {
+            let read = tokio::time::timeout(PATIENCE, upstream_models(&upstream)).await;
+            let pause = match read {
+                Ok(Ok(list)) => self.replace(list),
+                Ok(Err(error)) => self.missed(Some(&error)),
+                Err(_) => self.missed(None),
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn replace(&self, list: Vec<UpstreamModel>) -> Duration {
+        self.models.replace(list.iter().cloned().map(Model::from));
+        self.seen.send_replace(Seen {
+            list: Some(list.into()),
+            reachable: true,
+        });
+        INTERVAL
+    }
+
+    fn missed(&self, error: Option<&ModelsError>) -> Duration {
+        // Said once, when it begins.
+        if self.seen.borrow().reachable || self.seen.borrow().list.is_none() {
+            let cause = error.map(|error| error as &dyn std::error::Error);
+            tracing::warn!(error = cause, "the upstream does not tell its models");
+        }
+        self.seen.send_modify(|seen| seen.reachable = false);
+        RETRY
+    }
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
