@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llm_gate::call::{Model, Models};
-use llm_gate::proxy::{ModelsError, UpstreamModel, VllmProxyService, upstream_models};
+use llm_gate::proxy::{UpstreamModel, VllmProxyService, upstream_models};
 use tokio::sync::watch;
 
 /// How often the list is read.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is tried while the upstream does not answer.
-const RETRY: Duration = Duration::from_secs(2);
+/// How soon it is tried again when the upstream does not answer; longer each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(16);
 /// How long one reading may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -65,34 +66,33 @@ impl Catalog {
     /// Keeps the list up to date for as long as it is polled. A list that was known stays while the
     /// upstream is away.
     pub async fn follow(self, upstream: VllmProxyService) {
+        let mut retry = FIRST_RETRY;
         loop {
             let read = tokio::time::timeout(PATIENCE, upstream_models(&upstream)).await;
-            let pause = match read {
-                Ok(Ok(list)) => self.replace(list),
-                Ok(Err(error)) => self.missed(Some(&error)),
-                Err(_) => self.missed(None),
+            let pause = if let Ok(Ok(list)) = read {
+                retry = FIRST_RETRY;
+                self.replace(list);
+                INTERVAL
+            } else {
+                // Said once, when it begins; each attempt has its own line from the proxy.
+                if retry == FIRST_RETRY {
+                    tracing::warn!("the model server does not tell its models");
+                }
+                self.seen.send_modify(|seen| seen.reachable = false);
+                let pause = retry;
+                retry = (retry * 2).min(LAST_RETRY);
+                pause
             };
             tokio::time::sleep(pause).await;
         }
     }
 
-    fn replace(&self, list: Vec<UpstreamModel>) -> Duration {
+    fn replace(&self, list: Vec<UpstreamModel>) {
         self.models.replace(list.iter().cloned().map(Model::from));
         self.seen.send_replace(Seen {
             list: Some(list.into()),
             reachable: true,
         });
-        INTERVAL
-    }
-
-    fn missed(&self, error: Option<&ModelsError>) -> Duration {
-        // Said once, when it begins.
-        if self.seen.borrow().reachable || self.seen.borrow().list.is_none() {
-            let cause = error.map(|error| error as &dyn std::error::Error);
-            tracing::warn!(error = cause, "the upstream does not tell its models");
-        }
-        self.seen.send_modify(|seen| seen.reachable = false);
-        RETRY
     }
 }
 

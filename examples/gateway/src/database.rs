@@ -6,7 +6,7 @@ use llm_gate::store::{MemoryStore, Store};
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
 
 use crate::config::{Config, Database};
-use crate::gateway::StartError;
+use crate::error::StartError;
 use crate::secrets;
 
 /// Opens the database, made and migrated if need be.
@@ -18,7 +18,7 @@ pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     match config.database()? {
         Database::Memory => Ok(Arc::new(MemoryStore::new())),
         Database::Sqlite(path) => {
-            if path.parent() == Some(config.data_dir.as_path()) {
+            if config.database()?.lies_in(&config.data_dir) {
                 secrets::make_folder(&config.data_dir).map_err(StartError::Folder)?;
             }
             Ok(Arc::new(SqliteStore::open(SqliteConfig::new(path)).await?))

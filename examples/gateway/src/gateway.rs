@@ -1,20 +1,15 @@
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::uri::InvalidUri;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
-use llm_gate::auth::KeyError;
 use llm_gate::clock::{Clock, SystemClock, Timestamp};
 use llm_gate::ledger::Ledger;
-use llm_gate::proxy::{InvalidUpstream, Upstream, VllmProxyService};
+use llm_gate::proxy::{Upstream, VllmProxyService};
 use llm_gate::store::Store;
-use llm_gate_diesel::OpenError;
 use metrics_exporter_prometheus::PrometheusHandle;
-use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,9 +17,10 @@ use tower_http::cors::CorsLayer;
 
 use crate::app::App;
 use crate::catalog::Catalog;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::edge::{Hardening, X_REQUEST_ID};
-use crate::secrets::{SecretError, Secrets};
+use crate::error::StartError;
+use crate::secrets::Secrets;
 use crate::stack::stack;
 use crate::{api, database, edge, observability, server};
 
@@ -47,41 +43,6 @@ pub struct Running {
     catalog: Catalog,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
-}
-
-/// A gateway that cannot start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A setting is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A secret is missing or not safe.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// A secret cannot be used.
-    #[error("a secret cannot be used: {0}")]
-    Key(#[from] KeyError),
-    /// The address of the model server is none.
-    #[error("upstream.url (VLLM_ENDPOINT) is no URL")]
-    UpstreamUrl(#[from] InvalidUri),
-    /// The model server cannot be talked to like this.
-    #[error(transparent)]
-    Upstream(#[from] InvalidUpstream),
-    /// The database cannot be opened.
-    #[error(transparent)]
-    Database(#[from] OpenError),
-    /// The data folder cannot be made.
-    #[error("the data folder cannot be made")]
-    Folder(#[source] io::Error),
-    /// The address is in use, or not of this machine.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 impl Gateway {
@@ -281,6 +242,12 @@ fn cors(config: &Config) -> Option<CorsLayer> {
                 CONTENT_TYPE,
                 HeaderName::from_static("x-api-key"),
             ])
-            .expose_headers([X_REQUEST_ID]),
+            .expose_headers([
+                X_REQUEST_ID,
+                RETRY_AFTER,
+                HeaderName::from_static("x-ratelimit-limit-tokens"),
+                HeaderName::from_static("x-ratelimit-remaining-tokens"),
+                HeaderName::from_static("x-should-retry"),
+            ]),
     )
 }

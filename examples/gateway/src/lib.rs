@@ -30,6 +30,7 @@ pub mod commands;
 pub mod config;
 pub mod database;
 pub mod edge;
+mod error;
 mod gateway;
 pub mod observability;
 pub mod passwords;
@@ -37,4 +38,5 @@ pub mod secrets;
 pub mod server;
 pub mod stack;
 
-pub use self::gateway::{Gateway, Running, StartError};
+pub use self::error::StartError;
+pub use self::gateway::{Gateway, Running};

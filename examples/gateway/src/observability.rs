@@ -1,5 +1,6 @@
 //! The log and the metrics of the process. Both are global, so both are installed at most once.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub fn install_log(config: &LogConfig) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Fails only where somebody else has installed one.
     let _ = match config.format {

@@ -47,23 +47,15 @@ impl Fields {
         }
     }
 
-    fn of_form(bytes: &[u8]) -> Result<Self, ApiError> {
-        let text = std::str::from_utf8(bytes).unwrap_or("\u{fffd}");
-        Self::of_pairs("body", &format!("/?{text}"))
-    }
-
-    fn of_pairs(place: &'static str, uri: &str) -> Result<Self, ApiError> {
-        let malformed = || ApiError::new(StatusCode::BAD_REQUEST, "the fields are not well-formed");
-        let uri: Uri = uri.parse().map_err(|_| malformed())?;
-        let Query(pairs) =
-            Query::<Vec<(String, String)>>::try_from_uri(&uri).map_err(|_| malformed())?;
+    /// Puts together the fields of a form or a query.
+    fn of_pairs(place: &'static str, pairs: Vec<(String, String)>) -> Self {
         let mut fields = Self::new(place, Map::new());
         for (name, value) in pairs {
             if fields.values.insert(name.clone(), value.into()).is_some() {
                 fields.refuse(&name, "is there twice");
             }
         }
-        Ok(fields)
+        fields
     }
 
     /// Notes what is wrong with a field.
@@ -195,8 +187,8 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        check_type(&request, "application/x-www-form-urlencoded")?;
-        Fields::of_form(&body(request, state).await?).map(Self)
+        check_type(&request, FORM)?;
+        of_form(body(request, state).await?).await.map(Self)
     }
 }
 
@@ -204,11 +196,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonOrQuery {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let query = request.uri().query().map(str::to_owned);
+        let uri = request.uri().clone();
         let typed = check_type(&request, "application/json");
         let body = body(request, state).await?;
-        match query {
-            Some(query) if body.is_empty() => query_fields(&query).map(Self),
+        match uri.query() {
+            Some(_) if body.is_empty() => of_query(&uri).map(Self),
             Some(_) => Err(ApiError::new(
                 StatusCode::BAD_REQUEST,
                 "fields stand in the body or in the query, not in both",
@@ -231,12 +223,30 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for QueryFields {
         parts: &mut http::request::Parts,
         _state: &S,
     ) -> Result<Self, ApiError> {
-        query_fields(parts.uri.query().unwrap_or_default()).map(Self)
+        of_query(&parts.uri).map(Self)
     }
 }
 
-fn query_fields(query: &str) -> Result<Fields, ApiError> {
-    Fields::of_pairs("query", &format!("/?{query}"))
+const FORM: &str = "application/x-www-form-urlencoded";
+
+fn malformed<E>(_: E) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "the fields are not well-formed")
+}
+
+fn of_query(uri: &Uri) -> Result<Fields, ApiError> {
+    let Query(pairs) = Query::try_from_uri(uri).map_err(malformed)?;
+    Ok(Fields::of_pairs("query", pairs))
+}
+
+async fn of_form(body: Bytes) -> Result<Fields, ApiError> {
+    let request = Request::post("/")
+        .header(CONTENT_TYPE, FORM)
+        .body(body.into())
+        .map_err(malformed)?;
+    let axum::Form(pairs) = axum::Form::from_request(request, &())
+        .await
+        .map_err(malformed)?;
+    Ok(Fields::of_pairs("body", pairs))
 }
 
 fn check_type(request: &Request, expected: &str) -> Result<(), ApiError> {
@@ -314,18 +324,19 @@ mod tests {
             fields.limit("token_limit");
             assert_eq!(messages(fields.finish()).len(), 1, "{bad}");
         }
-        let mut fields = query_fields("token_limit=500").expect("a query");
+        let uri = Uri::from_static("/?token_limit=500");
+        let mut fields = of_query(&uri).expect("a query");
         assert_eq!(fields.limit("token_limit"), Some(Tokens::new(500)));
         assert!(fields.finish().is_ok());
     }
 
-    #[test]
-    fn a_form_is_decoded_once() {
-        let mut fields =
-            Fields::of_form(b"username=ada%40example.com&password=a%2Bb+c%2526").expect("a form");
+    #[tokio::test]
+    async fn a_form_is_decoded_once_and_whole() {
+        let form = "username=ada%40example.com&password=a%2Bb+c%2526#d\"<\u{e4}";
+        let mut fields = of_form(Bytes::from(form)).await.expect("a form");
         assert_eq!(fields.text("username").as_deref(), Some("ada@example.com"));
-        assert_eq!(fields.secret("password").expose(), "a+b c%26");
-        let twice = query_fields("a=1&a=2").expect("a query");
+        assert_eq!(fields.secret("password").expose(), "a+b c%26#d\"<\u{e4}");
+        let twice = of_query(&Uri::from_static("/?a=1&a=2")).expect("a query");
         assert!(!messages(twice.finish()).is_empty());
     }
 }

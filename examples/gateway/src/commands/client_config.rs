@@ -3,8 +3,9 @@ use clap::{Args, ValueEnum};
 use super::error::CommandError;
 use crate::config::Loaded;
 
-/// Where the snippets take the key from, so that none is written into a file.
-const KEY_VARIABLE: &str = "LLM_GATE_API_KEY";
+/// Where the snippets take the key from, so that none is written into a file. Not `LLM_GATE_…`: those are
+/// settings of the gateway, and unknown ones are refused.
+const KEY_VARIABLE: &str = "GATE_API_KEY";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use llm_gate::store::{StoreError, StoreErrorKind};
 
 use crate::config::ConfigError;
-use crate::gateway::StartError;
+use crate::error::StartError;
 use crate::passwords::PasswordError;
 use crate::secrets::SecretError;
 

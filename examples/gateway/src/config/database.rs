@@ -47,7 +47,11 @@ impl Database {
     #[must_use]
     pub fn lies_in(&self, folder: &Path) -> bool {
         match self {
-            Self::Sqlite(path) => path.parent() == Some(folder),
+            Self::Sqlite(path) => {
+                let absolute = |path: &Path| std::path::absolute(path).ok();
+                let parent = absolute(path).and_then(|path| path.parent().map(Path::to_owned));
+                parent.is_some() && parent == absolute(folder)
+            }
             Self::Memory => false,
         }
     }
@@ -90,6 +94,16 @@ mod tests {
         let words = error.to_string();
         assert!(words.contains("not in this build yet"), "{words}");
         assert!(!words.contains("hunter2"), "{words}");
+    }
+
+    #[test]
+    fn a_folder_is_the_same_however_it_is_written() {
+        let file = |path: &str| Database::Sqlite(PathBuf::from(path));
+        assert!(file("data/gate.db").lies_in(Path::new("./data")));
+        assert!(file("./data/gate.db").lies_in(Path::new("data/")));
+        assert!(!file("data/deeper/gate.db").lies_in(Path::new("data")));
+        assert!(!file("gate.db").lies_in(Path::new("data")));
+        assert!(!Database::Memory.lies_in(Path::new("data")));
     }
 
     #[test]

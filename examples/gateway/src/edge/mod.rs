@@ -2,9 +2,9 @@
 //! sanitised 500 where a handler panics.
 
 mod body;
+mod failures;
 mod headers;
 mod observe;
-mod panics;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -25,9 +25,9 @@ pub fn around(routes: Router, hardening: Hardening, cors: Option<CorsLayer>) -> 
         None => routes,
     };
     routes
-        // A panic below becomes a 500 here …
-        .layer(from_fn(panics::catch))
-        // … and gets its headers like any other answer.
+        // A panic below becomes a 500 here, and no 500 says what happened …
+        .layer(from_fn(failures::contain))
+        // … and each gets its headers like any other answer.
         .layer(from_fn_with_state(hardening, headers::harden))
         // Gives the request its id and watches it to the end of its body.
         .layer(from_fn(observe::observe))

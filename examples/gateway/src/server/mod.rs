@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
 
 pub use self::stall::StallGuard;
 use crate::config::ServerConfig;
@@ -31,6 +32,8 @@ const MAX_HEADERS: usize = 128;
 const MAX_STREAMS: u32 = 128;
 /// How often a silent connection of HTTP/2 is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a client may be silent in the middle of a body.
+const BODY_IDLE: Duration = Duration::from_secs(30);
 /// How long to wait when no connection can be accepted, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,6 +59,7 @@ pub async fn serve(
         };
         let (stream, place) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if is_of_connection(&error) => continue,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -88,8 +92,9 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
+/// Bounds how long a client may be silent in the middle of a body.
 fn into_axum(request: http::Request<Incoming>) -> Request {
-    request.map(axum::body::Body::new)
+    request.map(|body| axum::body::Body::new(TimeoutBody::new(BODY_IDLE, body)))
 }
 
 /// Waits for a free place first: connections beyond the limit wait in the kernel's queue.
@@ -105,6 +110,17 @@ async fn accept(
     // Without it every event of a stream waits for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
     Ok((stream, place))
+}
+
+/// Whether the trouble is with one connection, gone before it was accepted, rather than with accepting.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::InvalidInput
+    )
 }
 
 fn builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {

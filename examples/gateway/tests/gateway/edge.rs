@@ -155,3 +155,23 @@ async fn an_endless_header_block_is_cut() {
         StatusCode::OK
     );
 }
+
+#[tokio::test]
+async fn http2_is_spoken_on_the_same_port() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let gate = start().await;
+    let stream = tokio::net::TcpStream::connect(gate.running.address)
+        .await
+        .expect("connected");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+    tokio::spawn(connection);
+    let request = http::Request::get("http://gate.example/health/live")
+        .body(http_body_util::Empty::<bytes::Bytes>::new())
+        .expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.version(), http::Version::HTTP_2);
+}

@@ -132,6 +132,32 @@ async fn errors_below_v1_have_the_shape_of_openai() {
 }
 
 #[tokio::test]
+async fn disabled_users_and_revoked_keys_spend_nothing_more() {
+    let gate = start().await;
+    let (ada, key) = caller(&gate).await;
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let id = ada.get(&path).await.json()[0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    ada.post(&format!("{path}/{id}/revoke"), json!({})).await;
+    let revoked = call(&key, "/v1/chat/completions", &chat(false, 5)).await;
+    assert_eq!(revoked.status, StatusCode::UNAUTHORIZED);
+
+    let by_login = call(&ada.session, "/v1/chat/completions", &chat(false, 5)).await;
+    assert_eq!(by_login.status, StatusCode::OK, "a login may call as well");
+    let asked = gate.upstream.counts().requests;
+    gate.command(&["user", "disable", "ada"]).await;
+    let disabled = call(&ada.session, "/v1/chat/completions", &chat(false, 5)).await;
+    assert_eq!(
+        disabled.status,
+        StatusCode::UNAUTHORIZED,
+        "although its token is good"
+    );
+    assert_eq!(gate.upstream.counts().requests, asked);
+}
+
+#[tokio::test]
 async fn shutdown_waits_for_open_streams_and_settles_them() {
     use scripted_vllm::Answer;
     let gate = start().await;

@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod aliases;
+mod database;
 mod edge;
 mod keys;
 mod llm;

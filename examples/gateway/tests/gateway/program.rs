@@ -176,3 +176,36 @@ async fn the_demo_checks_itself() {
         output.stdout
     );
 }
+
+#[tokio::test]
+async fn a_terminated_gateway_ends_well() {
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let folder = folder();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
+        .args(["serve", "--port", "0"])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("LLM_GATE_METRICS__PORT", "0")
+        .env("VLLM_ENDPOINT", "http://127.0.0.1:9")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+    while let Some(line) = log.next_line().await.expect("text") {
+        if line.contains("listening") {
+            break;
+        }
+    }
+    let id = child.id().expect("alive").to_string();
+    let killed = tokio::process::Command::new("kill")
+        .args(["-TERM", &id])
+        .status()
+        .await;
+    assert!(killed.expect("kill runs").success());
+    let status = child.wait().await.expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,11 +1,15 @@
 //! Logging in, refreshing, logging out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use llm_gate::store::{MemoryStore, UserStore};
+use llm_gate_gateway::Gateway;
+use llm_gate_gateway::client::Client;
 use serde_json::json;
 
-use super::support::{PASSWORD, run, send, start};
+use super::support::{PASSWORD, config, run, send, start, start_with};
 
 const REFRESH: &str = "/api/v1/auth/refresh";
 
@@ -219,4 +223,61 @@ async fn credentials_are_checked() {
         .await
         .expect("an answer");
     assert_eq!(forged.body, refused.body, "a 401 does not say why");
+}
+
+#[tokio::test]
+async fn access_tokens_live_as_long_as_configured() {
+    let gate = start_with(|config| config.auth.jwt_expiration_hours = Some(2)).await;
+    gate.person("ada").await;
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let pair = gate.post("/auth/login", body).await;
+    assert_eq!(pair.json()["expires_in"], 7200);
+}
+
+#[tokio::test]
+async fn a_login_strengthens_a_hash_of_weaker_times() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = Arc::new(MemoryStore::new());
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    for (iterations, path, status) in [
+        (1, "/auth/register", StatusCode::CREATED),
+        (2, "/auth/login", StatusCode::OK),
+        (2, "/auth/login", StatusCode::OK),
+    ] {
+        let mut config = config(&folder);
+        config.passwords.iterations = iterations;
+        let gateway = Gateway::new(config).store(store.clone());
+        let running = gateway.start().await.expect("started");
+        let client = Client::new(running.address);
+        let answer = client.post(path, &body).await.expect("an answer");
+        assert_eq!(answer.status, status);
+        running.shutdown().await;
+        let kept = store
+            .user_by_login("ada".to_owned())
+            .await
+            .expect("a store");
+        let hash = kept.expect("registered").hash;
+        assert!(hash.contains(&format!("t={iterations},")), "{hash}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_logins_at_once_are_told_to_come_back() {
+    let gate = start_with(|config| config.passwords.queue = 0).await;
+    let body = json!({ "username": "nobody", "password": PASSWORD });
+    let flood = (0..64).map(|_| gate.client.post("/auth/login", &body));
+    let answers = futures_util::future::join_all(flood).await;
+    let answers = answers.into_iter().map(|answer| answer.expect("an answer"));
+    let (busy, wrong): (Vec<_>, Vec<_>) =
+        answers.partition(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!busy.is_empty() && !wrong.is_empty(), "{} busy", busy.len());
+    assert!(
+        busy.iter()
+            .all(|answer| answer.headers.contains_key("retry-after"))
+    );
+    assert!(
+        wrong
+            .iter()
+            .all(|answer| answer.status == StatusCode::UNAUTHORIZED)
+    );
 }
