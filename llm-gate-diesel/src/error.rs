@@ -15,9 +15,9 @@ pub enum OpenError {
         /// The first version without the defect.
         needed: &'static str,
     },
-    /// The database file cannot be opened, or not now.
+    /// The file cannot be opened or is no database; or not now, as the source's kind tells.
     #[error("the database cannot be opened")]
-    Unavailable(#[source] StoreError),
+    Unusable(#[source] StoreError),
     /// The tables cannot be brought up to date.
     #[error("the database cannot be migrated")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -74,7 +74,7 @@ fn enable_wal(connection: &mut SqliteConnection, config: &SqliteConfig) -> Resul
                 let error = StoreError::from(Failure::from(error));
                 let passing = error.kind() == StoreErrorKind::Unavailable;
                 if !passing || started.elapsed() >= config.busy_timeout {
-                    return Err(OpenError::Unavailable(error));
+                    return Err(OpenError::Unusable(error));
                 }
                 // Another process is at it: it takes a moment and nothing tells when it is done.
                 std::thread::sleep(std::time::Duration::from_millis(1));
@@ -84,7 +84,7 @@ fn enable_wal(connection: &mut SqliteConnection, config: &SqliteConfig) -> Resul
 }
 
 fn unavailable(error: diesel::result::Error) -> OpenError {
-    OpenError::Unavailable(Failure::from(error).into())
+    OpenError::Unusable(Failure::from(error).into())
 }
 
 fn check_version(version: &str) -> Result<(), OpenError> {

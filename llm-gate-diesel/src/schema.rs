@@ -208,9 +208,9 @@ mod tests {
     }
 
     /// Reads names and types of the columns that `table!` was told of.
-    fn declared<T: Table>(table: T) -> Vec<(String, String)>
+    fn declared<T>(table: T) -> Vec<(String, String)>
     where
-        T: diesel::query_dsl::methods::SelectDsl<T::AllColumns> + Copy,
+        T: Table + diesel::query_dsl::methods::SelectDsl<T::AllColumns> + Copy,
         <T as diesel::query_dsl::methods::SelectDsl<T::AllColumns>>::Output:
             diesel::query_builder::QueryFragment<Sqlite>,
     {

@@ -2,9 +2,13 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use llm_gate::identity::{RequestId, Subject, UserId};
 use llm_gate::store::{LedgerStore, Outcome, UserStore};
 use llm_gate::tokens::Tokens;
-use llm_gate_diesel::{SqliteStore, test_db};
+use llm_gate_diesel::{SqliteConfig, SqliteStore, test_db};
 
 use support::{account, granted, limited, reserve, settle};
 
@@ -56,6 +60,72 @@ async fn a_reservation_outlives_its_store() {
         "once"
     );
     assert!(store.totals().await.unwrap().balance(), "the books balance");
+}
+
+/// Tells the process that is killed which file to open.
+const VICTIM: &str = "LLM_GATE_TEST_VICTIM";
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let config = test_db::config();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "victim", "--ignored", "--nocapture"])
+        .env(VICTIM, config.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let acknowledged: Vec<RequestId> = lines
+        .filter_map(|line| line.unwrap().strip_prefix("granted ")?.parse().ok())
+        .take(50)
+        .collect();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    assert_eq!(acknowledged.len(), 50, "it was killed at work");
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(config).await.unwrap();
+        let totals = store.totals().await.unwrap();
+        assert!(
+            totals.balance(),
+            "no transaction was left half done: {totals:?}"
+        );
+        assert!(
+            totals.pending >= 50,
+            "at least what was acknowledged is there"
+        );
+        let batch = acknowledged.iter().map(|&id| settle(id, 1)).collect();
+        for outcome in store.apply(batch).await.unwrap() {
+            assert!(
+                matches!(outcome, Outcome::Settled(_)),
+                "an acknowledged hold is known"
+            );
+        }
+        assert!(store.totals().await.unwrap().balance(), "the books go on");
+    });
+}
+
+/// Reserves and says so, until it is killed.
+#[tokio::test]
+#[ignore = "started by what_was_acknowledged_survives_a_kill"]
+async fn victim() {
+    let Some(path) = std::env::var_os(VICTIM) else {
+        return;
+    };
+    let store = SqliteStore::open(SqliteConfig::new(path)).await.unwrap();
+    let subject = Subject::User(UserId::new());
+    let mut out = std::io::stdout();
+    loop {
+        let hold = reserve(subject, 10);
+        assert!(granted(&store, &hold).await, "there is no limit");
+        // A line of its own: the test runner has begun one.
+        if writeln!(out, "\ngranted {}", hold.id).is_err() {
+            return;
+        }
+    }
 }
 
 #[cfg(unix)]

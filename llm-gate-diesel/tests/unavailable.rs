@@ -1,5 +1,6 @@
 //! A database that is locked, read-only, full or away: calls fail as unavailable, nothing is lost, and the
 //! store is back as soon as the database is.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod support;
 
@@ -88,7 +89,7 @@ async fn a_locked_database_is_unavailable_until_it_is_released() {
     );
     let second = SqliteStore::open(config.clone()).await;
     assert!(
-        matches!(second, Err(OpenError::Unavailable(_))),
+        matches!(second, Err(OpenError::Unusable(_))),
         "nor can another be opened"
     );
     other.batch_execute("COMMIT").unwrap();
@@ -170,7 +171,7 @@ async fn a_folder_in_the_place_of_the_file_cannot_be_opened() {
     let error = SqliteStore::open(config.clone())
         .await
         .expect_err("a folder is no database");
-    assert!(matches!(error, OpenError::Unavailable(_)), "{error:?}");
+    assert!(matches!(error, OpenError::Unusable(_)), "{error:?}");
     std::fs::remove_dir(config.path()).unwrap();
     SqliteStore::open(config).await.expect("the folder is gone");
 }
@@ -193,7 +194,7 @@ async fn a_file_that_is_no_database_is_left_alone() {
 #[tokio::test]
 async fn a_panic_costs_one_answer_and_no_more() {
     let (store, _config, subject, settle) = with_a_hold().await;
-    let answer = store.on_writer(|_| panic!("a defect")).await.map(|()| ());
+    let answer = store.on_writer::<()>(|_| panic!("a defect")).await;
     let kind = answer.expect_err("the call has no answer").kind();
     assert_eq!(kind, StoreErrorKind::Other, "it is a defect");
     is_back(&store, subject, settle).await;

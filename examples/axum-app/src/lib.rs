@@ -87,3 +87,8 @@ pub async fn with_one_key(
     store.create_key(new_key).await?;
     Ok((ApiKeyVerifier::new(store.clone(), hasher, clock), key))
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -49,7 +49,7 @@ impl SqliteStore {
     ///
     /// Fails when SQLite is too old, the file cannot be opened, is no database, or cannot be migrated.
     pub async fn open(config: SqliteConfig) -> Result<Self, OpenError> {
-        let unavailable = |failure: Failure| OpenError::Unavailable(failure.into());
+        let unavailable = |failure: Failure| OpenError::Unusable(failure.into());
         let writer = Pool::start(&config, Access::Write, 1).map_err(unavailable)?;
         let readers =
             Pool::start(&config, Access::Read, config.readers.get()).map_err(unavailable)?;
@@ -60,7 +60,7 @@ impl SqliteStore {
                 migrate::prepare(&mut connection, &config)
             })
             .await
-            .map_err(OpenError::Unavailable)??;
+            .map_err(OpenError::Unusable)??;
         let inner = Arc::new(Inner { writer, readers });
         Ok(Self { inner })
     }

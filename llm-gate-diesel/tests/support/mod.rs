@@ -1,5 +1,6 @@
 //! What the tests of this crate are written with.
 #![allow(
+    clippy::unwrap_used,
     dead_code,
     unreachable_pub,
     reason = "every test file includes it and uses a part of it"
