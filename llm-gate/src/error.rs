@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -67,6 +67,19 @@ impl Rejection {
     #[must_use]
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// Refuses with 401 `invalid_api_key` and asks for a bearer (RFC 6750), in the same words for every
+    /// reason: who is refused learns nothing of it.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_request_error",
+            "missing or invalid credentials",
+        )
+        .code("invalid_api_key")
+        .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// Refuses with 503 `service_unavailable` and says when to come back.

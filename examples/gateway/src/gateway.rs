@@ -186,7 +186,13 @@ async fn settle(config: &Config, ledger: &Ledger) {
 }
 
 fn upstream(config: &Config) -> Result<Upstream, StartError> {
-    let upstream = Upstream::new(config.upstream.url.parse()?)?;
+    let settings = &config.upstream;
+    let upstream = Upstream::new(settings.url.parse()?)?
+        .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
+        .stream_head_timeout(Duration::from_secs(settings.stream_head_timeout_seconds))
+        .head_timeout(Duration::from_secs(settings.head_timeout_seconds))
+        .idle_timeout(Duration::from_secs(settings.idle_timeout_seconds))
+        .total_timeout(Duration::from_secs(settings.total_timeout_seconds));
     Ok(match &config.upstream.api_key {
         Some(key) => upstream.credential(key.expose())?,
         None => upstream,

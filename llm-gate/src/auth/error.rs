@@ -1,8 +1,5 @@
 use std::time::Duration;
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, StatusCode};
-
 use crate::error::Rejection;
 use crate::store::StoreError;
 
@@ -61,13 +58,7 @@ impl AuthError {
             Self::Unavailable(_) => {
                 Rejection::unavailable("credentials cannot be checked now", RETRY_AFTER)
             }
-            _ => Rejection::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_request_error",
-                "missing or invalid credentials",
-            )
-            .code("invalid_api_key")
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
+            _ => Rejection::unauthorized(),
         }
     }
 }
@@ -92,6 +83,8 @@ pub enum KeyError {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
     use crate::error::Envelope;
     use crate::store::StoreErrorKind;

@@ -108,6 +108,20 @@ impl Config {
                 "must start with http:// or https:// and hold no user name",
             ));
         }
+        let upstream = &self.upstream;
+        let timeouts = [
+            upstream.connect_timeout_seconds,
+            upstream.stream_head_timeout_seconds,
+            upstream.head_timeout_seconds,
+            upstream.idle_timeout_seconds,
+            upstream.total_timeout_seconds,
+        ];
+        if timeouts.contains(&0) {
+            return Err(ConfigError::refused(
+                "upstream",
+                "a timeout must be at least 1 second",
+            ));
+        }
         if self.web_url.as_ref().is_some_and(|url| !is_http(url)) {
             return Err(ConfigError::refused(
                 "web_url (WEB_URL)",
@@ -199,6 +213,7 @@ mod tests {
         refused(|config| config.cors.origins = vec!["https://a.example/path".to_owned()]);
         refused(|config| config.upstream.url = "ftp://x".to_owned());
         refused(|config| config.upstream.url = "http://user:secret@x".to_owned());
+        refused(|config| config.upstream.idle_timeout_seconds = 0);
         refused(|config| config.server.max_connections = 0);
         refused(|config| config.server.stalled_write_seconds = 0);
     }

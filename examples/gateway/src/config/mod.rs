@@ -34,6 +34,11 @@
 //! | `upstream.api_key` | `VLLM_API_KEY` | none |
 //! | `upstream.provider` | `LLM_PROVIDER` | `vllm` |
 //! | `upstream.model` | `MODEL_NAME` | none: a request has to name its model |
+//! | `upstream.connect_timeout_seconds` | `LLM_GATE_UPSTREAM__CONNECT_TIMEOUT_SECONDS` | 2 |
+//! | `upstream.stream_head_timeout_seconds` | `LLM_GATE_UPSTREAM__STREAM_HEAD_TIMEOUT_SECONDS` | 60 |
+//! | `upstream.head_timeout_seconds` | `LLM_GATE_UPSTREAM__HEAD_TIMEOUT_SECONDS` | 600 |
+//! | `upstream.idle_timeout_seconds` | `LLM_GATE_UPSTREAM__IDLE_TIMEOUT_SECONDS` | 120 |
+//! | `upstream.total_timeout_seconds` | `LLM_GATE_UPSTREAM__TOTAL_TIMEOUT_SECONDS` | 3600 |
 //! | `cors.origins` | `CORS_ORIGINS` (separated by commas) | none |
 //! | `log.format` | `LLM_GATE_LOG__FORMAT` | `text`, or `json` |
 //! | `log.filter` | `LLM_GATE_LOG__FILTER` | `info` |
@@ -191,6 +196,16 @@ pub struct UpstreamConfig {
     pub provider: String,
     /// The model for requests that name none.
     pub model: Option<String>,
+    /// How long connecting may take.
+    pub connect_timeout_seconds: u64,
+    /// How long the head of a streamed answer may take.
+    pub stream_head_timeout_seconds: u64,
+    /// How long the head of any other answer may take, which comes when all is generated.
+    pub head_timeout_seconds: u64,
+    /// How long an answer may be silent.
+    pub idle_timeout_seconds: u64,
+    /// How long a call may take in all.
+    pub total_timeout_seconds: u64,
 }
 
 /// Browsers of other origins.
@@ -302,6 +317,11 @@ impl Default for UpstreamConfig {
             api_key: None,
             provider: "vllm".to_owned(),
             model: None,
+            connect_timeout_seconds: 2,
+            stream_head_timeout_seconds: 60,
+            head_timeout_seconds: 600,
+            idle_timeout_seconds: 120,
+            total_timeout_seconds: 3600,
         }
     }
 }

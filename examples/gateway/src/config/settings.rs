@@ -163,6 +163,26 @@ pub static SETTINGS: &[Setting] = &[
     setting!("upstream.model", Some("MODEL_NAME"), Text, |c| optional(
         c.upstream.model.as_ref()
     )),
+    setting!("upstream.connect_timeout_seconds", None, Number, |c| c
+        .upstream
+        .connect_timeout_seconds
+        .to_string()),
+    setting!("upstream.stream_head_timeout_seconds", None, Number, |c| c
+        .upstream
+        .stream_head_timeout_seconds
+        .to_string()),
+    setting!("upstream.head_timeout_seconds", None, Number, |c| c
+        .upstream
+        .head_timeout_seconds
+        .to_string()),
+    setting!("upstream.idle_timeout_seconds", None, Number, |c| c
+        .upstream
+        .idle_timeout_seconds
+        .to_string()),
+    setting!("upstream.total_timeout_seconds", None, Number, |c| c
+        .upstream
+        .total_timeout_seconds
+        .to_string()),
     setting!("cors.origins", Some("CORS_ORIGINS"), List, |c| format!(
         "{:?}",
         c.cors.origins
