@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -28,6 +29,8 @@ pin_project! {
 struct Stream<E> {
     scanner: Scanner,
     after: After<E>,
+    /// When the request was sent, until the first event is there.
+    sent: Option<Instant>,
 }
 
 /// What comes when the inner body has no more to give.
@@ -44,12 +47,13 @@ enum After<E> {
 }
 
 impl<B: Body> MeterBody<B> {
-    pub(super) fn stream(body: B, scanner: Scanner) -> Self {
+    pub(super) fn stream(body: B, scanner: Scanner, sent: Instant) -> Self {
         Self {
             inner: GateBody::inner(body),
             stream: Some(Box::new(Stream {
                 scanner,
                 after: After::Inner,
+                sent: Some(sent),
             })),
         }
     }
@@ -101,7 +105,13 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
                     };
                     match stream.scanner.push(data) {
                         Ok(events) if events.is_empty() => {}
-                        Ok(events) => return Poll::Ready(Some(Ok(Frame::data(events)))),
+                        Ok(events) => {
+                            if let Some(sent) = stream.sent.take() {
+                                metrics::histogram!("llm_gate_time_to_first_token_seconds")
+                                    .record(sent.elapsed());
+                            }
+                            return Poll::Ready(Some(Ok(Frame::data(events))));
+                        }
                         Err(_) => {
                             stream.after =
                                 stream.broken("the upstream sent an event that is too long", None)
