@@ -73,7 +73,7 @@ impl App {
             verifier: AnyVerifier::new(jwt, keys.clone()),
             keys,
             hasher,
-            catalog: Catalog::new(),
+            catalog: Catalog::new(config.models.clone()),
             config,
             store,
             clock,
