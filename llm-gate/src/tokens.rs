@@ -131,6 +131,7 @@ struct Cell {
     reasoning: AtomicU64,
     unreported_bytes: AtomicU64,
     reported: AtomicBool,
+    begun: AtomicBool,
     complete: AtomicBool,
 }
 
@@ -174,6 +175,17 @@ impl Metered {
         self.0.unreported_bytes.load(Ordering::Relaxed)
     }
 
+    /// Notes that part of the upstream's answer goes out.
+    pub fn begin(&self) {
+        self.0.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether part of the upstream's answer went out.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
     /// Notes that the upstream finished its answer.
     pub fn complete(&self) {
         self.0.complete.store(true, Ordering::Relaxed);
@@ -185,6 +197,11 @@ impl Metered {
         self.0.complete.load(Ordering::Relaxed)
     }
 }
+
+/// Marks a response, in its extensions, that stands for no answer at all: the request was sent, and the
+/// upstream said nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unanswered;
 
 #[cfg(test)]
 mod tests {

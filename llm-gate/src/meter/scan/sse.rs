@@ -273,11 +273,13 @@ impl Scanner {
             if text.starts_with(b"{\"error\"") {
                 self.failed = true;
             } else {
+                self.metered.begin();
                 self.metered.add_unreported_bytes(event::text_bytes(text));
             }
             return (Verdict::Pass, None);
         };
         let Some(usage) = member.usage else {
+            self.metered.begin();
             self.metered.add_unreported_bytes(event::text_bytes(text));
             let null = event::with_comma(text, &member.place);
             return (
