@@ -13,22 +13,33 @@ use super::{Call, Route};
 /// A place in the client's bytes and what stands there instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
+    of: Member,
     place: Range<usize>,
     with: String,
 }
 
+/// What an edit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    Model,
+    Output,
+    StreamOptions,
+}
+
 impl Edit {
-    fn replace(place: &Range<usize>, with: impl Into<String>) -> Self {
+    fn replace(of: Member, place: &Range<usize>, with: impl Into<String>) -> Self {
         Self {
+            of,
             place: place.clone(),
             with: with.into(),
         }
     }
 
     /// Inserts a member behind an opening brace.
-    fn insert(open: usize, empty: bool, member: &str) -> Self {
+    fn insert(of: Member, open: usize, empty: bool, member: &str) -> Self {
         let comma = if empty { "" } else { "," };
         Self {
+            of,
             place: open..open,
             with: format!("{member}{comma}"),
         }
@@ -47,12 +58,13 @@ pub(super) fn stream_options(request: &Request, continuous: bool) -> Vec<Edit> {
         None => {
             let member = format!(r#""stream_options":{all}"#);
             vec![Edit::insert(
+                Member::StreamOptions,
                 request.places.open,
                 request.places.empty,
                 &member,
             )]
         }
-        Some(Options::Null(place)) => vec![Edit::replace(place, all)],
+        Some(Options::Null(place)) => vec![Edit::replace(Member::StreamOptions, place, all)],
         Some(Options::Object {
             open,
             empty,
@@ -72,13 +84,20 @@ pub(super) fn stream_options(request: &Request, continuous: bool) -> Vec<Edit> {
             let mut missing = Vec::new();
             for (name, wanted, given, place) in wanted {
                 match place {
-                    Some(place) if wanted && !given => edits.push(Edit::replace(place, "true")),
+                    Some(place) if wanted && !given => {
+                        edits.push(Edit::replace(Member::StreamOptions, place, "true"));
+                    }
                     None if wanted => missing.push(format!(r#""{name}":true"#)),
                     _ => {}
                 }
             }
             if !missing.is_empty() {
-                edits.push(Edit::insert(*open, *empty, &missing.join(",")));
+                edits.push(Edit::insert(
+                    Member::StreamOptions,
+                    *open,
+                    *empty,
+                    &missing.join(","),
+                ));
             }
             edits
         }
@@ -93,8 +112,9 @@ pub(super) fn output(route: Route, request: &Request, tokens: u64) -> Edit {
         .as_ref()
         .filter(|_| route == Route::Chat);
     match chat.or(places.max_tokens.as_ref()) {
-        Some(place) => Edit::replace(place, tokens.to_string()),
+        Some(place) => Edit::replace(Member::Output, place, tokens.to_string()),
         None => Edit::insert(
+            Member::Output,
             places.open,
             places.empty,
             &format!(r#""max_tokens":{tokens}"#),
@@ -106,13 +126,20 @@ pub(super) fn output(route: Route, request: &Request, tokens: u64) -> Edit {
 pub(super) fn model(request: &Request, name: &str) -> Edit {
     let name = serde_json::Value::from(name);
     match &request.places.model {
-        Some(place) => Edit::replace(place, name.to_string()),
+        Some(place) => Edit::replace(Member::Model, place, name.to_string()),
         None => Edit::insert(
+            Member::Model,
             request.places.open,
             request.places.empty,
             &format!(r#""model":{name}"#),
         ),
     }
+}
+
+/// Adds edits to those collected; of one member the last word counts.
+pub(super) fn push(edits: &mut Vec<Edit>, new: Vec<Edit>) {
+    edits.retain(|edit| new.iter().all(|new| new.of != edit.of));
+    edits.extend(new);
 }
 
 /// Puts the edits into the body. Those at the same place stand in the order they were pushed.

@@ -135,16 +135,16 @@ impl Call {
     /// `stream_options` there.
     pub fn ask_for_usage(&mut self, continuous: bool) {
         if self.request.stream {
-            self.edits
-                .extend(edit::stream_options(&self.request, continuous));
+            let asking = edit::stream_options(&self.request, continuous);
+            edit::push(&mut self.edits, asking);
         }
     }
 
     /// Sets the output bound of each choice: `max_completion_tokens` where the client sent it, which wins
     /// over `max_tokens`, else `max_tokens`.
     pub fn set_output(&mut self, tokens: u64) {
-        self.edits
-            .push(edit::output(self.route, &self.request, tokens));
+        let output = edit::output(self.route, &self.request, tokens);
+        edit::push(&mut self.edits, vec![output]);
     }
 
     /// Returns the body to send: the client's bytes with the edits spliced in.
