@@ -184,6 +184,8 @@ impl Open {
         // the hold does.
         match metered.unreported_bytes() {
             0 if metered.is_complete() => Charge::estimated(hold, ending, status),
+            // Comments, and events of our own: the upstream has not answered yet.
+            _ if !metered.has_unreported() => Charge::nothing(ending, status),
             bytes => Charge::estimated(
                 self.bill
                     .prompt
