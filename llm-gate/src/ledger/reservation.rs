@@ -96,7 +96,10 @@ impl Reservation {
                 Ok(self)
             }
             Err(refused) => {
-                self.open = None;
+                // After any other answer nobody knows what is held: the guard drops here and voids it.
+                if matches!(refused, ReserveError::Denied(_)) {
+                    self.open = None;
+                }
                 Err(refused)
             }
         }

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
 
-use super::scan::Scanner;
+use super::scan::{Scanner, TooLong};
 
 pin_project! {
     /// The body of [`TokenMeterLayer`](super::TokenMeterLayer).
@@ -112,15 +112,15 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
                             }
                             return Poll::Ready(Some(Ok(Frame::data(events))));
                         }
-                        Err(_) => {
-                            stream.after =
-                                stream.broken("the upstream sent an event that is too long", None)
+                        Err(TooLong(before)) => {
+                            let why = "the upstream sent an event that is too long";
+                            stream.after = stream.broken(before, why, None);
                         }
                     }
                 }
                 Some(Err(error)) => {
-                    stream.after =
-                        stream.broken("the upstream ended the stream early", Some(error));
+                    let why = "the upstream ended the stream early";
+                    stream.after = stream.broken(Bytes::new(), why, Some(error));
                 }
                 None => {
                     let last = stream.scanner.finish();
@@ -152,16 +152,18 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 }
 
 impl<E> Stream<E> {
-    /// Ends the stream with an `error` event, behind the event that still waits.
-    fn broken(&mut self, why: &'static str, error: Option<E>) -> After<E> {
+    /// Ends the stream with an `error` event, behind what came `before` and the event that still waits.
+    fn broken(&mut self, before: Bytes, why: &'static str, error: Option<E>) -> After<E> {
         tracing::warn!(why, "a stream ends early");
         let rejection = Rejection::new(http::StatusCode::BAD_GATEWAY, "upstream_error", why)
             .code("bad_gateway");
         let event = format!("data: {}\n\n", rejection.body(Envelope::OpenAi));
-        let event = match self.scanner.release() {
-            Some(waiting) => [&waiting[..], event.as_bytes()].concat().into(),
-            None => event.into(),
-        };
-        After::Event(event, error)
+        let waiting = self.scanner.release().unwrap_or_default();
+        After::Event(
+            [&before[..], &waiting[..], event.as_bytes()]
+                .concat()
+                .into(),
+            error,
+        )
     }
 }

@@ -179,7 +179,7 @@ impl Open {
         }
         // The upstream reported nothing. The text of a stream bounds what it generated; of any other answer
         // the hold does.
-        if metered.has_begun() {
+        if metered.has_unreported() {
             let text = Tokens::new(metered.unreported_bytes());
             Charge::estimated(
                 self.bill.prompt.saturating_add(text).min(hold),

@@ -20,9 +20,9 @@ pub(crate) struct Policy {
     pub(crate) strip_running: bool,
 }
 
-/// An event that does not end.
+/// An event that does not end, and what stood before it and can still go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;
+pub(crate) struct TooLong(pub(crate) Bytes);
 
 /// Passes a stream on in complete events, reads the running usage and takes out what was not asked for.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Scanner {
             Err(line) => {
                 self.resume = line;
                 if self.tail.len() > TAIL {
-                    Err(TooLong)
+                    Err(TooLong(Bytes::new()))
                 } else {
                     Ok(Bytes::new())
                 }
@@ -111,7 +111,7 @@ impl Scanner {
                 }
                 Err(line) => {
                     if whole.len() - done > TAIL {
-                        return Err(TooLong);
+                        return Err(TooLong(self.take(&whole, passed, done)));
                     }
                     self.resume = line - done;
                     self.tail.extend_from_slice(&whole[done..]);
@@ -273,13 +273,11 @@ impl Scanner {
             if text.starts_with(b"{\"error\"") {
                 self.failed = true;
             } else {
-                self.metered.begin();
                 self.metered.add_unreported_bytes(event::text_bytes(text));
             }
             return (Verdict::Pass, None);
         };
         let Some(usage) = member.usage else {
-            self.metered.begin();
             self.metered.add_unreported_bytes(event::text_bytes(text));
             let null = event::with_comma(text, &member.place);
             return (
