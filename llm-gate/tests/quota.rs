@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use llm_gate::call::CallLayer;
-use llm_gate::identity::{Credential, KeyId, Principal, Subject};
+use llm_gate::identity::{Credential, KeyId, Subject};
 use llm_gate::store::{Ending, LedgerStore, Source};
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
 use llm_gate::tokens::{Tokens, Unanswered};
