@@ -1,0 +1,161 @@
+//! The tables, by hand: STRICT's `INTEGER` is 64 bits wide, which Diesel would take for 32. A test compares
+//! them with the migrated database.
+
+diesel::table! {
+    users (id) {
+        id -> Binary,
+        email -> Nullable<Text>,
+        username -> Nullable<Text>,
+        password_hash -> Text,
+        role -> Text,
+        disabled -> Bool,
+        personal_project -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    logins (name) {
+        name -> Text,
+        user_id -> Binary,
+    }
+}
+
+diesel::table! {
+    projects (id) {
+        id -> Binary,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    project_members (user_id, project_id) {
+        project_id -> Binary,
+        user_id -> Binary,
+        role -> Text,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Binary,
+        public_id -> Text,
+        hash -> Binary,
+        name -> Text,
+        user_id -> Binary,
+        project_id -> Binary,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        last_used_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Binary,
+        user_id -> Binary,
+        created_at -> BigInt,
+        ends_at -> BigInt,
+        revoked -> Bool,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (hash) {
+        hash -> Binary,
+        session_id -> Binary,
+        created_at -> BigInt,
+        idle_until -> BigInt,
+        spent_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    limits (subject_id, subject_kind, unit, window_kind, model) {
+        subject_id -> Binary,
+        subject_kind -> Text,
+        model -> Text,
+        unit -> Text,
+        window_kind -> Text,
+        zone -> Text,
+        amount -> BigInt,
+    }
+}
+
+diesel::table! {
+    counters (id) {
+        id -> BigInt,
+        subject_id -> Binary,
+        subject_kind -> Text,
+        unit -> Text,
+        window_kind -> Text,
+        window_start -> BigInt,
+        used -> BigInt,
+        reserved -> BigInt,
+        overage -> BigInt,
+        frozen -> Bool,
+    }
+}
+
+diesel::table! {
+    reservations (id) {
+        id -> Binary,
+        user_id -> Binary,
+        project_id -> Binary,
+        key_id -> Nullable<Binary>,
+        route -> Text,
+        model -> Text,
+        stream -> Bool,
+        hold -> BigInt,
+        state -> Text,
+        created_at -> BigInt,
+        settled_at -> Nullable<BigInt>,
+        charged -> BigInt,
+        overage -> BigInt,
+        prompt -> BigInt,
+        completion -> BigInt,
+        cached -> BigInt,
+        reasoning -> BigInt,
+        source -> Nullable<Text>,
+        ending -> Nullable<Text>,
+        status -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    reservation_counters (reservation_id, counter_id) {
+        reservation_id -> Binary,
+        counter_id -> BigInt,
+        held -> BigInt,
+        charged -> BigInt,
+    }
+}
+
+diesel::table! {
+    ledger (id) {
+        id -> BigInt,
+        reservation_id -> Binary,
+        kind -> Text,
+        counter_id -> BigInt,
+        charge -> BigInt,
+        overage -> BigInt,
+        at -> BigInt,
+    }
+}
+
+diesel::joinable!(logins -> users (user_id));
+diesel::joinable!(project_members -> projects (project_id));
+diesel::joinable!(api_keys -> users (user_id));
+diesel::joinable!(refresh_tokens -> sessions (session_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(reservation_counters -> counters (counter_id));
+diesel::joinable!(reservation_counters -> reservations (reservation_id));
+
+diesel::allow_tables_to_appear_in_same_query!(logins, users);
+diesel::allow_tables_to_appear_in_same_query!(project_members, projects);
+diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
+diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(counters, limits);
+diesel::allow_tables_to_appear_in_same_query!(reservation_counters, reservations, counters);
