@@ -23,7 +23,7 @@ fn main() {
     // Cargo says so when it runs benches; without it this is a test that all of it works.
     let measures = std::env::args().any(|argument| argument == "--bench")
         && !std::env::args().any(|argument| argument == "--test");
-    let (turns, exchanges) = if measures { (101, 256) } else { (1, 1_u64) };
+    let (turns, exchanges) = if measures { (51, 2048) } else { (1, 1_u64) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
