@@ -87,16 +87,9 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            match std::mem::replace(&mut stream.after, After::End) {
-                After::Inner => {}
-                After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Error);
-                    return Poll::Ready(Some(Ok(Frame::data(event))));
-                }
-                After::Error(error) => return Poll::Ready(Some(Err(error))),
-                After::End => return Poll::Ready(None),
+            if !matches!(stream.after, After::Inner) {
+                return Poll::Ready(stream.last());
             }
-            stream.after = After::Inner;
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
@@ -152,6 +145,18 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 }
 
 impl<E> Stream<E> {
+    /// Returns what comes when the inner body has no more to give.
+    fn last(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+        match std::mem::replace(&mut self.after, After::End) {
+            After::Event(event, error) => {
+                self.after = error.map_or(After::End, After::Error);
+                Some(Ok(Frame::data(event)))
+            }
+            After::Error(error) => Some(Err(error)),
+            After::Inner | After::End => None,
+        }
+    }
+
     /// Ends the stream with an `error` event, behind what came `before` and the event that still waits.
     fn broken(&mut self, before: Bytes, why: &'static str, error: Option<E>) -> After<E> {
         tracing::warn!(why, "a stream ends early");
