@@ -37,20 +37,20 @@ fn usage(prompt: u64, completion: u64) -> Usage {
 
 /// Puts `bytes` where an adoption finds them, in a folder of their own.
 fn planted(bytes: &[u8]) -> (TempDir, PathBuf) {
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("a folder of our own");
     let path = folder.path().join("journal-planted.slots");
-    fs::write(&path, bytes).unwrap();
+    fs::write(&path, bytes).expect("it can be written to");
     (folder, path)
 }
 
 /// Reads a journal as it is on the disk, although its process lives.
 fn snapshot(bytes: &[u8]) -> Adopted {
     let (_folder, path) = planted(bytes);
-    Adopted::open(path, TODAY).unwrap()
+    Adopted::open(path, TODAY).expect("it is a whole journal")
 }
 
 fn files(folder: &Path) -> usize {
-    fs::read_dir(folder).unwrap().count()
+    fs::read_dir(folder).expect("it is there").count()
 }
 
 #[test]

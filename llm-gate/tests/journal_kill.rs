@@ -83,13 +83,13 @@ enum Said {
 
 /// Runs a child, kills it once it has said `lines`, and returns the last it said of each request.
 fn kill_after(folder: &Path, lines: usize) -> HashMap<RequestId, Said> {
-    let mut child = Command::new(env::current_exe().unwrap())
+    let mut child = Command::new(env::current_exe().expect("this test has a path"))
         .args(["victim", "--exact", "--ignored", "--nocapture", "-q"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        .expect("it starts once more");
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let mut said = HashMap::new();
     let mut heard = 0;
     let mut killed = false;
@@ -104,17 +104,17 @@ fn kill_after(folder: &Path, lines: usize) -> HashMap<RequestId, Said> {
             "claims" => Said::Claims,
             "frees" => Said::Frees,
             "freed" => Said::Freed,
-            step => Said::Step(step.parse().unwrap()),
+            step => Said::Step(step.parse().expect("a step is a number")),
         };
         said.insert(id, what);
         heard += 1;
         if heard >= lines && !killed {
-            child.kill().unwrap();
+            child.kill().expect("it is ours to kill");
             killed = true;
         }
     }
     assert!(killed, "it ended by itself");
-    let status = child.wait().unwrap();
+    let status = child.wait().expect("it is ours to wait for");
     assert_eq!(
         std::os::unix::process::ExitStatusExt::signal(&status),
         Some(9)
