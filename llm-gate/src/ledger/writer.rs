@@ -2,12 +2,12 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
 
-use super::{Reservation, ReserveError};
+use super::{Held, Reservation, ReserveError};
 
 /// How many operations go into one transaction at most.
 const BATCH: usize = 1024;
@@ -26,7 +26,7 @@ pub(super) enum Job {
     Settle {
         operation: Operation,
         /// Free again when the settlement is committed.
-        slot: OwnedSemaphorePermit,
+        held: Held,
     },
 }
 
@@ -47,9 +47,9 @@ impl Job {
                 // Whoever is not waiting any more gets nothing: the guard drops here and voids itself.
                 drop(answer.send(reservation.decided(outcome)));
             }
-            Self::Settle { slot, .. } => {
+            Self::Settle { held, .. } => {
                 note(&outcome);
-                drop(slot);
+                held.free();
             }
         }
     }

@@ -67,7 +67,7 @@ impl Leftover {
             tokens: self.tokens(),
             usage: match self.source {
                 Source::Upstream => self.usage,
-                Source::Nothing | Source::Estimated => Usage::default(),
+                Source::Nothing | Source::Estimated | Source::Presumed => Usage::default(),
             },
             source: self.source,
             ending: self.ending.unwrap_or(cut),

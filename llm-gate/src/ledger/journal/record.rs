@@ -106,7 +106,7 @@ impl Entry {
         Self {
             state: State::Ended,
             usage: match charge.source {
-                Source::Nothing => Usage::default(),
+                Source::Nothing | Source::Presumed => Usage::default(),
                 Source::Upstream => kept(charge.usage),
                 Source::Estimated => estimate(charge.tokens),
             },
@@ -313,6 +313,7 @@ const fn source_code(source: Source) -> u8 {
         Source::Nothing => 0,
         Source::Upstream => 1,
         Source::Estimated => 2,
+        Source::Presumed => 3,
     }
 }
 
@@ -321,6 +322,7 @@ const fn source_from_code(code: u8) -> Option<Source> {
         0 => Some(Source::Nothing),
         1 => Some(Source::Upstream),
         2 => Some(Source::Estimated),
+        3 => Some(Source::Presumed),
         _ => None,
     }
 }
@@ -333,6 +335,7 @@ const fn ending_code(ending: Ending) -> u8 {
         Ending::Refused => 4,
         Ending::Lost => 5,
         Ending::Abandoned => 6,
+        Ending::Recovered => 7,
     }
 }
 
@@ -345,6 +348,7 @@ const fn ending_from_code(code: u8) -> Option<Ending> {
         4 => Some(Ending::Refused),
         5 => Some(Ending::Lost),
         6 => Some(Ending::Abandoned),
+        7 => Some(Ending::Recovered),
         _ => None,
     }
 }
