@@ -174,6 +174,18 @@ fn halves_that_are_no_neighbours_are_not_preferred() {
 }
 
 #[test]
+fn a_state_of_a_later_version_is_not_passed_over_for_an_older_record() {
+    let id = RequestId::new();
+    let mut slot = slot_with(id, 0, &[Entry::forwarded(), Entry::running(figures(1, 1))]);
+    let half = &mut slot[half_offset(3)..][..HALF_BYTES];
+    half[5] = 9;
+    let covered = [id.as_uuid().as_bytes(), &half[4..]].concat();
+    let check = super::record::checksum(&covered);
+    half[..4].copy_from_slice(&check.to_le_bytes());
+    assert_eq!(decode(&slot), Reading::Unreadable { id: Some(id) });
+}
+
+#[test]
 fn a_new_slot_is_free_and_an_empty_one_is_not() {
     assert_eq!(decode(&encode_free(file::FIRST_SEQUENCE)), Reading::Free);
     let empty = decode(&[0; SLOT_BYTES]);
