@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::file::{Medium, create};
 use super::record::{
-    HALF_BYTES, ID_BYTES, Reading, SLOT_BYTES, decode, encode, encode_first, encode_free,
+    HALF_BYTES, ID_BYTES, Reading, SLOT_BYTES, checksum, decode, encode, encode_first, encode_free,
     half_offset,
 };
 use super::*;
@@ -180,7 +180,7 @@ fn a_state_of_a_later_version_is_not_passed_over_for_an_older_record() {
     let half = &mut slot[half_offset(3)..][..HALF_BYTES];
     half[5] = 9;
     let covered = [id.as_uuid().as_bytes(), &half[4..]].concat();
-    let check = super::record::checksum(&covered);
+    let check = checksum(&covered);
     half[..4].copy_from_slice(&check.to_le_bytes());
     assert_eq!(decode(&slot), Reading::Unreadable { id: Some(id) });
 }
