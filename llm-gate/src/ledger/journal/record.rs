@@ -298,8 +298,9 @@ pub(super) fn checksum(bytes: &[u8]) -> u32 {
     CRC32C.checksum(bytes)
 }
 
+/// Writes a figure, which an [`Entry`] keeps within [`MAX_FIGURE`].
 fn put(bytes: &mut [u8], figure: u64) {
-    bytes.copy_from_slice(&figure.min(MAX_FIGURE).to_le_bytes()[..5]);
+    bytes.copy_from_slice(&figure.to_le_bytes()[..5]);
 }
 
 fn take(bytes: &[u8]) -> u64 {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::file::{Medium, create};
 use super::record::{
-    HALF_BYTES, ID_BYTES, Reading, SLOT_BYTES, decode, encode, encode_first, encode_free,
+    HALF_BYTES, ID_BYTES, Reading, SLOT_BYTES, checksum, decode, encode, encode_first, encode_free,
     half_offset,
 };
 use super::*;
@@ -170,6 +170,18 @@ fn halves_that_are_no_neighbours_are_not_preferred() {
     let mut slot = slot_with(id, 0, &[Entry::forwarded()]);
     let at = half_offset(9);
     slot[at..at + HALF_BYTES].copy_from_slice(&encode(id, 9, Some(&Entry::forwarded())));
+    assert_eq!(decode(&slot), Reading::Unreadable { id: Some(id) });
+}
+
+#[test]
+fn a_state_of_a_later_version_is_not_passed_over_for_an_older_record() {
+    let id = RequestId::new();
+    let mut slot = slot_with(id, 0, &[Entry::forwarded(), Entry::running(figures(1, 1))]);
+    let half = &mut slot[half_offset(3)..][..HALF_BYTES];
+    half[5] = 9;
+    let covered = [id.as_uuid().as_bytes(), &half[4..]].concat();
+    let check = checksum(&covered);
+    half[..4].copy_from_slice(&check.to_le_bytes());
     assert_eq!(decode(&slot), Reading::Unreadable { id: Some(id) });
 }
 
