@@ -1,1 +1,43 @@
-//! Diesel.
+//! The storage traits of [`llm_gate`] on Diesel: [`SqliteStore`].
+//!
+//! # Examples
+//!
+//! ```
+//! use llm_gate::identity::{Subject, UserId};
+//! use llm_gate::store::LedgerStore;
+//! use llm_gate::tokens::Tokens;
+//! use llm_gate_diesel::{SqliteConfig, SqliteStore};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = SqliteStore::open(SqliteConfig::new(folder.path().join("llm-gate.db"))).await?;
+//! let user = Subject::User(UserId::new());
+//! store.set_limit(user, Some(Tokens::new(10_000))).await?;
+//! assert_eq!(store.standing(user).await?.remaining(), Some(Tokens::new(10_000)));
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//!
+//! | Feature | What it adds |
+//! |---|---|
+//! | `test-util` | `test_db`: a fresh database per test, and hooks to the connections |
+#![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod config;
+mod error;
+mod migrate;
+mod models;
+mod pool;
+mod queries;
+mod schema;
+mod store;
+#[cfg(feature = "test-util")]
+pub mod test_db;
+mod transaction;
+
+pub use config::SqliteConfig;
+pub use error::OpenError;
+pub use store::SqliteStore;

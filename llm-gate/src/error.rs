@@ -16,8 +16,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::body::GateBody;
@@ -42,7 +42,7 @@ pub struct Rejection {
     message: Cow<'static, str>,
     code: Option<&'static str>,
     param: Option<Cow<'static, str>>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Rejection {
@@ -59,7 +59,7 @@ impl Rejection {
             message: message.into(),
             code: None,
             param: None,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -67,6 +67,19 @@ impl Rejection {
     #[must_use]
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// Refuses with 401 `invalid_api_key` and asks for a bearer (RFC 6750), in the same words for every
+    /// reason: who is refused learns nothing of it.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_request_error",
+            "missing or invalid credentials",
+        )
+        .code("invalid_api_key")
+        .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// Refuses with 503 `service_unavailable` and says when to come back.
@@ -109,7 +122,7 @@ impl Rejection {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -153,7 +166,9 @@ impl Rejection {
     pub fn into_response<B>(self, envelope: Envelope) -> Response<GateBody<B>> {
         let mut response = Response::new(GateBody::own(self.body(envelope)));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -130,8 +130,8 @@ struct Cell {
     cached: AtomicU64,
     reasoning: AtomicU64,
     unreported_bytes: AtomicU64,
-    unreported: AtomicBool,
     reported: AtomicBool,
+    unreported: AtomicBool,
     complete: AtomicBool,
 }
 
@@ -194,6 +194,11 @@ impl Metered {
         self.0.complete.load(Ordering::Relaxed)
     }
 }
+
+/// Marks a response, in its extensions, that stands for no answer at all: the request was sent, and the
+/// upstream said nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unanswered;
 
 #[cfg(test)]
 mod tests {

@@ -123,6 +123,10 @@ impl LedgerStore for Moody {
         self.inner.set_limit(subject, limit)
     }
 
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        self.inner.lower_limit(subject, limit)
+    }
+
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.inner.totals()
     }

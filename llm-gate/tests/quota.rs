@@ -11,10 +11,10 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use llm_gate::call::CallLayer;
-use llm_gate::identity::{Credential, KeyId, Principal, Subject};
+use llm_gate::identity::{Credential, KeyId, Subject};
 use llm_gate::store::{Ending, LedgerStore, Source};
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
-use llm_gate::tokens::Tokens;
+use llm_gate::tokens::{Tokens, Unanswered};
 use support::{
     Rig, Upstream, answer, chat_body, collect, error_of, event, json, models, sse, stack, upstream,
     usage,
@@ -212,7 +212,13 @@ async fn a_refusal_of_the_upstream_is_free() {
 async fn a_lost_request_is_free_unless_configured() {
     let lost: [fn() -> Upstream; 2] = [
         || upstream(|_| Err("reset")),
-        || upstream(|_| Ok(answer(504, "application/json", ScriptedBody::default()))),
+        || {
+            upstream(|_| {
+                let mut none = answer(504, "application/json", ScriptedBody::default());
+                none.extensions_mut().insert(Unanswered);
+                Ok(none)
+            })
+        },
     ];
     let rest = r#","max_tokens":20"#;
     for upstream in lost {
@@ -641,15 +647,14 @@ async fn an_open_bound_is_clamped_to_what_is_left() {
 #[tokio::test]
 async fn a_frozen_subject_is_refused_in_its_own_way() {
     let key = KeyId::new();
-    let freeze: [(fn(&Principal, KeyId) -> Subject, u16); 3] = [
-        (|_, key| Subject::Key(key), 401),
-        (|who, _| Subject::User(who.user), 401),
-        (|who, _| Subject::Project(who.project), 403),
-    ];
-    for (subject, status) in freeze {
+    for (which, status) in [("key", 401), ("user", 401), ("project", 403)] {
         let mut rig = Rig::new(1000).await;
         rig.principal.credential = Credential::Key(key);
-        rig.books.freeze(subject(&rig.principal, key));
+        rig.books.freeze(match which {
+            "key" => Subject::Key(key),
+            "user" => Subject::User(rig.principal.user),
+            _ => Subject::Project(rig.principal.project),
+        });
         let service = stack(
             rig.layer(),
             upstream(|_| Err("the upstream is not touched")),

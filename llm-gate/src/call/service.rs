@@ -12,7 +12,6 @@ use crate::body::GateBody;
 use crate::error::Rejection;
 
 use super::bound::Bound;
-use super::edit;
 use super::model::Found;
 use super::parse::{parse, shown};
 use super::read::Fault;
@@ -140,11 +139,7 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
     let Some(name) = named.as_deref().or(config.default_model.as_deref()) else {
         return Err(refusal(Fault::of("model", "model is missing")));
     };
-    let edits = if named.is_none() {
-        vec![edit::model(&request, name)]
-    } else {
-        Vec::new()
-    };
+    let names_model = named.is_none();
     let model = match config.models.find(name) {
         Found::Known(model) => model,
         Found::Unknown => {
@@ -167,7 +162,10 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
         bound,
         body,
         request,
-        edits,
+        names_model,
+        usage: None,
+        output: None,
+        edits: Vec::new(),
     })
 }
 

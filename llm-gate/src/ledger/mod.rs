@@ -45,6 +45,7 @@
 //! ```
 
 mod error;
+pub mod journal;
 mod reservation;
 mod writer;
 

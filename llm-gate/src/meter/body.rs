@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -28,6 +29,8 @@ pin_project! {
 struct Stream<E> {
     scanner: Scanner,
     after: After<E>,
+    /// When the request was sent, until the first event is there.
+    sent: Option<Instant>,
 }
 
 /// What comes when the inner body has no more to give.
@@ -44,12 +47,13 @@ enum After<E> {
 }
 
 impl<B: Body> MeterBody<B> {
-    pub(super) fn stream(body: B, scanner: Scanner) -> Self {
+    pub(super) fn stream(body: B, scanner: Scanner, sent: Instant) -> Self {
         Self {
             inner: GateBody::inner(body),
             stream: Some(Box::new(Stream {
                 scanner,
                 after: After::Inner,
+                sent: Some(sent),
             })),
         }
     }
@@ -83,16 +87,9 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            match std::mem::replace(&mut stream.after, After::End) {
-                After::Inner => {}
-                After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Error);
-                    return Poll::Ready(Some(Ok(Frame::data(event))));
-                }
-                After::Error(error) => return Poll::Ready(Some(Err(error))),
-                After::End => return Poll::Ready(None),
+            if !matches!(stream.after, After::Inner) {
+                return Poll::Ready(stream.last());
             }
-            stream.after = After::Inner;
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
@@ -101,7 +98,13 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
                     };
                     match stream.scanner.push(data) {
                         Ok(events) if events.is_empty() => {}
-                        Ok(events) => return Poll::Ready(Some(Ok(Frame::data(events)))),
+                        Ok(events) => {
+                            if let Some(sent) = stream.sent.take() {
+                                metrics::histogram!("llm_gate_time_to_first_token_seconds")
+                                    .record(sent.elapsed());
+                            }
+                            return Poll::Ready(Some(Ok(Frame::data(events))));
+                        }
                         Err(TooLong(before)) => {
                             let why = "the upstream sent an event that is too long";
                             stream.after = stream.broken(before, why, None);
@@ -142,6 +145,18 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 }
 
 impl<E> Stream<E> {
+    /// Returns what comes when the inner body has no more to give.
+    fn last(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+        match std::mem::replace(&mut self.after, After::End) {
+            After::Event(event, error) => {
+                self.after = error.map_or(After::End, After::Error);
+                Some(Ok(Frame::data(event)))
+            }
+            After::Error(error) => Some(Err(error)),
+            After::Inner | After::End => None,
+        }
+    }
+
     /// Ends the stream with an `error` event, behind what came `before` and the event that still waits.
     fn broken(&mut self, before: Bytes, why: &'static str, error: Option<E>) -> After<E> {
         tracing::warn!(why, "a stream ends early");

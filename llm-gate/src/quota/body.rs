@@ -177,23 +177,19 @@ impl Open {
         if let Some(usage) = metered.usage() {
             return Charge::upstream(usage, ending, status);
         }
-        if !self.delivered {
-            return Charge::nothing(ending, status);
-        }
         // The upstream reported nothing. The text of a stream bounds what it generated; of any other answer
         // the hold does.
-        match metered.unreported_bytes() {
-            0 if metered.is_complete() => Charge::estimated(hold, ending, status),
-            // Comments, and events of our own: the upstream has not answered yet.
-            _ if !metered.has_unreported() => Charge::nothing(ending, status),
-            bytes => Charge::estimated(
-                self.bill
-                    .prompt
-                    .saturating_add(Tokens::new(bytes))
-                    .min(hold),
+        if metered.has_unreported() {
+            let text = Tokens::new(metered.unreported_bytes());
+            Charge::estimated(
+                self.bill.prompt.saturating_add(text).min(hold),
                 ending,
                 status,
-            ),
+            )
+        } else if metered.is_complete() && self.delivered {
+            Charge::estimated(hold, ending, status)
+        } else {
+            Charge::nothing(ending, status)
         }
     }
 }

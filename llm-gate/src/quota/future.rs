@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::error::{Envelope, Rejection};
 use crate::ledger::{self, Reservation, Reserving};
 use crate::store::Ending;
-use crate::tokens::{Metered, Tokens};
+use crate::tokens::{Metered, Tokens, Unanswered};
 
 use super::QuotaLayer;
 use super::body::{Bill, QuotaBody};
@@ -170,14 +170,13 @@ fn with_bill<R: Body<Data = Bytes>>(
         QuotaBody::new(body, bill.served(parts.status, metered))
     } else {
         // What was refused is not charged, whoever refused it.
-        bill.refused(
-            parts.status,
-            if parts.status.as_u16() == 504 {
-                Ending::Lost
-            } else {
-                Ending::Refused
-            },
-        );
+        let unanswered = parts.extensions.get::<Unanswered>().is_some();
+        let ending = if unanswered {
+            Ending::Lost
+        } else {
+            Ending::Refused
+        };
+        bill.refused(parts.status, ending);
         QuotaBody::settled(body)
     };
     Response::from_parts(parts, GateBody::inner(body))

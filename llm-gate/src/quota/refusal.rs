@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::error::Rejection;
@@ -81,12 +80,7 @@ fn frozen(subject: Subject) -> Rejection {
     metrics::counter!("llm_gate_quota_refused_total", "reason" => "frozen").increment(1);
     tracing::info!(%subject, "a reservation on a frozen counter was refused");
     match subject {
-        Subject::User(_) | Subject::Key(_) => {
-            let words = "the credential is missing or not valid";
-            Rejection::new(StatusCode::UNAUTHORIZED, "invalid_request_error", words)
-                .code("invalid_api_key")
-                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-        }
+        Subject::User(_) | Subject::Key(_) => Rejection::unauthorized(),
         Subject::Project(_) => Rejection::new(
             StatusCode::FORBIDDEN,
             "invalid_request_error",

@@ -315,6 +315,10 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// then nothing more is granted.
     fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing>;
 
+    /// Sets the total token limit of a subject unless that would raise it, in one step; returns `None`, with
+    /// nothing changed, where it would. No limit is above every limit.
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>>;
+
     /// Adds up the books.
     fn totals(&self) -> StoreFuture<'_, Totals>;
 }

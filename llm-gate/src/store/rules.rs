@@ -12,6 +12,8 @@
 //! assert_eq!(counter.room(), Tokens::new(30));
 //! ```
 
+use std::borrow::Cow;
+
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
@@ -107,8 +109,9 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
             standing: tightest(book, &reserve.subjects),
         });
     }
+    let subjects = once_each(&reserve.subjects);
     let mut hold = reserve.hold;
-    for &subject in &reserve.subjects {
+    for &subject in &*subjects {
         let counter = book.counter(subject);
         let denied = |reason| {
             Outcome::Denied(Denial {
@@ -126,7 +129,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         }
         hold = hold.min(room);
     }
-    for &subject in &reserve.subjects {
+    for &subject in &*subjects {
         let mut counter = book.counter(subject);
         counter.reserved = counter.reserved.saturating_add(hold);
         book.put_counter(subject, counter);
@@ -135,7 +138,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         reserve,
         Reservation {
             hold,
-            subjects: reserve.subjects.clone(),
+            subjects: subjects.into_owned(),
             state: State::Pending,
         },
     );
@@ -166,8 +169,14 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
             });
         }
     }
+    // What served nothing charges nothing, whatever the operation says: the ledger has no line for it.
+    let charge = if settle.is_void() {
+        Tokens::ZERO
+    } else {
+        settle.charge
+    };
     let mut worst = Settlement {
-        charged: settle.charge,
+        charged: charge,
         overage: Tokens::ZERO,
         repeated: false,
     };
@@ -176,9 +185,9 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         counter.reserved = counter.reserved.saturating_sub(hold);
         // Up to the hold is paid for by the hold, whatever became of the limit since; the excess is a
         // further debit, as far as it fits.
-        let within = settle.charge.min(hold);
+        let within = charge.min(hold);
         counter.used = counter.used.saturating_add(within);
-        let excess = settle.charge.saturating_sub(within);
+        let excess = charge.saturating_sub(within);
         let further = excess.min(counter.room());
         counter.used = counter.used.saturating_add(further);
         let overage = excess.saturating_sub(further);
@@ -195,7 +204,7 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         }
         if overage > worst.overage {
             worst.overage = overage;
-            worst.charged = settle.charge.saturating_sub(overage);
+            worst.charged = charge.saturating_sub(overage);
         }
     }
     let state = if settle.is_void() {
@@ -205,6 +214,16 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
     };
     book.close(settle, state);
     Outcome::Settled(worst)
+}
+
+/// Leaves out what is named again: a reservation holds once on each of its counters.
+fn once_each(subjects: &[Subject]) -> Cow<'_, [Subject]> {
+    let again = |at: &usize| subjects[..*at].contains(&subjects[*at]);
+    if !(1..subjects.len()).any(|at| again(&at)) {
+        return Cow::Borrowed(subjects);
+    }
+    let first = (0..subjects.len()).filter(|at| !again(at));
+    first.map(|at| subjects[at]).collect()
 }
 
 /// Returns the counter that leaves the least room; one without a limit only if none has one.

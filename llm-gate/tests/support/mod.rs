@@ -186,6 +186,10 @@ impl LedgerStore for Books {
         self.inner.set_limit(subject, limit)
     }
 
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        self.inner.lower_limit(subject, limit)
+    }
+
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.inner.totals()
     }

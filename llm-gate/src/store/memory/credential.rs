@@ -30,27 +30,35 @@ impl People {
         new: TokenHash,
         at: Timestamp,
         idle_until: Timestamp,
-    ) -> Rotation {
+    ) -> Result<Rotation, StoreError> {
+        let taken = self.tokens.contains_key(&new);
         let Some(token) = self.tokens.get_mut(&old) else {
-            return Rotation::Refused;
+            return Ok(Rotation::Refused);
         };
         let id = token.family;
         let Some(family) = self.sessions.get_mut(&id) else {
-            return Rotation::Refused;
+            return Ok(Rotation::Refused);
         };
+        let disabled = self
+            .users
+            .get(&family.user)
+            .is_some_and(|record| record.user.disabled);
         let session = Session {
             id,
             user: family.user,
         };
-        if family.revoked {
-            return Rotation::Refused;
+        if family.revoked || disabled {
+            return Ok(Rotation::Refused);
         }
         if token.spent {
             family.revoked = true;
-            return Rotation::Reused(session);
+            return Ok(Rotation::Reused(session));
         }
         if at >= token.idle_until || at >= family.ends_at {
-            return Rotation::Refused;
+            return Ok(Rotation::Refused);
+        }
+        if taken {
+            return Err(StoreError::new(StoreErrorKind::Conflict));
         }
         token.spent = true;
         let next = RefreshToken {
@@ -59,7 +67,7 @@ impl People {
             spent: false,
         };
         self.tokens.insert(new, next);
-        Rotation::Rotated(session)
+        Ok(Rotation::Rotated(session))
     }
 }
 
@@ -69,7 +77,7 @@ impl CredentialStore for MemoryStore {
             if people
                 .keys
                 .values()
-                .any(|record| record.key.public_id == new.public_id)
+                .any(|record| record.key.id == new.id || record.key.public_id == new.public_id)
             {
                 return Err(StoreError::new(StoreErrorKind::Conflict));
             }
@@ -162,7 +170,10 @@ impl CredentialStore for MemoryStore {
     }
 
     fn create_session(&self, new: NewSession) -> StoreFuture<'_, ()> {
-        ready(self.people().map(|mut people| {
+        ready(self.people().and_then(|mut people| {
+            if people.sessions.contains_key(&new.id) || people.tokens.contains_key(&new.token) {
+                return Err(StoreError::new(StoreErrorKind::Conflict));
+            }
             people.sessions.insert(
                 new.id,
                 Family {
@@ -179,6 +190,7 @@ impl CredentialStore for MemoryStore {
                     spent: false,
                 },
             );
+            Ok(())
         }))
     }
 
@@ -191,7 +203,7 @@ impl CredentialStore for MemoryStore {
     ) -> StoreFuture<'_, Rotation> {
         ready(
             self.people()
-                .map(|mut people| people.rotate(old, new, at, idle_until)),
+                .and_then(|mut people| people.rotate(old, new, at, idle_until)),
         )
     }
 

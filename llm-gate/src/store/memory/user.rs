@@ -34,7 +34,9 @@ impl MemoryStore {
             .into_iter()
             .flatten()
             .any(|name| people.by_login(name).is_some());
-        if taken {
+        let known = people.users.contains_key(&new.id)
+            || people.projects.contains_key(&new.personal_project);
+        if taken || known {
             return Err(StoreError::new(StoreErrorKind::Conflict));
         }
         let user = User {

@@ -1,0 +1,223 @@
+//! Accounts and keys, made the same way by the HTTP API and by the command line.
+
+use llm_gate::auth::{ApiKeySecret, KeyHasher};
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
+use llm_gate::store::{ApiKey, CredentialStore, NewApiKey, NewUser, StoreError};
+use llm_gate::tokens::Tokens;
+
+/// The longest e-mail address there is (RFC 5321).
+const MAX_EMAIL: usize = 254;
+const MAX_USERNAME: usize = 64;
+const MAX_KEY_NAME: usize = 100;
+
+/// The normalised names of somebody; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// The user name.
+    pub username: Option<String>,
+}
+
+impl Names {
+    /// Reads a name that is either: an address if it has an `@`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub fn of(name: &str) -> Result<Self, &'static str> {
+        if name.contains('@') {
+            email(name).map(|email| Self {
+                email: Some(email),
+                username: None,
+            })
+        } else {
+            username(name).map(|username| Self {
+                email: None,
+                username: Some(username),
+            })
+        }
+    }
+
+    /// Lists the names there are.
+    #[must_use]
+    pub fn all(&self) -> Vec<&str> {
+        [&self.email, &self.username]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// Describes the account to be made under these names.
+    #[must_use]
+    pub fn account(
+        self,
+        password_hash: String,
+        role: Role,
+        token_limit: Option<Tokens>,
+        created_at: Timestamp,
+    ) -> NewUser {
+        let whose = self
+            .all()
+            .last()
+            .map_or("My", |name| name.split('@').next().unwrap_or(name));
+        NewUser {
+            id: UserId::new(),
+            personal_project: ProjectId::new(),
+            personal_project_name: format!("{whose}'s project"),
+            email: self.email,
+            username: self.username,
+            password_hash,
+            role,
+            token_limit,
+            created_at,
+        }
+    }
+}
+
+/// Normalises a name for looking somebody up. What nobody can be called finds nobody.
+#[must_use]
+pub fn login(name: &str) -> String {
+    name.trim().to_lowercase()
+}
+
+/// Normalises an e-mail address.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn email(text: &str) -> Result<String, &'static str> {
+    let email = login(text);
+    let good = email
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+    if !good
+        || email.len() > MAX_EMAIL
+        || email.contains(|c: char| c.is_whitespace() || c.is_control())
+    {
+        return Err("is not an e-mail address");
+    }
+    Ok(email)
+}
+
+/// Normalises a user name, which never looks like an e-mail address.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn username(text: &str) -> Result<String, &'static str> {
+    let name = login(text);
+    let plain = name
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'));
+    let starts = name
+        .bytes()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
+    if !plain || !starts || name.len() > MAX_USERNAME {
+        return Err(
+            "must have 1 to 64 letters, digits, points, hyphens or underscores, and begin with one of the first two",
+        );
+    }
+    Ok(name)
+}
+
+/// Checks the name of a key.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn key_name(text: &str) -> Result<String, &'static str> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > MAX_KEY_NAME || name.contains(char::is_control) {
+        return Err("must have 1 to 100 characters and no control characters");
+    }
+    Ok(name.to_owned())
+}
+
+/// Whose key, where, and for how long.
+#[derive(Clone, Debug)]
+pub struct KeyRequest {
+    /// Its name.
+    pub name: String,
+    /// Whose calls it makes.
+    pub user: UserId,
+    /// The project its calls are made for.
+    pub project: ProjectId,
+    /// When it stops working by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Makes an API key. Its secret exists only in the answer.
+///
+/// # Errors
+///
+/// Fails when the store does.
+pub async fn create_key<S: CredentialStore + ?Sized>(
+    store: &S,
+    hasher: &KeyHasher,
+    request: KeyRequest,
+    now: Timestamp,
+) -> Result<(ApiKey, ApiKeySecret), StoreError> {
+    let secret = ApiKeySecret::generate();
+    let key = store
+        .create_key(NewApiKey {
+            id: KeyId::new(),
+            public_id: secret.public_id().to_owned(),
+            hash: secret.hash(hasher),
+            name: request.name,
+            user: request.user,
+            project: request.project,
+            created_at: now,
+            expires_at: request.expires_at,
+        })
+        .await?;
+    Ok((key, secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_normalised() {
+        assert_eq!(
+            email("  Ada@Example.COM ").as_deref(),
+            Ok("ada@example.com")
+        );
+        assert_eq!(username(" Ada.L ").as_deref(), Ok("ada.l"));
+        let names = Names::of("ADA@example.com").expect("an address");
+        assert_eq!(names.all(), ["ada@example.com"]);
+    }
+
+    #[test]
+    fn names_that_could_be_mistaken_are_refused() {
+        for bad in [
+            "",
+            " ",
+            "a b",
+            ".ada",
+            "ada@example.com",
+            "ädä",
+            &"a".repeat(65),
+        ] {
+            assert!(username(bad).is_err(), "{bad:?}");
+        }
+        for bad in [
+            "",
+            "@",
+            "ada@",
+            "@example.com",
+            "a@b@c",
+            "a b@c",
+            "a\u{0}@b",
+        ] {
+            assert!(email(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "  ", "a\nb", &"a".repeat(101)] {
+            assert!(key_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use llm_gate::identity::{Credential, Principal, Role};
+use llm_gate::store::User;
+
+use super::error::ApiError;
+use crate::app::App;
+
+/// A caller with any credential, looked up now: a disabled user is refused although its credential is
+/// still good.
+pub(crate) struct Anyone {
+    pub(crate) principal: Principal,
+    pub(crate) user: User,
+}
+
+/// A caller that has logged in. An API key manages nothing.
+pub(crate) struct Session(pub(crate) User);
+
+/// An admin that has logged in.
+pub(crate) struct Admin;
+
+impl FromRequestParts<App> for Anyone {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        const REFUSED: &str = "missing or invalid credentials";
+        // Put there by the auth layer around these routes.
+        let Some(principal) = parts.extensions.get::<Principal>().cloned() else {
+            return Err(ApiError::unauthorized(REFUSED));
+        };
+        match app.store.user(principal.user).await? {
+            Some(user) if !user.disabled => Ok(Self { principal, user }),
+            _ => Err(ApiError::unauthorized(REFUSED)),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Session {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Anyone::from_request_parts(parts, app).await?;
+        match caller.principal.credential {
+            Credential::Session => Ok(Self(caller.user)),
+            _ => Err(ApiError::forbidden(
+                "this route needs a login, not an API key",
+            )),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Session(user) = Session::from_request_parts(parts, app).await?;
+        match user.role {
+            Role::Admin => Ok(Self),
+            Role::User => Err(ApiError::forbidden("this route is for admins")),
+        }
+    }
+}

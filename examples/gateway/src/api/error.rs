@@ -1,0 +1,112 @@
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+use llm_gate::error::{Envelope, Rejection};
+use llm_gate::store::{StoreError, StoreErrorKind};
+use serde::Serialize;
+
+use crate::passwords::PasswordError;
+
+/// When to come back after the store could not answer.
+const STORE_RETRY: Duration = Duration::from_secs(5);
+/// When to come back after too many passwords were waiting.
+const PASSWORD_RETRY: Duration = Duration::from_secs(2);
+
+/// A refusal on the management routes.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// Refused as a whole: `{"detail": "…"}`.
+    Rejected(Box<Rejection>),
+    /// Fields at fault: 422 `{"detail": [{"loc", "msg", "type"}]}`.
+    Fields(Vec<FieldError>),
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Serialize)]
+pub(crate) struct FieldError {
+    pub(crate) loc: [String; 2],
+    pub(crate) msg: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, message: &'static str) -> Self {
+        Rejection::new(status, "invalid_request_error", message).into()
+    }
+
+    /// Refuses a caller without saying why.
+    pub(crate) fn unauthorized(message: &'static str) -> Self {
+        Rejection::new(StatusCode::UNAUTHORIZED, "invalid_request_error", message)
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            .into()
+    }
+
+    pub(crate) fn forbidden(message: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub(crate) fn not_found(message: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// Logs a defect, and answers without it.
+    pub(crate) fn defect(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "request failed");
+        Rejection::internal().into()
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(Box::new(rejection))
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Conflict => Self::new(StatusCode::CONFLICT, "already taken"),
+            StoreErrorKind::Unavailable => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "store unavailable"
+                );
+                Rejection::unavailable("the store cannot answer now", STORE_RETRY).into()
+            }
+            _ => {
+                tracing::error!(error = &error as &dyn std::error::Error, "store failed");
+                Rejection::internal().into()
+            }
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Overloaded => {
+                Rejection::unavailable("too many logins at once", PASSWORD_RETRY).into()
+            }
+            failed @ PasswordError::Failed(_) => Self::defect(&failed),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Rejected(rejection) => rejection
+                .into_response::<Body>(Envelope::Detail)
+                .map(Body::new),
+            Self::Fields(fields) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                axum::Json(serde_json::json!({ "detail": fields })),
+            )
+                .into_response(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+
+use llm_gate::auth::{
+    AnyVerifier, ApiKeyVerifier, JwtIssuer, JwtVerifier, KeyError, KeyHasher, SigningKey,
+};
+use llm_gate::clock::Clock;
+use llm_gate::store::Store;
+
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::passwords::{Passwords, Policy};
+use crate::secrets::Secrets;
+
+/// Whom our credentials are meant for.
+const AUDIENCE: &str = "llm-gate";
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// The books.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Says which are taken.
+    pub policy: Policy,
+    /// Signs access tokens.
+    pub issuer: JwtIssuer,
+    /// Recognises API keys; to be told of changes.
+    pub keys: ApiKeyVerifier,
+    /// Recognises every caller.
+    pub verifier: AnyVerifier,
+    /// Hashes API keys.
+    pub hasher: KeyHasher,
+    /// What the upstream serves.
+    pub catalog: Catalog,
+}
+
+impl App {
+    /// Puts the parts together; `web_url` is the issuer of credentials.
+    ///
+    /// # Errors
+    ///
+    /// Refuses weak secrets.
+    pub fn new(
+        config: Config,
+        web_url: &str,
+        secrets: &Secrets,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, KeyError> {
+        let signing = SigningKey::hs256(secrets.jwt.expose().as_bytes())?;
+        let hasher = KeyHasher::new(secrets.pepper.expose().as_bytes())?;
+        let keys = ApiKeyVerifier::new(Arc::clone(&store) as _, hasher.clone(), Arc::clone(&clock));
+        let jwt = JwtVerifier::new(
+            web_url,
+            AUDIENCE,
+            [signing.verifying_key()],
+            Arc::clone(&clock),
+        )?;
+        Ok(Self(Arc::new(Parts {
+            passwords: Passwords::new(&config.passwords),
+            policy: Policy::new(&config.passwords),
+            issuer: JwtIssuer::new(web_url, AUDIENCE, signing, Arc::clone(&clock)),
+            verifier: AnyVerifier::new(jwt, keys.clone()),
+            keys,
+            hasher,
+            catalog: Catalog::new(config.models.clone()),
+            config,
+            store,
+            clock,
+        })))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

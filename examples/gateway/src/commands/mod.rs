@@ -1,0 +1,94 @@
+//! The command line.
+
+mod client_config;
+mod config;
+mod demo;
+mod error;
+mod key;
+mod migrate;
+mod serve;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::error::CommandError;
+use crate::config::{Environment, Loaded, Sources};
+
+/// A trustworthy gate in front of self-hosted language models.
+#[derive(Debug, Parser)]
+#[command(name = "llm-gate", version, about)]
+struct Cli {
+    /// The configuration file; ./llm-gate.toml if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (what happens without a command)
+    Serve(serve::Arguments),
+    /// Try everything with a scripted model server, then keep serving
+    Demo(demo::Arguments),
+    /// Make the database, or bring its tables up to date
+    Migrate,
+    /// Manage user accounts
+    #[command(subcommand)]
+    User(user::Command),
+    /// Manage API keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print what to paste into a client
+    ClientConfig(client_config::Arguments),
+}
+
+/// Runs the command of the process's arguments.
+///
+/// Errors go to standard error in one line; the exit code is 1 for what failed and 2 for what was asked
+/// or configured wrongly.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return CommandError::from(error).report(),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), CommandError> {
+    let mut sources = Sources {
+        file: cli.config,
+        environment: Environment::of_process(),
+        flags: Vec::new(),
+    };
+    match cli
+        .command
+        .unwrap_or_else(|| Command::Serve(serve::Arguments::default()))
+    {
+        Command::Serve(arguments) => {
+            sources.flags = arguments.flags();
+            serve::run(sources.load()?).await
+        }
+        Command::Demo(arguments) => demo::run(&arguments).await,
+        Command::Migrate => migrate::run(load(sources)?).await,
+        Command::User(command) => user::run(load(sources)?, command).await,
+        Command::Key(command) => key::run(load(sources)?, command).await,
+        Command::Config(command) => config::run(&load(sources)?, &command),
+        Command::ClientConfig(arguments) => client_config::run(&load(sources)?, &arguments),
+    }
+}
+
+fn load(sources: Sources) -> Result<Loaded, CommandError> {
+    Ok(sources.load()?)
+}

@@ -1,0 +1,236 @@
+use http::Uri;
+
+use super::{Config, ConfigError, MIN_SECRET_BYTES, Secret};
+
+const MAX_ACCESS_HOURS: u32 = 24;
+const MIN_PASSWORD_LENGTH: usize = 8;
+const MAX_PASSWORD_LENGTH: usize = 128;
+
+impl Config {
+    /// Refuses what cannot work or is not safe.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first setting at fault. The words never repeat a secret.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_listeners()?;
+        self.check_auth()?;
+        self.check_passwords()?;
+        self.check_addresses()?;
+        self.check_models()?;
+        self.database().map(drop)
+    }
+
+    fn check_models(&self) -> Result<(), ConfigError> {
+        let zero = self.models.iter().find(|(_, model)| {
+            [model.context_length, model.output_cap, model.bytes_factor].contains(&Some(0))
+        });
+        match zero {
+            Some((name, _)) => Err(ConfigError::refused(
+                "models",
+                format!(
+                    "context_length, output_cap and bytes_factor of {name:?} must be at least 1"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_listeners(&self) -> Result<(), ConfigError> {
+        if !self.server.host.is_loopback() && self.registration.is_none() {
+            return Err(ConfigError::refused(
+                "registration (LLM_GATE_REGISTRATION)",
+                format!(
+                    "the gateway is to listen on {}, which others can reach; say \"open\" if anybody may \
+                     make an account, or \"closed\"",
+                    self.server.host
+                ),
+            ));
+        }
+        if self.server.max_connections == 0 {
+            return Err(ConfigError::refused(
+                "server.max_connections",
+                "must be at least 1",
+            ));
+        }
+        if self.server.header_timeout_seconds == 0 || self.server.stalled_write_seconds == 0 {
+            return Err(ConfigError::refused(
+                "server",
+                "a timeout must be at least 1 second",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_auth(&self) -> Result<(), ConfigError> {
+        let auth = &self.auth;
+        check_secret("auth.jwt_secret (JWT_SECRET_KEY)", auth.jwt_secret.as_ref())?;
+        check_secret(
+            "auth.api_key_pepper (API_KEY_PEPPER)",
+            auth.api_key_pepper.as_ref(),
+        )?;
+        if auth.jwt_algorithm != "HS256" {
+            return Err(ConfigError::refused(
+                "auth.jwt_algorithm (JWT_ALGORITHM)",
+                "this build signs with HS256 only",
+            ));
+        }
+        if auth
+            .jwt_expiration_hours
+            .is_some_and(|hours| hours == 0 || hours > MAX_ACCESS_HOURS)
+        {
+            return Err(ConfigError::refused(
+                "auth.jwt_expiration_hours (JWT_EXPIRATION_HOURS)",
+                format!("must lie between 1 and {MAX_ACCESS_HOURS}"),
+            ));
+        }
+        if auth.refresh_idle_hours == 0 || auth.refresh_total_hours < auth.refresh_idle_hours {
+            return Err(ConfigError::refused(
+                "auth.refresh_total_hours",
+                "must be at least auth.refresh_idle_hours, and that at least 1",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_passwords(&self) -> Result<(), ConfigError> {
+        let passwords = &self.passwords;
+        if !(MIN_PASSWORD_LENGTH..=MAX_PASSWORD_LENGTH).contains(&passwords.min_length) {
+            return Err(ConfigError::refused(
+                "passwords.min_length",
+                format!("must lie between {MIN_PASSWORD_LENGTH} and {MAX_PASSWORD_LENGTH}"),
+            ));
+        }
+        // OWASP's choices trade memory against passes; this is the least of both they name.
+        if passwords.memory_kib < 7168 || passwords.iterations == 0 {
+            return Err(ConfigError::refused(
+                "passwords.memory_kib",
+                "must be at least 7168, with at least one of passwords.iterations",
+            ));
+        }
+        if passwords.memory_kib > 1 << 20 || passwords.iterations > 100 {
+            return Err(ConfigError::refused(
+                "passwords.memory_kib",
+                "must be at most 1048576, with at most 100 of passwords.iterations",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        if !is_http(&self.upstream.url) {
+            return Err(ConfigError::refused(
+                "upstream.url (VLLM_ENDPOINT)",
+                "must start with http:// or https:// and hold no user name",
+            ));
+        }
+        let upstream = &self.upstream;
+        let timeouts = [
+            upstream.connect_timeout_seconds,
+            upstream.stream_head_timeout_seconds,
+            upstream.head_timeout_seconds,
+            upstream.idle_timeout_seconds,
+            upstream.total_timeout_seconds,
+        ];
+        if timeouts.contains(&0) {
+            return Err(ConfigError::refused(
+                "upstream",
+                "a timeout must be at least 1 second",
+            ));
+        }
+        if self.web_url.as_ref().is_some_and(|url| !is_http(url)) {
+            return Err(ConfigError::refused(
+                "web_url (WEB_URL)",
+                "must start with http:// or https:// and hold no user name",
+            ));
+        }
+        for origin in &self.cors.origins {
+            if !is_http(origin) || origin.trim_end_matches('/').matches('/').count() != 2 {
+                return Err(ConfigError::refused(
+                    "cors.origins (CORS_ORIGINS)",
+                    "each must be an origin such as https://console.example; * is not taken",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_secret(setting: &'static str, secret: Option<&Secret>) -> Result<(), ConfigError> {
+    match secret {
+        Some(secret) if secret.expose().len() < MIN_SECRET_BYTES => Err(ConfigError::refused(
+            setting,
+            format!("must have at least {MIN_SECRET_BYTES} bytes"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_http(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::Registration;
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn an_open_listener_needs_a_word_on_registration() {
+        let words = refused(|config| config.server.host = Ipv4Addr::UNSPECIFIED.into());
+        assert!(
+            words.contains("registration") && words.contains("0.0.0.0"),
+            "{words}"
+        );
+
+        let mut config = Config::default();
+        config.server.host = Ipv4Addr::UNSPECIFIED.into();
+        config.registration = Some(Registration::Closed);
+        assert!(config.check().is_ok());
+        assert!(!config.registration_open());
+    }
+
+    #[test]
+    fn weak_secrets_are_refused() {
+        for change in [
+            |config: &mut Config| config.auth.jwt_secret = Some("short".into()),
+            |config: &mut Config| config.auth.api_key_pepper = Some("short".into()),
+        ] {
+            assert!(refused(change).contains("at least 32 bytes"));
+        }
+    }
+
+    #[test]
+    fn unsafe_values_are_refused() {
+        refused(|config| config.auth.jwt_algorithm = "none".to_owned());
+        refused(|config| config.auth.jwt_expiration_hours = Some(25));
+        refused(|config| config.auth.refresh_idle_hours = 1000);
+        refused(|config| config.passwords.min_length = 7);
+        refused(|config| config.passwords.memory_kib = 8);
+        refused(|config| config.cors.origins = vec!["*".to_owned()]);
+        refused(|config| config.cors.origins = vec!["https://a.example/path".to_owned()]);
+        refused(|config| config.upstream.url = "ftp://x".to_owned());
+        refused(|config| config.upstream.url = "http://user:secret@x".to_owned());
+        refused(|config| config.upstream.idle_timeout_seconds = 0);
+        refused(|config| config.server.max_connections = 0);
+        refused(|config| config.server.stalled_write_seconds = 0);
+    }
+}

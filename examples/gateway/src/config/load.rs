@@ -1,0 +1,321 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::settings::Kind;
+use super::{Config, ConfigError, SETTINGS, Setting};
+
+const DEFAULT_FILE: &str = "llm-gate.toml";
+
+/// The variables of a process, or those a test makes up.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Reads the variables of this process. Those that are not UTF-8 are none of ours.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::of(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// Takes these variables.
+    pub fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(variables.into_iter().collect())
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+}
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file. `llm-gate.toml` in the working folder, if there is one, unless named.
+    pub file: Option<PathBuf>,
+    /// The variables.
+    pub environment: Environment,
+    /// Values from the command line, by the names of their settings.
+    pub flags: Vec<(&'static str, Value)>,
+}
+
+/// What was read, and from where.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings in force.
+    pub config: Config,
+    figment: Figment,
+}
+
+impl Sources {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Refuses unknown fields, values of the wrong type, and values that are not safe.
+    pub fn load(self) -> Result<Loaded, ConfigError> {
+        let mut figment = Figment::new();
+        match &self.file {
+            Some(file) if !file.is_file() => {
+                return Err(ConfigError::Missing(file.display().to_string()));
+            }
+            Some(file) => figment = figment.merge(Toml::file_exact(file)),
+            None if Path::new(DEFAULT_FILE).is_file() => {
+                figment = figment.merge(Toml::file_exact(DEFAULT_FILE));
+            }
+            None => {}
+        }
+        let figment = figment
+            .merge(Variables::read(&self.environment)?)
+            .merge(Flags(self.flags));
+        let config: Config = figment.extract()?;
+        config.check()?;
+        Ok(Loaded { config, figment })
+    }
+}
+
+impl Loaded {
+    /// Says where the value of `setting` comes from.
+    #[must_use]
+    pub fn origin(&self, setting: &Setting) -> String {
+        let Some(metadata) = self.figment.find_metadata(setting.name) else {
+            return "default".to_owned();
+        };
+        match (&*metadata.name, &metadata.source) {
+            (Variables::NAME, _) => format!("environment ({})", setting.variable()),
+            (Flags::NAME, _) => "flag".to_owned(),
+            (_, Some(source)) => source.to_string(),
+            (name, None) => name.to_owned(),
+        }
+    }
+}
+
+/// The environment as a source of settings. Each variable is read as its setting needs it: a secret of
+/// digits only stays a text.
+struct Variables(Dict);
+
+impl Variables {
+    const NAME: &'static str = "environment";
+
+    fn read(environment: &Environment) -> Result<Self, ConfigError> {
+        let mut dict = Dict::new();
+        for setting in SETTINGS {
+            let prefixed = setting.prefixed();
+            let kept = setting.kept.and_then(|name| environment.find(name));
+            let text = match (kept, environment.find(&prefixed)) {
+                (Some(kept), Some(other)) if kept != other => {
+                    return Err(ConfigError::Variable {
+                        name: prefixed,
+                        reason: "is set beside its short name, to another value",
+                    });
+                }
+                (Some(text), _) | (None, Some(text)) => text,
+                (None, None) => continue,
+            };
+            insert(&mut dict, setting.name, parse(setting, text)?);
+        }
+        let unknown = environment.0.keys().find(|name| {
+            name.starts_with("LLM_GATE_")
+                && !SETTINGS.iter().any(|setting| setting.prefixed() == **name)
+        });
+        match unknown {
+            Some(name) => Err(ConfigError::Variable {
+                name: name.clone(),
+                reason: "no such setting",
+            }),
+            None => Ok(Self(dict)),
+        }
+    }
+}
+
+fn parse(setting: &Setting, text: &str) -> Result<Value, ConfigError> {
+    Ok(match setting.kind {
+        Kind::Text => text.into(),
+        Kind::Number => text
+            .parse::<u64>()
+            .map_err(|_| ConfigError::Variable {
+                name: setting.variable(),
+                reason: "is not a whole number",
+            })?
+            .into(),
+        Kind::List => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(Value::from)
+            .collect::<Vec<_>>()
+            .into(),
+    })
+}
+
+/// Puts `value` under its section.
+fn insert(dict: &mut Dict, name: &str, value: Value) {
+    match name.split_once('.') {
+        None => {
+            dict.insert(name.to_owned(), value);
+        }
+        Some((section, field)) => {
+            let entry = dict
+                .entry(section.to_owned())
+                .or_insert_with(|| Dict::new().into());
+            if let Value::Dict(_, inner) = entry {
+                inner.insert(field.to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Provider for Variables {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(Self::NAME)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.0.clone()))
+    }
+}
+
+/// The command line as a source of settings.
+struct Flags(Vec<(&'static str, Value)>);
+
+impl Flags {
+    const NAME: &'static str = "flags";
+}
+
+impl Provider for Flags {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(Self::NAME)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let mut dict = Dict::new();
+        for (name, value) in &self.0 {
+            insert(&mut dict, name, value.clone());
+        }
+        Ok(Profile::Default.collect(dict))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_gate::call::Model;
+
+    use super::*;
+
+    const SECRET: &str = "00112233445566778899001122334455";
+
+    fn load(file: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("gate.toml");
+        std::fs::write(&path, file).expect("a file");
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Sources {
+            file: Some(path),
+            environment: Environment::of(variables),
+            flags: Vec::new(),
+        }
+        .load()
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let loaded = load("server.port = 1", &[("PORT", "2")]).expect("good settings");
+        assert_eq!(loaded.config.server.port, 2);
+        let port = SETTINGS
+            .iter()
+            .find(|s| s.name == "server.port")
+            .expect("listed");
+        assert_eq!(loaded.origin(port), "environment (PORT)");
+    }
+
+    #[test]
+    fn a_secret_of_digits_stays_a_text() {
+        let loaded = load("", &[("JWT_SECRET_KEY", SECRET)]).expect("good settings");
+        let secret = loaded.config.auth.jwt_secret.expect("set");
+        assert_eq!(secret.expose(), SECRET, "leading zeros are kept");
+    }
+
+    #[test]
+    fn every_setting_can_be_set_by_its_variable() {
+        for setting in SETTINGS {
+            let value = match setting.kind {
+                Kind::Number => "24",
+                Kind::List => "https://a.example, https://b.example",
+                Kind::Text => match setting.name {
+                    "registration" => "closed",
+                    "web_url" | "upstream.url" => "https://gate.example",
+                    "server.host" | "metrics.host" => "::1",
+                    "auth.jwt_algorithm" => "HS256",
+                    "log.format" => "json",
+                    _ => SECRET,
+                },
+            };
+            let file = "auth.refresh_idle_hours = 1\npasswords.iterations = 24";
+            let value = if setting.name == "passwords.memory_kib" {
+                "20000"
+            } else {
+                value
+            };
+            let loaded = load(file, &[(&setting.prefixed(), value)]);
+            assert!(loaded.is_ok(), "{}: {:?}", setting.name, loaded.err());
+        }
+    }
+
+    #[test]
+    fn models_are_refined_by_name() {
+        let text = "[models.\"a/b\"]\ncontext_length = 4096\noutput_cap = 7";
+        let config = load(text, &[]).expect("good settings").config;
+        let refined = config.models["a/b"].refine(Model::new("a/b").context_length(9));
+        assert_eq!(
+            refined,
+            Model::new("a/b").context_length(4096).output_cap(7)
+        );
+        let error = load("[models.m]\nbytes_factor = 0", &[]).expect_err("would bound nothing");
+        assert!(error.contains("at least 1"), "{error}");
+        assert!(load("[models.m]\nlength = 1", &[]).is_err(), "misspelt");
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let error = load("[server]\nprot = 1", &[]).expect_err("misspelt");
+        assert!(error.contains("prot"), "{error}");
+        let error = load("", &[("LLM_GATE_SERVER__PROT", "1")]).expect_err("misspelt");
+        assert!(error.contains("LLM_GATE_SERVER__PROT"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_set_twice_must_agree() {
+        let both = |other| load("", &[("PORT", "1"), ("LLM_GATE_SERVER__PORT", other)]);
+        assert!(both("1").is_ok());
+        assert!(both("2").is_err());
+    }
+
+    #[test]
+    fn a_secret_is_not_repeated_in_errors() {
+        let error = load("auth.jwt_secret = 12345678", &[]).expect_err("a number");
+        assert!(!error.contains("12345678"), "{error}");
+        let error = load("", &[("JWT_SECRET_KEY", "hunter2")]).expect_err("too short");
+        assert!(error.contains("32 bytes"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let sources = Sources {
+            file: Some(PathBuf::from("/nonexistent/gate.toml")),
+            ..Sources::default()
+        };
+        assert!(matches!(sources.load(), Err(ConfigError::Missing(_))));
+    }
+}

@@ -1,0 +1,424 @@
+//! Everything an operator can set: one file, the environment, flags. Read once, never rewritten.
+//!
+//! Later ones win: built-in default, file (`./llm-gate.toml` or `--config`), environment, flags. Fields
+//! that are not listed here are refused, in the file and among the variables that start with
+//! `LLM_GATE_`. An empty variable counts as unset. `llm-gate config show` prints what is in force and
+//! where each value comes from.
+//!
+//! | Setting | Variable | Default |
+//! |---|---|---|
+//! | `data_dir` | `LLM_GATE_DATA_DIR` | `./data` |
+//! | `registration` | `LLM_GATE_REGISTRATION` | `open` on a loopback listener, else to be stated: `open` or `closed` |
+//! | `web_url` | `WEB_URL` | `http://` and the listener |
+//! | `server.host` | `LLM_GATE_SERVER__HOST` | `127.0.0.1` |
+//! | `server.port` | `PORT` | 8080 |
+//! | `server.max_connections` | `LLM_GATE_SERVER__MAX_CONNECTIONS` | 4096 |
+//! | `server.header_timeout_seconds` | `LLM_GATE_SERVER__HEADER_TIMEOUT_SECONDS` | 10 |
+//! | `server.stalled_write_seconds` | `LLM_GATE_SERVER__STALLED_WRITE_SECONDS` | 30 |
+//! | `server.drain_seconds` | `LLM_GATE_SERVER__DRAIN_SECONDS` | 30 |
+//! | `metrics.host` | `LLM_GATE_METRICS__HOST` | `127.0.0.1` |
+//! | `metrics.port` | `LLM_GATE_METRICS__PORT` | 9464 |
+//! | `database.url` | `DATABASE_URL` | `sqlite:` and `llm-gate.db` in the data folder |
+//! | `auth.jwt_secret` | `JWT_SECRET_KEY` | made once in the data folder, if the database lies there too |
+//! | `auth.jwt_algorithm` | `JWT_ALGORITHM` | `HS256` |
+//! | `auth.jwt_expiration_hours` | `JWT_EXPIRATION_HOURS` | 10 minutes unless set; at most 24 |
+//! | `auth.api_key_pepper` | `API_KEY_PEPPER` | as `auth.jwt_secret` |
+//! | `auth.refresh_idle_hours` | `LLM_GATE_AUTH__REFRESH_IDLE_HOURS` | 168 |
+//! | `auth.refresh_total_hours` | `LLM_GATE_AUTH__REFRESH_TOTAL_HOURS` | 720 |
+//! | `passwords.min_length` | `LLM_GATE_PASSWORDS__MIN_LENGTH` | 15, not below 8 |
+//! | `passwords.memory_kib` | `LLM_GATE_PASSWORDS__MEMORY_KIB` | 19456 |
+//! | `passwords.iterations` | `LLM_GATE_PASSWORDS__ITERATIONS` | 2 |
+//! | `passwords.queue` | `LLM_GATE_PASSWORDS__QUEUE` | 64 |
+//! | `limits.default_user` | `LLM_GATE_LIMITS__DEFAULT_USER` | 10000 |
+//! | `upstream.url` | `VLLM_ENDPOINT` | `http://127.0.0.1:8000` |
+//! | `upstream.api_key` | `VLLM_API_KEY` | none |
+//! | `upstream.provider` | `LLM_PROVIDER` | `vllm` |
+//! | `upstream.model` | `MODEL_NAME` | none: a request has to name its model |
+//! | `upstream.connect_timeout_seconds` | `LLM_GATE_UPSTREAM__CONNECT_TIMEOUT_SECONDS` | 2 |
+//! | `upstream.stream_head_timeout_seconds` | `LLM_GATE_UPSTREAM__STREAM_HEAD_TIMEOUT_SECONDS` | 60 |
+//! | `upstream.head_timeout_seconds` | `LLM_GATE_UPSTREAM__HEAD_TIMEOUT_SECONDS` | 600 |
+//! | `upstream.idle_timeout_seconds` | `LLM_GATE_UPSTREAM__IDLE_TIMEOUT_SECONDS` | 120 |
+//! | `upstream.total_timeout_seconds` | `LLM_GATE_UPSTREAM__TOTAL_TIMEOUT_SECONDS` | 3600 |
+//! | `cors.origins` | `CORS_ORIGINS` (separated by commas) | none |
+//! | `log.format` | `LLM_GATE_LOG__FORMAT` | `text`, or `json` |
+//! | `log.filter` | `LLM_GATE_LOG__FILTER` | `info` |
+//!
+//! `[models."NAME"]`, in the file only, says of a model what the upstream does not tell, or tells wrong:
+//! `context_length` (the upstream's `max_model_len` unless set), `output_cap` (tokens a choice may have; no
+//! cap unless set), `allowance` (tokens the chat template may add to a prompt; 64 unless set) and
+//! `bytes_factor` (tokens a byte can become; 1 unless set).
+//!
+//! Secrets: at least 32 bytes, printed nowhere.
+
+mod check;
+mod database;
+mod error;
+mod load;
+mod secret;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use llm_gate::call::Model;
+use llm_gate::tokens::Tokens;
+use serde::Deserialize;
+
+pub use self::database::Database;
+pub use self::error::ConfigError;
+pub use self::load::{Environment, Loaded, Sources};
+pub use self::secret::Secret;
+pub use self::settings::{SETTINGS, Setting};
+
+/// The shortest secret that is taken.
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where database and generated secrets lie by default.
+    pub data_dir: PathBuf,
+    /// Who may make an account. To be stated on a listener that others can reach.
+    pub registration: Option<Registration>,
+    /// The address users reach the gateway under; the issuer of its credentials.
+    pub web_url: Option<String>,
+    /// The public listener.
+    pub server: ServerConfig,
+    /// The listener for operators.
+    pub metrics: MetricsConfig,
+    /// Where the books are kept.
+    pub database: DatabaseConfig,
+    /// Credentials.
+    pub auth: AuthConfig,
+    /// Passwords.
+    pub passwords: PasswordConfig,
+    /// Limits of new accounts.
+    pub limits: LimitConfig,
+    /// The model server.
+    pub upstream: UpstreamConfig,
+    /// Browsers of other origins.
+    pub cors: CorsConfig,
+    /// The log.
+    pub log: LogConfig,
+    /// What is to be known of models beside what the upstream tells, by their names.
+    pub models: BTreeMap<String, ModelConfig>,
+}
+
+/// What is to be known of a model beside what the upstream tells.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// How many tokens prompt and completion may have together.
+    pub context_length: Option<u64>,
+    /// How many tokens a choice may have.
+    pub output_cap: Option<u64>,
+    /// How many tokens the chat template may add to a prompt.
+    pub allowance: Option<u64>,
+    /// How many tokens a byte of the body can become.
+    pub bytes_factor: Option<u64>,
+}
+
+impl ModelConfig {
+    /// Describes a model better than the upstream does.
+    #[must_use]
+    pub fn refine(&self, mut model: Model) -> Model {
+        if let Some(tokens) = self.context_length {
+            model = model.context_length(tokens);
+        }
+        if let Some(tokens) = self.output_cap {
+            model = model.output_cap(tokens);
+        }
+        if let Some(tokens) = self.allowance {
+            model = model.allowance(tokens);
+        }
+        match self.bytes_factor {
+            Some(factor) => model.bytes_factor(factor),
+            None => model,
+        }
+    }
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Nobody; an operator makes accounts with `llm-gate user create`.
+    Closed,
+}
+
+/// The public listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on, 0 for any free one.
+    pub port: u16,
+    /// How many connections are open at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// How long a client may take for its header block.
+    pub header_timeout_seconds: u64,
+    /// How long a client may read nothing before its connection is closed.
+    pub stalled_write_seconds: u64,
+    /// How long open streams may run on after a shutdown was asked for.
+    pub drain_seconds: u64,
+}
+
+/// The listener for operators. It asks for no credential, so it listens on loopback unless told otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on, 0 for any free one.
+    pub port: u16,
+}
+
+/// Where the books are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `sqlite:PATH` or a bare path. May hold a password, so it is treated as a secret.
+    pub url: Option<Secret>,
+}
+
+/// Credentials.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Signs access tokens.
+    pub jwt_secret: Option<Secret>,
+    /// How they are signed.
+    pub jwt_algorithm: String,
+    /// How long they live; 10 minutes unless set.
+    pub jwt_expiration_hours: Option<u32>,
+    /// Keys the hashes of API keys. Equal on all replicas.
+    pub api_key_pepper: Option<Secret>,
+    /// How long a refresh token lives unused.
+    pub refresh_idle_hours: u32,
+    /// How long a login lasts, however often it is refreshed.
+    pub refresh_total_hours: u32,
+}
+
+/// Passwords.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PasswordConfig {
+    /// The shortest password that is taken, in characters.
+    pub min_length: usize,
+    /// Memory of one Argon2id run.
+    pub memory_kib: u32,
+    /// Passes of one Argon2id run.
+    pub iterations: u32,
+    /// How many runs may wait for a free core; more are answered 503.
+    pub queue: usize,
+}
+
+/// Limits of new accounts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitConfig {
+    /// How many tokens a new user may spend in total.
+    pub default_user: Tokens,
+}
+
+/// The model server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Its address.
+    pub url: String,
+    /// Its API key.
+    pub api_key: Option<Secret>,
+    /// The name it is shown under.
+    pub provider: String,
+    /// The model for requests that name none.
+    pub model: Option<String>,
+    /// How long connecting may take.
+    pub connect_timeout_seconds: u64,
+    /// How long the head of a streamed answer may take.
+    pub stream_head_timeout_seconds: u64,
+    /// How long the head of any other answer may take, which comes when all is generated.
+    pub head_timeout_seconds: u64,
+    /// How long an answer may be silent.
+    pub idle_timeout_seconds: u64,
+    /// How long a call may take in all.
+    pub total_timeout_seconds: u64,
+}
+
+/// Browsers of other origins.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorsConfig {
+    /// The origins whose scripts may call the gateway.
+    pub origins: Vec<String>,
+}
+
+/// The log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// How a line is written.
+    pub format: LogFormat,
+    /// Which lines are written, as in `RUST_LOG`.
+    pub filter: String,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            registration: None,
+            web_url: None,
+            server: ServerConfig::default(),
+            metrics: MetricsConfig::default(),
+            database: DatabaseConfig::default(),
+            auth: AuthConfig::default(),
+            passwords: PasswordConfig::default(),
+            limits: LimitConfig::default(),
+            upstream: UpstreamConfig::default(),
+            cors: CorsConfig::default(),
+            log: LogConfig::default(),
+            models: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 8080,
+            max_connections: 4096,
+            header_timeout_seconds: 10,
+            stalled_write_seconds: 30,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 9464,
+        }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            jwt_secret: None,
+            jwt_algorithm: "HS256".to_owned(),
+            jwt_expiration_hours: None,
+            api_key_pepper: None,
+            refresh_idle_hours: 7 * 24,
+            refresh_total_hours: 30 * 24,
+        }
+    }
+}
+
+impl Default for PasswordConfig {
+    /// The parameters are those of the OWASP password storage cheat sheet.
+    fn default() -> Self {
+        Self {
+            min_length: 15,
+            memory_kib: 19 * 1024,
+            iterations: 2,
+            queue: 64,
+        }
+    }
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            default_user: Tokens::new(10_000),
+        }
+    }
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8000".to_owned(),
+            api_key: None,
+            provider: "vllm".to_owned(),
+            model: None,
+            connect_timeout_seconds: 2,
+            stream_head_timeout_seconds: 60,
+            head_timeout_seconds: 600,
+            idle_timeout_seconds: 120,
+            total_timeout_seconds: 3600,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Returns whether anybody may make an account.
+    #[must_use]
+    pub fn registration_open(&self) -> bool {
+        match self.registration {
+            Some(registration) => registration == Registration::Open,
+            None => self.server.host.is_loopback(),
+        }
+    }
+
+    /// Returns the address users reach the gateway under when it listens on `address`.
+    #[must_use]
+    pub fn web_url(&self, address: SocketAddr) -> String {
+        self.web_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{address}"))
+    }
+}
+
+impl AuthConfig {
+    /// Returns how long an access token lives.
+    #[must_use]
+    pub fn access_lifetime(&self) -> Duration {
+        self.jwt_expiration_hours
+            .map_or(Duration::from_secs(600), hours)
+    }
+
+    /// Returns how long a refresh token lives unused.
+    #[must_use]
+    pub fn refresh_idle(&self) -> Duration {
+        hours(self.refresh_idle_hours)
+    }
+
+    /// Returns how long a login lasts.
+    #[must_use]
+    pub fn refresh_total(&self) -> Duration {
+        hours(self.refresh_total_hours)
+    }
+}
+
+fn hours(hours: u32) -> Duration {
+    Duration::from_secs(u64::from(hours) * 3600)
+}

@@ -1,0 +1,46 @@
+use std::io;
+use std::net::SocketAddr;
+
+use http::uri::InvalidUri;
+use llm_gate::auth::KeyError;
+use llm_gate::proxy::InvalidUpstream;
+use llm_gate_diesel::OpenError;
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::secrets::SecretError;
+
+/// A gateway that cannot start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A secret is missing or not safe.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A secret cannot be used.
+    #[error("a secret cannot be used: {0}")]
+    Key(#[from] KeyError),
+    /// The address of the model server is none.
+    #[error("upstream.url (VLLM_ENDPOINT) is no URL")]
+    UpstreamUrl(#[from] InvalidUri),
+    /// The model server cannot be talked to like this.
+    #[error(transparent)]
+    Upstream(#[from] InvalidUpstream),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The data folder cannot be made.
+    #[error("the data folder cannot be made")]
+    Folder(#[source] io::Error),
+    /// The address is in use, or not of this machine.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}

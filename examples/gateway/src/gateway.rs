@@ -1,0 +1,249 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method};
+use llm_gate::clock::{Clock, SystemClock};
+use llm_gate::ledger::Ledger;
+use llm_gate::proxy::{Upstream, VllmProxyService};
+use llm_gate::store::Store;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tower_http::cors::CorsLayer;
+
+use crate::app::App;
+use crate::catalog::Catalog;
+use crate::config::Config;
+use crate::edge::{Hardening, X_REQUEST_ID};
+use crate::error::StartError;
+use crate::secrets::Secrets;
+use crate::stack::stack;
+use crate::{api, database, edge, observability, server};
+
+/// A gateway that is about to start.
+///
+/// Holds no global state but the metrics recorder, so many can live in one process.
+pub struct Gateway {
+    config: Config,
+    store: Option<Arc<dyn Store>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A gateway at work. Dropping it asks it to stop; [`shutdown`](Self::shutdown) also waits.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where operators find it.
+    pub metrics_address: SocketAddr,
+    catalog: Catalog,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Prepares a gateway.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            store: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Keeps the books in `store`, whatever the configuration says.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Reads the time from `clock`. The system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a setting or secret is wrong, the database cannot be opened, or a port is in use.
+    pub async fn start(self) -> Result<Running, StartError> {
+        let config = self.config;
+        config.check()?;
+        let secrets = Secrets::load(&config)?;
+        let recorder = observability::install_metrics();
+        // Both secrets are there, or it had not come this far.
+        metrics::gauge!("token_configured").set(1.0);
+        let store = match self.store {
+            Some(store) => store,
+            None => database::open(&config).await?,
+        };
+        let listener = listen((config.server.host, config.server.port).into()).await?;
+        let operators = listen((config.metrics.host, config.metrics.port).into()).await?;
+        let (address, metrics_address) = (address(&listener)?, address(&operators)?);
+
+        let web_url = config.web_url(address);
+        let app = App::new(config.clone(), &web_url, &secrets, store, self.clock)?;
+        let proxy = VllmProxyService::new(upstream(&config)?);
+        let ledger = Ledger::builder()
+            .clock(Arc::clone(&app.clock))
+            .spawn(Arc::clone(&app.store) as _);
+        let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
+        let stack = stack(&app, ledger.clone(), proxy);
+        let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));
+        let hardening = Hardening::new(web_url.starts_with("https://"));
+        let routes = edge::around(routes, hardening, cors(&config));
+        let (stop, stopped) = watch::channel(false);
+        let served = tokio::spawn(async move {
+            serve(&config, listener, routes, operators, recorder, stopped).await;
+            follow.abort();
+            settle(&config, &ledger).await;
+        });
+        tracing::info!(%address, %metrics_address, "listening");
+        Ok(Running {
+            address,
+            metrics_address,
+            catalog: app.catalog.clone(),
+            stop,
+            served,
+        })
+    }
+}
+
+impl Running {
+    /// Returns the address as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until the upstream has told its models, before which calls are answered 503.
+    pub async fn models_known(&self) {
+        self.catalog.known().await;
+    }
+
+    /// Stops accepting, lets open streams finish within the drain time, settles everything, and waits
+    /// for all of that.
+    pub async fn shutdown(self) {
+        // Fails only when it has stopped already.
+        let _ = self.stop.send(true);
+        if let Err(error) = self.served.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "shutdown failed");
+        }
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves until stopped and drained.
+async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    routes: Router,
+    operators: TcpListener,
+    recorder: Option<PrometheusHandle>,
+    stopped: watch::Receiver<bool>,
+) {
+    let upkeep = recorder
+        .clone()
+        .map(|handle| tokio::spawn(observability::upkeep(handle)));
+    let operators = tokio::spawn({
+        let (config, stopped) = (config.server.clone(), stopped.clone());
+        async move {
+            server::serve(operators, observability::routes(recorder), &config, stopped).await;
+        }
+    });
+    server::serve(listener, routes, &config.server, stopped).await;
+    let _ = operators.await;
+    if let Some(upkeep) = upkeep {
+        upkeep.abort();
+    }
+}
+
+/// Waits for the last settlements to be written.
+async fn settle(config: &Config, ledger: &Ledger) {
+    let limit = Duration::from_secs(config.server.drain_seconds.max(1));
+    if tokio::time::timeout(limit, ledger.drain()).await.is_err() {
+        tracing::error!(
+            open = ledger.under_way(),
+            "stopped before everything was settled"
+        );
+    }
+}
+
+fn upstream(config: &Config) -> Result<Upstream, StartError> {
+    let settings = &config.upstream;
+    let upstream = Upstream::new(settings.url.parse()?)?
+        .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
+        .stream_head_timeout(Duration::from_secs(settings.stream_head_timeout_seconds))
+        .head_timeout(Duration::from_secs(settings.head_timeout_seconds))
+        .idle_timeout(Duration::from_secs(settings.idle_timeout_seconds))
+        .total_timeout(Duration::from_secs(settings.total_timeout_seconds));
+    Ok(match &config.upstream.api_key {
+        Some(key) => upstream.credential(key.expose())?,
+        None => upstream,
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen {
+        address: SocketAddr::from(([0; 4], 0)),
+        source,
+    })
+}
+
+/// Lets scripts of the configured origins call the gateway with a bearer; never with cookies.
+fn cors(config: &Config) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = config
+        .cors
+        .origins
+        .iter()
+        .filter_map(|origin| origin.trim_end_matches('/').parse().ok())
+        .collect();
+    if origins.is_empty() {
+        return None;
+    }
+    Some(
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([
+                Method::GET,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                HeaderName::from_static("x-api-key"),
+            ])
+            .expose_headers([
+                X_REQUEST_ID,
+                RETRY_AFTER,
+                HeaderName::from_static("x-ratelimit-limit-tokens"),
+                HeaderName::from_static("x-ratelimit-remaining-tokens"),
+                HeaderName::from_static("x-should-retry"),
+            ]),
+    )
+}

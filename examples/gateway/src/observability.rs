@@ -1,0 +1,82 @@
+//! The log and the metrics of the process. Both are global, so both are installed at most once.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// How often histograms are folded; without it they grow.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Seconds, from a cached answer to a long stream.
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0,
+];
+
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Starts the log. A log that is there already stays.
+pub fn install_log(config: &LogConfig) {
+    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // Fails only where somebody else has installed one.
+    let _ = match config.format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+/// Installs the recorder of the process; `None` where somebody else has installed one.
+pub fn install_metrics() -> Option<PrometheusHandle> {
+    RECORDER
+        .get_or_init(|| {
+            let matcher = Matcher::Suffix("_seconds".to_owned());
+            PrometheusBuilder::new()
+                .set_buckets_for_metric(matcher, &BUCKETS)
+                .ok()?
+                .install_recorder()
+                .ok()
+        })
+        .clone()
+}
+
+/// Folds histograms for as long as it is polled.
+pub async fn upkeep(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// The routes of the listener for operators.
+pub fn routes(handle: Option<PrometheusHandle>) -> Router {
+    Router::new().route("/metrics", get(async move || render(handle.as_ref())))
+}
+
+fn render(handle: Option<&PrometheusHandle>) -> Response {
+    match handle {
+        Some(handle) => (
+            [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+            handle.render(),
+        )
+            .into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another recorder is installed in this process",
+        )
+            .into_response(),
+    }
+}

@@ -1,0 +1,277 @@
+//! Passwords: which are taken, and how they are kept.
+//!
+//! Argon2id takes tens of milliseconds and megabytes by design, so it runs off the async threads, on as
+//! many of them as there are cores, behind a queue of bounded length. For a user who does not exist the
+//! same work is done as for one who does.
+//!
+//! ```
+//! use llm_gate_gateway::config::PasswordConfig;
+//! use llm_gate_gateway::passwords::{Passwords, Verdict};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), llm_gate_gateway::passwords::PasswordError> {
+//! let passwords = Passwords::new(&PasswordConfig::default());
+//! let hash = passwords.hash("correct horse battery".into()).await?;
+//! let verdict = passwords.verify("wrong horse battery".into(), Some(hash)).await?;
+//! assert_eq!(verdict, Verdict::Wrong);
+//! # Ok(()) }
+//! ```
+
+mod policy;
+
+use std::sync::Arc;
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+pub use self::policy::{MAX_LENGTH, Policy};
+use crate::config::{PasswordConfig, Secret};
+
+/// Hashes and checks passwords.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    params: Params,
+    /// Those that may run.
+    running: Arc<Semaphore>,
+    /// Those that may run or wait.
+    waiting: Arc<Semaphore>,
+    /// The hash that is checked when there is none.
+    decoy: String,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The password is not the one that was hashed, or nothing was.
+    Wrong,
+    /// The password is right.
+    Right {
+        /// A stronger hash to keep in place of the old one, where the parameters have risen since.
+        stronger: Option<String>,
+    },
+}
+
+/// A password that could not be hashed or checked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// Too many wait already.
+    #[error("too many password checks are waiting")]
+    Overloaded,
+    /// A defect: the hash that was kept is none, or the work did not finish.
+    #[error("password work failed: {0}")]
+    Failed(String),
+}
+
+impl Passwords {
+    /// Prepares to hash with these parameters, on as many threads as there are cores.
+    #[must_use]
+    pub fn new(config: &PasswordConfig) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self::with_threads(config, cores)
+    }
+
+    fn with_threads(config: &PasswordConfig, threads: usize) -> Self {
+        let params = Params::new(config.memory_kib, config.iterations, 1, None)
+            // The configuration was checked against narrower bounds than Argon2's own.
+            .unwrap_or_default();
+        let (memory, passes) = (params.m_cost(), params.t_cost());
+        // Never to be matched: nobody has run Argon2 to get these 32 bytes. They need not be secret.
+        let random = [
+            *uuid::Uuid::new_v4().as_bytes(),
+            *uuid::Uuid::new_v4().as_bytes(),
+        ]
+        .concat();
+        let (salt, output) = (
+            STANDARD_NO_PAD.encode(&random[..16]),
+            STANDARD_NO_PAD.encode(&random),
+        );
+        Self {
+            decoy: format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${output}"),
+            params,
+            running: Arc::new(Semaphore::new(threads)),
+            waiting: Arc::new(Semaphore::new(threads + config.queue)),
+        }
+    }
+
+    /// Hashes a password.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`PasswordError::Overloaded`] when too many wait.
+    pub async fn hash(&self, password: Secret) -> Result<String, PasswordError> {
+        let params = self.params.clone();
+        self.work(move || hash(params, &password)).await
+    }
+
+    /// Checks a password against a hash, or against nothing with the same work.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`PasswordError::Overloaded`] when too many wait.
+    pub async fn verify(
+        &self,
+        password: Secret,
+        kept: Option<String>,
+    ) -> Result<Verdict, PasswordError> {
+        let params = self.params.clone();
+        let known = kept.is_some();
+        let kept = kept.unwrap_or_else(|| self.decoy.clone());
+        self.work(move || {
+            let kept = PasswordHash::new(&kept).map_err(failed)?;
+            let right = argon2(params.clone())
+                .verify_password(password.expose().as_bytes(), &kept)
+                .is_ok();
+            if !right || !known {
+                return Ok(Verdict::Wrong);
+            }
+            let old = Params::try_from(&kept).map_err(failed)?;
+            let risen = old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost();
+            let stronger = if risen {
+                Some(hash(params, &password)?)
+            } else {
+                None
+            };
+            Ok(Verdict::Right { stronger })
+        })
+        .await
+    }
+
+    /// Runs `work` off the async threads.
+    ///
+    /// The permits go with the work, not with the caller: a caller that leaves does not make room while
+    /// its work still runs.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = Arc::clone(&self.waiting)
+            .try_acquire_owned()
+            .map_err(|_| PasswordError::Overloaded)?;
+        let core = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(failed)?;
+        tokio::task::spawn_blocking(move || {
+            let _permits = (place, core);
+            work()
+        })
+        .await
+        .map_err(failed)?
+    }
+}
+
+fn argon2(params: Params) -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+fn hash(params: Params, password: &Secret) -> Result<String, PasswordError> {
+    argon2(params)
+        .hash_password(password.expose().as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> PasswordError {
+    PasswordError::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weak() -> PasswordConfig {
+        PasswordConfig {
+            memory_kib: 8 * 1024,
+            iterations: 1,
+            ..PasswordConfig::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_right_password_is_right_and_others_are_not() {
+        let passwords = Passwords::new(&weak());
+        let kept = passwords
+            .hash("correct horse".into())
+            .await
+            .expect("hashed");
+        assert!(kept.starts_with("$argon2id$v=19$m=8192,t=1,p=1$"), "{kept}");
+        let check = |password: &str| passwords.verify(password.into(), Some(kept.clone()));
+        let right = Verdict::Right { stronger: None };
+        assert_eq!(check("correct horse").await.expect("checked"), right);
+        assert_eq!(
+            check("correct horsf").await.expect("checked"),
+            Verdict::Wrong
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_has_a_password_that_is_checked_all_the_same() {
+        let passwords = Passwords::new(&weak());
+        assert!(
+            PasswordHash::new(&passwords.decoy).is_ok(),
+            "the work must be done"
+        );
+        let verdict = passwords.verify("anything".into(), None).await;
+        assert_eq!(verdict.expect("checked"), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_grows_with_the_parameters() {
+        let kept = Passwords::new(&weak())
+            .hash("correct horse".into())
+            .await
+            .expect("hashed");
+        let strong = Passwords::new(&PasswordConfig {
+            iterations: 2,
+            ..weak()
+        });
+        let verdict = strong
+            .verify("correct horse".into(), Some(kept))
+            .await
+            .expect("checked");
+        let Verdict::Right {
+            stronger: Some(stronger),
+        } = verdict
+        else {
+            panic!("no stronger hash: {verdict:?}");
+        };
+        assert!(stronger.contains("t=2"), "{stronger}");
+        let again = strong
+            .verify("correct horse".into(), Some(stronger))
+            .await
+            .expect("checked");
+        assert_eq!(again, Verdict::Right { stronger: None });
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_refused_at_once() {
+        let passwords = Passwords::with_threads(&PasswordConfig { queue: 1, ..weak() }, 1);
+        let core = Arc::clone(&passwords.running)
+            .acquire_owned()
+            .await
+            .expect("free");
+        let _runs = Arc::clone(&passwords.waiting)
+            .acquire_owned()
+            .await
+            .expect("free");
+        let waits = tokio::spawn({
+            let passwords = passwords.clone();
+            async move { passwords.hash("correct horse".into()).await }
+        });
+        while passwords.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = passwords.hash("correct horse".into()).await;
+        assert!(matches!(refused, Err(PasswordError::Overloaded)));
+        drop(core);
+        assert!(
+            waits.await.expect("no panic").is_ok(),
+            "the one that waited is served"
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, every wait bounded, and an end that lets
+//! open streams finish.
+
+mod stall;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+use tower_http::timeout::TimeoutBody;
+
+pub use self::stall::StallGuard;
+use crate::config::ServerConfig;
+
+/// The largest header block that is read.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The most header lines that are read.
+const MAX_HEADERS: usize = 128;
+/// The most requests at once on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 128;
+/// How often a silent connection of HTTP/2 is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long a client may be silent in the middle of a body.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+/// How long to wait when no connection can be accepted, as when all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `routes` on `listener` until `stop` says so or its sender is gone, then lets requests under
+/// way finish within the drain time and cuts what is left.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    config: &ServerConfig,
+    mut stop: watch::Receiver<bool>,
+) {
+    let builder = builder(config);
+    let stall = Duration::from_secs(config.stalled_write_seconds);
+    let places = Arc::new(Semaphore::new(config.max_connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &places) => accepted,
+            // Reaps the finished ones, so that the set does not grow.
+            Some(_) = connections.join_next() => continue,
+        };
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let io = TokioIo::new(StallGuard::new(stream, stall));
+        let service = TowerToHyperService::new(routes.clone().map_request(into_axum));
+        let connection = builder.serve_connection(io, service).into_owned();
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            let _place = place;
+            if let Err(error) = connection.await {
+                tracing::debug!(error = &*error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(
+        Duration::from_secs(config.drain_seconds),
+        graceful.shutdown(),
+    );
+    if drained.await.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "cutting streams that outlast the drain time"
+        );
+    }
+    // Waits for each task to be gone: its bodies are dropped, so its requests are settled.
+    connections.shutdown().await;
+}
+
+/// Bounds how long a client may be silent in the middle of a body.
+fn into_axum(request: http::Request<Incoming>) -> Request {
+    request.map(|body| axum::body::Body::new(TimeoutBody::new(BODY_IDLE, body)))
+}
+
+/// Waits for a free place first: connections beyond the limit wait in the kernel's queue.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // Without it every event of a stream waits for the acknowledgement of the one before.
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}
+
+/// Whether the trouble is with one connection, gone before it was accepted, rather than with accepting.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::InvalidInput
+    )
+}
+
+fn builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(config.header_timeout_seconds))
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADERS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL);
+    builder
+}
+
+/// Makes sure that what is served cannot fail.
+const _: fn() = || {
+    fn infallible<S: tower::Service<Request, Error = Infallible>>() {}
+    infallible::<Router>();
+};

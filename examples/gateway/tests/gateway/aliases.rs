@@ -1,0 +1,107 @@
+//! Older paths answer like the ones they stand for.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::support::{PASSWORD, send, start};
+
+#[tokio::test]
+async fn every_alias_answers_identically() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let wrong = json!({ "username": "ada", "password": "wrong horse battery" }).to_string();
+    let taken = json!({ "username": "ada", "password": PASSWORD }).to_string();
+    let none = json!({ "refresh_token": "none" }).to_string();
+    let limit = json!({ "token_limit": 10_000 }).to_string();
+    let table: [(Method, &str, &[&str]); 11] = [
+        (
+            Method::POST,
+            &taken,
+            &[
+                "/api/v1/auth/register",
+                "/auth/register",
+                "/api/auth/register",
+            ],
+        ),
+        (
+            Method::POST,
+            &wrong,
+            &["/api/v1/auth/login", "/auth/login", "/api/auth/login"],
+        ),
+        (Method::POST, "", &["/api/v1/auth/token", "/auth/token"]),
+        (
+            Method::POST,
+            &none,
+            &["/api/v1/auth/refresh", "/auth/refresh", "/api/auth/refresh"],
+        ),
+        (
+            Method::POST,
+            &none,
+            &["/api/v1/auth/logout", "/auth/logout", "/api/auth/logout"],
+        ),
+        (Method::GET, "", &["/api/v1/auth/check", "/api/login"]),
+        (
+            Method::GET,
+            "",
+            &["/api/v1/users/me", "/users/me", "/api/me"],
+        ),
+        (Method::GET, "", &["/api/v1/users/me/usage", "/users/usage"]),
+        (
+            Method::PUT,
+            &limit,
+            &["/api/v1/users/me/token-limit", "/users/me/token-limit"],
+        ),
+        (Method::GET, "", &["/api/v1/projects", "/api/projects"]),
+        (
+            Method::GET,
+            "",
+            &[
+                "/api/v1/health/ready",
+                "/health/ready",
+                "/health",
+                "/api/health",
+            ],
+        ),
+    ];
+    for (method, body, paths) in table {
+        let mut answers = Vec::new();
+        for path in paths {
+            let answer = send(&ada.session, method.clone(), path, &[], body.to_owned()).await;
+            assert_ne!(answer.status, 404, "{path}");
+            let mut headers = answer.headers.clone();
+            headers.remove("x-request-id");
+            headers.remove("date");
+            answers.push((path, answer.status, headers, answer.body));
+        }
+        for other in &answers[1..] {
+            assert_eq!(other.1, answers[0].1, "{}", other.0);
+            assert_eq!(other.2, answers[0].2, "{}", other.0);
+            assert_eq!(other.3, answers[0].3, "{}", other.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_model_overview_has_one_shape_on_both_paths() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let expected = json!({ "provider": "vllm", "current": "tiny", "models": ["tiny"] });
+    for path in ["/api/v1/models", "/models"] {
+        assert_eq!(ada.get(path).await.json(), expected);
+        assert_eq!(gate.get(path).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn health_says_what_its_status_says() {
+    let gate = start().await;
+    for path in ["/health/live", "/api/v1/health/live", "/health/ready"] {
+        let health: Value = gate.get(path).await.json();
+        assert_eq!(health["code"], 200);
+        assert_eq!(health["status"], "healthy");
+        assert_eq!(health["timestamp"], "2026-01-01T00:00:00Z");
+    }
+    let root = gate.get("/").await.json();
+    assert_eq!(root["name"], "llm-gate");
+    assert!(root["version"].is_string());
+}

@@ -1,0 +1,151 @@
+//! Projects and API keys.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::support::{send, start};
+
+#[tokio::test]
+async fn everybody_has_a_project() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let projects = ada.get("/api/v1/projects").await.json();
+    assert_eq!(projects.as_array().map(Vec::len), Some(1));
+    assert_eq!(projects[0]["id"], ada.project);
+    assert_eq!(projects[0]["role"], "owner");
+    assert_eq!(projects[0]["name"], "ada's project");
+    assert_eq!(
+        gate.get("/api/v1/projects").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let made = ada.key().await;
+    let secret = made.text("api_key");
+    assert!(secret.starts_with(&made.text("prefix")));
+    assert_eq!(made.text("name"), "laptop");
+
+    let listed = ada
+        .get(&format!("/api/v1/projects/{}/api-keys", ada.project))
+        .await;
+    assert_eq!(listed.status, StatusCode::OK);
+    let text = String::from_utf8_lossy(&listed.body).into_owned();
+    assert!(!text.contains(&secret) && !text.contains("api_key") && !text.contains("hash"));
+    let expected = json!([{
+        "id": made.text("id"), "name": "laptop", "prefix": made.text("prefix"), "scopes": [],
+        "expires_at": null, "last_used_at": null, "revoked": false,
+    }]);
+    assert_eq!(listed.json(), expected);
+}
+
+#[tokio::test]
+async fn a_key_can_end_by_itself() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let made = ada
+        .post(&path, json!({ "expires_at": "2026-01-01T01:00:00Z" }))
+        .await;
+    assert_eq!(made.text("expires_at"), "2026-01-01T01:00:00Z");
+    let key = gate.client.bearer(made.text("api_key"));
+    assert_eq!(
+        key.get("/v1/models").await.expect("an answer").status,
+        StatusCode::OK
+    );
+    gate.clock.advance(std::time::Duration::from_secs(3600));
+    assert_eq!(
+        key.get("/v1/models").await.expect("an answer").status,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn wrong_fields_make_no_key() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
+    for body in [
+        json!({ "name": "" }),
+        json!({ "name": "x".repeat(101) }),
+        json!({ "expires_at": "tomorrow" }),
+        json!({ "expires_at": "2025-01-01T00:00:00Z" }),
+        json!({ "user": "somebody else" }),
+    ] {
+        let answer = ada.post(&path, body.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+    assert_eq!(ada.get(&path).await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_revoked_key_stops_at_once() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let made = ada.key().await;
+    let key = gate.client.bearer(made.text("api_key"));
+    assert_eq!(
+        key.get("/v1/models").await.expect("an answer").status,
+        StatusCode::OK
+    );
+    let path = format!(
+        "/api/v1/projects/{}/api-keys/{}/revoke",
+        ada.project,
+        made.text("id")
+    );
+    let revoked = send(&ada.session, Method::POST, &path, &[], "").await;
+    assert_eq!(revoked.status, StatusCode::OK);
+    assert_eq!(revoked.json()["revoked"], true);
+    assert_eq!(
+        key.get("/v1/models").await.expect("an answer").status,
+        StatusCode::UNAUTHORIZED
+    );
+
+    let unknown = path.replace(&made.text("id"), &ada.id);
+    let missing = send(&ada.session, Method::POST, &unknown, &[], "").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_foreign_project_looks_as_if_it_did_not_exist() {
+    let gate = start().await;
+    let (ada, eve) = (gate.person("ada").await, gate.person("eve").await);
+    let key = ada.key().await;
+    let foreign = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let nowhere = format!("/api/v1/projects/{}/api-keys", eve.id);
+    let revoke = format!("/{}/revoke", key.text("id"));
+    for (one, other) in [
+        (eve.get(&foreign).await, eve.get(&nowhere).await),
+        (
+            eve.post(&foreign, json!({})).await,
+            eve.post(&nowhere, json!({})).await,
+        ),
+        (
+            eve.post(&(foreign.clone() + &revoke), json!({})).await,
+            eve.post(&(nowhere.clone() + &revoke), json!({})).await,
+        ),
+    ] {
+        assert_eq!(one.status, StatusCode::NOT_FOUND);
+        assert_eq!(one.body, other.body);
+    }
+    let own = format!("/api/v1/projects/{}/api-keys", eve.project);
+    let crossed = eve.post(&(own + &revoke), json!({})).await;
+    assert_eq!(
+        crossed.status,
+        StatusCode::NOT_FOUND,
+        "a foreign key in the own project"
+    );
+    let works = gate
+        .client
+        .bearer(key.text("api_key"))
+        .get("/v1/models")
+        .await;
+    assert_eq!(
+        works.expect("an answer").status,
+        StatusCode::OK,
+        "nothing was revoked"
+    );
+}

@@ -1,0 +1,13 @@
+//! The gateway over real HTTP: each test starts its own, with a database and a model server of its own.
+
+mod accounts;
+mod admin;
+mod aliases;
+mod database;
+mod edge;
+mod keys;
+mod llm;
+mod program;
+mod sessions;
+mod start;
+mod support;

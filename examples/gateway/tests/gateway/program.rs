@@ -1,0 +1,211 @@
+//! The program and its commands.
+
+use super::support::{PASSWORD, run, start};
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[tokio::test]
+async fn a_user_is_made_with_a_generated_password_that_works() {
+    let gate = start().await;
+    let output = gate.command(&["user", "create", "Ada@example.com"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let password = output
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("password, shown this once: "));
+    let body = serde_json::json!({ "email": "ada@example.com", "password": password });
+    let login = gate.post("/auth/login", body).await;
+    assert_eq!(login.status, 200);
+
+    let again = gate.command(&["user", "create", "ada@example.com"]).await;
+    assert_eq!(again.code, Some(1));
+    assert_eq!(again.stderr.lines().count(), 1, "{}", again.stderr);
+}
+
+#[tokio::test]
+async fn a_typed_password_is_checked_and_not_printed() {
+    let folder = folder();
+    let create = ["user", "create", "ada", "--password-stdin"];
+    let weak = run(&folder, &create, "short\n").await;
+    assert_eq!(weak.code, Some(2), "{weak:?}");
+    let good = run(&folder, &create, PASSWORD).await;
+    assert_eq!(good.code, Some(0), "{good:?}");
+    assert!(!good.stdout.contains(PASSWORD) && !good.stderr.contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn users_are_listed_limited_disabled_and_enabled() {
+    let folder = folder();
+    run(
+        &folder,
+        &["user", "create", "ada", "--token-limit", "none"],
+        "",
+    )
+    .await;
+    for (command, line) in [
+        (&["user", "list"][..], "ada\tuser\t0\tno limit\tactive"),
+        (&["user", "set-limit", "ada", "500"], "ada: 500"),
+        (&["user", "disable", "ada"], "ada: disabled"),
+        (&["user", "list"], "ada\tuser\t0\t500\tdisabled"),
+        (&["user", "enable", "ada"], "ada: enabled"),
+    ] {
+        let output = run(&folder, command, "").await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(
+            output.stdout.lines().any(|found| found == line),
+            "{output:?}"
+        );
+    }
+    for wrong in [
+        &["user", "disable", "eve"][..],
+        &["user", "set-limit", "eve", "1"],
+    ] {
+        assert_eq!(run(&folder, wrong, "").await.code, Some(1));
+    }
+    assert_eq!(
+        run(&folder, &["user", "set-limit", "ada", "-5"], "")
+            .await
+            .code,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn a_key_made_beside_the_gateway_works_until_it_is_revoked() {
+    let gate = start().await;
+    gate.person("ada").await;
+    let made = gate
+        .command(&["key", "create", "ada", "--name", "ci"])
+        .await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let secret = made
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("key, shown this once: "));
+    let secret = secret.expect("the key");
+    let key = gate.client.bearer(secret);
+    assert_eq!(key.get("/v1/models").await.expect("an answer").status, 200);
+    let listed = gate.command(&["key", "list", "ada"]).await;
+    assert!(listed.stdout.contains("\tci\tactive") && !listed.stdout.contains(secret));
+    let prefix = &secret[.."lg_".len() + 12];
+    let revoked = gate.command(&["key", "revoke", "ada", prefix]).await;
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    gate.clock.advance(std::time::Duration::from_secs(2));
+    assert_eq!(key.get("/v1/models").await.expect("an answer").status, 401);
+    assert_eq!(
+        gate.command(&["key", "revoke", "ada", "lg_none"])
+            .await
+            .code,
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_secrets() {
+    let folder = folder();
+    let secret = "0123456789abcdef0123456789abcdef";
+    let file = format!("auth.jwt_secret = \"{secret}\"\nserver.port = 9000\n");
+    std::fs::write(folder.path().join("llm-gate.toml"), file).expect("written");
+    let output = run(&folder, &["config", "show"], "").await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(!output.stdout.contains(secret));
+    assert!(output.stdout.contains("auth.jwt_secret = [redacted]"));
+    let port = output
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("server.port = 9000"));
+    assert!(
+        port.is_some_and(|line| line.contains("llm-gate.toml")),
+        "{}",
+        output.stdout
+    );
+}
+
+#[tokio::test]
+async fn what_is_configured_wrongly_is_said_in_one_line() {
+    let folder = folder();
+    for (file, words) in [
+        ("server.prot = 1", "prot"),
+        ("auth.jwt_secret = \"short\"", "32 bytes"),
+        (
+            "database.url = \"postgres://gate:hunter2@db/gate\"",
+            "not in this build yet",
+        ),
+        ("server.host = \"0.0.0.0\"", "registration"),
+    ] {
+        std::fs::write(folder.path().join("llm-gate.toml"), file).expect("written");
+        let output = run(&folder, &[], "").await;
+        assert_eq!(output.code, Some(2), "{file}: {output:?}");
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert!(output.stderr.contains(words), "{}", output.stderr);
+        assert!(!output.stderr.contains("hunter2"));
+    }
+}
+
+#[tokio::test]
+async fn migrates_and_prints_client_snippets() {
+    let folder = folder();
+    let output = run(&folder, &["migrate"], "").await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(folder.path().join("data/llm-gate.db").is_file());
+    for client in ["opencode", "openai-python", "openai-node", "curl"] {
+        let output = run(&folder, &["client-config", client], "").await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(
+            output.stdout.contains("http://127.0.0.1:8080/v1"),
+            "{}",
+            output.stdout
+        );
+    }
+    assert_eq!(
+        run(&folder, &["client-config", "telnet"], "").await.code,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn the_demo_checks_itself() {
+    let folder = folder();
+    let output = run(&folder, &["demo", "--once"], "").await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(
+        output.stdout.contains("all checks passed"),
+        "{}",
+        output.stdout
+    );
+}
+
+#[tokio::test]
+async fn a_terminated_gateway_ends_well() {
+    use std::process::Stdio;
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let folder = folder();
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
+        .args(["serve", "--port", "0"])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("LLM_GATE_METRICS__PORT", "0")
+        .env("VLLM_ENDPOINT", "http://127.0.0.1:9")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+    while let Some(line) = log.next_line().await.expect("text") {
+        if line.contains("listening") {
+            break;
+        }
+    }
+    let id = child.id().expect("alive").to_string();
+    let killed = tokio::process::Command::new("kill")
+        .args(["-TERM", &id])
+        .status()
+        .await;
+    assert!(killed.expect("kill runs").success());
+    let status = child.wait().await.expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}

@@ -1,0 +1,283 @@
+//! Logging in, refreshing, logging out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use llm_gate::store::{MemoryStore, UserStore};
+use llm_gate_gateway::Gateway;
+use llm_gate_gateway::client::Client;
+use serde_json::json;
+
+use super::support::{PASSWORD, config, run, send, start, start_with};
+
+const REFRESH: &str = "/api/v1/auth/refresh";
+
+#[tokio::test]
+async fn logs_in_by_json_and_by_form() {
+    let gate = start().await;
+    let body = json!({ "username": "ada", "email": "ada@example.com", "password": PASSWORD });
+    gate.post("/api/v1/auth/register", body).await;
+    for name in [
+        json!({ "username": "ADA" }),
+        json!({ "email": "ada@Example.com" }),
+    ] {
+        let mut body = name.clone();
+        body["password"] = PASSWORD.into();
+        let pair = gate.post("/api/v1/auth/login", body).await;
+        assert_eq!(pair.status, StatusCode::OK, "{name}");
+        assert_eq!(pair.text("token_type"), "bearer");
+        assert_eq!(pair.json()["expires_in"], 600);
+        assert_eq!(pair.headers["cache-control"], "no-store");
+    }
+    let form =
+        "grant_type=password&username=ada%40example.com&password=correct+horse+battery&scope=";
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let pair = send(
+        &gate.client,
+        Method::POST,
+        "/api/v1/auth/token",
+        &kind,
+        form,
+    )
+    .await;
+    assert_eq!(pair.status, StatusCode::OK, "{pair:?}");
+    let session = gate.client.bearer(pair.text("access_token"));
+    let check = session.get("/api/v1/auth/check").await.expect("an answer");
+    assert_eq!(check.text("credential"), "session");
+    assert_eq!(check.text("username"), "ada");
+
+    let wrong = form.replace("horse", "house");
+    let refused = send(
+        &gate.client,
+        Method::POST,
+        "/api/v1/auth/token",
+        &kind,
+        wrong,
+    )
+    .await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let other = form.replace("=password&", "=client_credentials&");
+    let refused = send(
+        &gate.client,
+        Method::POST,
+        "/api/v1/auth/token",
+        &kind,
+        other,
+    )
+    .await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn nobody_learns_why_a_login_was_refused() {
+    let gate = start().await;
+    gate.person("ada").await;
+    gate.person("eve").await;
+    let disabled = gate.command(&["user", "disable", "eve"]).await;
+    assert_eq!(disabled.code, Some(0), "{disabled:?}");
+    let mut answers = Vec::new();
+    for (name, password) in [
+        ("ada", "wrong horse battery"),
+        ("nobody", PASSWORD),
+        ("eve", PASSWORD),
+    ] {
+        let body = json!({ "username": name, "password": password });
+        answers.push(gate.post("/api/v1/auth/login", body).await);
+    }
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.body, answers[0].body);
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+    }
+    let neither = gate
+        .post("/api/v1/auth/login", json!({ "password": PASSWORD }))
+        .await;
+    assert_eq!(neither.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_good_once_and_its_return_ends_the_session() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let pair = gate
+        .post(REFRESH, json!({ "refresh_token": ada.refresh }))
+        .await;
+    assert_eq!(pair.status, StatusCode::OK, "{pair:?}");
+    let next = pair.text("refresh_token");
+    assert_ne!(next, ada.refresh);
+    let me = gate
+        .client
+        .bearer(pair.text("access_token"))
+        .get("/api/v1/users/me")
+        .await;
+    assert_eq!(me.expect("an answer").text("id"), ada.id);
+
+    let replayed = gate
+        .post(REFRESH, json!({ "refresh_token": ada.refresh }))
+        .await;
+    assert_eq!(replayed.status, StatusCode::UNAUTHORIZED);
+    let family = gate.post(REFRESH, json!({ "refresh_token": next })).await;
+    assert_eq!(
+        family.status,
+        StatusCode::UNAUTHORIZED,
+        "one of the two was stolen, nobody knows which"
+    );
+
+    for none in ["", "lgr_x", &"a".repeat(47)] {
+        let refused = gate.post(REFRESH, json!({ "refresh_token": none })).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{none}");
+    }
+    let missing = gate.post(REFRESH, json!({})).await;
+    assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn of_racing_refreshes_one_wins() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let body = json!({ "refresh_token": ada.refresh });
+    let race = (0..8).map(|_| gate.client.post(REFRESH, &body));
+    let answers = futures_util::future::join_all(race).await;
+    let won = answers.into_iter().filter(|answer| {
+        answer
+            .as_ref()
+            .is_ok_and(|answer| answer.status == StatusCode::OK)
+    });
+    assert_eq!(won.count(), 1);
+}
+
+#[tokio::test]
+async fn sessions_and_access_tokens_end_in_time() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    gate.clock.advance(Duration::from_secs(610));
+    assert_eq!(
+        ada.get("/api/v1/users/me").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let pair = gate
+        .post(REFRESH, json!({ "refresh_token": ada.refresh }))
+        .await;
+    assert_eq!(pair.status, StatusCode::OK);
+    gate.clock.advance(Duration::from_secs(7 * 24 * 3600));
+    let late = gate
+        .post(
+            REFRESH,
+            json!({ "refresh_token": pair.text("refresh_token") }),
+        )
+        .await;
+    assert_eq!(late.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let body = json!({ "refresh_token": ada.refresh });
+    for _ in 0..2 {
+        let out = gate.post("/api/v1/auth/logout", body.clone()).await;
+        assert_eq!(
+            out.status,
+            StatusCode::NO_CONTENT,
+            "twice is as good as once"
+        );
+    }
+    assert_eq!(
+        gate.post(REFRESH, body).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let missing = gate.post("/api/v1/auth/logout", json!({})).await;
+    assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_out_at_once() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let disabled = gate.command(&["user", "disable", "ada"]).await;
+    assert_eq!(disabled.code, Some(0), "{disabled:?}");
+    assert_eq!(
+        ada.get("/api/v1/users/me").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(ada.get("/v1/models").await.status, StatusCode::UNAUTHORIZED);
+    let refused = gate
+        .post(REFRESH, json!({ "refresh_token": ada.refresh }))
+        .await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+
+    run(&gate.folder, &["user", "enable", "ada"], "").await;
+    assert_eq!(ada.get("/api/v1/users/me").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn credentials_are_checked() {
+    let gate = start().await;
+    let refused = gate.get("/api/v1/auth/check").await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let forged = gate
+        .client
+        .bearer("a.b.c")
+        .get("/api/login")
+        .await
+        .expect("an answer");
+    assert_eq!(forged.body, refused.body, "a 401 does not say why");
+}
+
+#[tokio::test]
+async fn access_tokens_live_as_long_as_configured() {
+    let gate = start_with(|config| config.auth.jwt_expiration_hours = Some(2)).await;
+    gate.person("ada").await;
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let pair = gate.post("/auth/login", body).await;
+    assert_eq!(pair.json()["expires_in"], 7200);
+}
+
+#[tokio::test]
+async fn a_login_strengthens_a_hash_of_weaker_times() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = Arc::new(MemoryStore::new());
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    for (iterations, path, status) in [
+        (1, "/auth/register", StatusCode::CREATED),
+        (2, "/auth/login", StatusCode::OK),
+        (2, "/auth/login", StatusCode::OK),
+    ] {
+        let mut config = config(&folder);
+        config.passwords.iterations = iterations;
+        let gateway = Gateway::new(config).store(store.clone());
+        let running = gateway.start().await.expect("started");
+        let client = Client::new(running.address);
+        let answer = client.post(path, &body).await.expect("an answer");
+        assert_eq!(answer.status, status);
+        running.shutdown().await;
+        let kept = store
+            .user_by_login("ada".to_owned())
+            .await
+            .expect("a store");
+        let hash = kept.expect("registered").hash;
+        assert!(hash.contains(&format!("t={iterations},")), "{hash}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_logins_at_once_are_told_to_come_back() {
+    let gate = start_with(|config| config.passwords.queue = 0).await;
+    let body = json!({ "username": "nobody", "password": PASSWORD });
+    let flood = (0..64).map(|_| gate.client.post("/auth/login", &body));
+    let answers = futures_util::future::join_all(flood).await;
+    let answers = answers.into_iter().map(|answer| answer.expect("an answer"));
+    let (busy, wrong): (Vec<_>, Vec<_>) =
+        answers.partition(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!busy.is_empty() && !wrong.is_empty(), "{} busy", busy.len());
+    assert!(
+        busy.iter()
+            .all(|answer| answer.headers.contains_key("retry-after"))
+    );
+    assert!(
+        wrong
+            .iter()
+            .all(|answer| answer.status == StatusCode::UNAUTHORIZED)
+    );
+}

@@ -1,0 +1,194 @@
+//! A gateway of one's own.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use llm_gate::test_util::ManualClock;
+use llm_gate_gateway::client::{Answer, Client};
+use llm_gate_gateway::config::Config;
+use llm_gate_gateway::{Gateway, Running};
+use scripted_vllm::ScriptedVllm;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+pub(crate) struct Gate {
+    pub(crate) running: Running,
+    pub(crate) client: Client,
+    pub(crate) upstream: ScriptedVllm,
+    pub(crate) clock: ManualClock,
+    pub(crate) folder: TempDir,
+}
+
+/// Settings for a gateway in `folder`: free ports, quick passwords.
+pub(crate) fn config(folder: &TempDir) -> Config {
+    let mut config = Config {
+        data_dir: folder.path().join("data"),
+        ..Config::default()
+    };
+    config.server.port = 0;
+    config.metrics.port = 0;
+    config.passwords.memory_kib = 8 * 1024;
+    config.passwords.iterations = 1;
+    config
+}
+
+pub(crate) async fn start() -> Gate {
+    start_with(|_| ()).await
+}
+
+pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Gate {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
+        .await
+        .expect("a free port");
+    let mut config = config(&folder);
+    config.upstream.url = upstream.url();
+    change(&mut config);
+    let clock = ManualClock::new();
+    let running = Gateway::new(config)
+        .clock(Arc::new(clock.clone()))
+        .start()
+        .await
+        .expect("started");
+    running.models_known().await;
+    Gate {
+        client: Client::new(running.address),
+        running,
+        upstream,
+        clock,
+        folder,
+    }
+}
+
+/// Somebody who has registered and logged in.
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) project: String,
+    pub(crate) refresh: String,
+    pub(crate) session: Client,
+}
+
+impl Gate {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.client.get(path).await.expect("an answer")
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.client.post(path, &body).await.expect("an answer")
+    }
+
+    /// Registers `name` and logs it in.
+    pub(crate) async fn person(&self, name: &str) -> Person {
+        let body = json!({ "username": name, "password": PASSWORD });
+        let registered = self.post("/api/v1/auth/register", body.clone()).await;
+        assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+        self.enter(name).await
+    }
+
+    /// Logs `name` in.
+    pub(crate) async fn enter(&self, name: &str) -> Person {
+        let body = json!({ "username": name, "password": PASSWORD });
+        let pair = self.post("/api/v1/auth/login", body).await;
+        assert_eq!(pair.status, StatusCode::OK, "{pair:?}");
+        let session = self.client.bearer(pair.text("access_token"));
+        let me = session.get("/api/v1/users/me").await.expect("an answer");
+        assert_eq!(me.status, StatusCode::OK, "{me:?}");
+        Person {
+            id: me.text("id"),
+            project: me.text("default_project_id"),
+            refresh: pair.text("refresh_token"),
+            session,
+        }
+    }
+
+    /// Runs a command of the program beside the gateway, on the same data.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+        run(&self.folder, arguments, "").await
+    }
+
+    /// Makes an admin on the command line, and logs it in.
+    pub(crate) async fn admin(&self) -> Person {
+        let arguments = ["user", "create", "root", "--admin", "--password-stdin"];
+        let output = run(&self.folder, &arguments, PASSWORD).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        self.enter("root").await
+    }
+}
+
+impl Person {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.session.get(path).await.expect("an answer")
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.session.post(path, &body).await.expect("an answer")
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.session.put(path, &body).await.expect("an answer")
+    }
+
+    /// Makes a key in the own project.
+    pub(crate) async fn key(&self) -> Answer {
+        let path = format!("/api/v1/projects/{}/api-keys", self.project);
+        let key = self.post(&path, json!({ "name": "laptop" })).await;
+        assert_eq!(key.status, StatusCode::CREATED, "{key:?}");
+        key
+    }
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the program on the data of `folder`, with nothing of this process's environment.
+pub(crate) async fn run(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
+    use std::process::Stdio;
+    use tokio::io::AsyncWriteExt;
+
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
+        .args(arguments)
+        .current_dir(folder.path())
+        .env_clear()
+        .env("LLM_GATE_DATA_DIR", folder.path().join("data"))
+        .env("LLM_GATE_PASSWORDS__MEMORY_KIB", "8192")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    // A command that reads nothing may be gone already.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.expect("the program ends");
+    Output {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Sends a request with any method and headers.
+pub(crate) async fn send(
+    client: &Client,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<bytes::Bytes>,
+) -> Answer {
+    let mut request = client.request(method, path, body).expect("a request");
+    for (name, value) in headers {
+        request
+            .headers_mut()
+            .insert(*name, value.parse().expect("a header"));
+    }
+    client.send(request).await.expect("an answer")
+}

@@ -1,0 +1,16 @@
+//! Rows, and their way to and from the types of the storage traits.
+
+mod columns;
+mod credential;
+mod ledger;
+mod project;
+mod user;
+
+pub(crate) use columns::{Hash, Id, tokens};
+pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
+pub(crate) use ledger::{
+    ANY_MODEL, CounterRow, LedgerRow, LimitRow, NewCounterRow, ReservationCounterRow,
+    ReservationEnd, ReservationRow, TOKENS, TOTAL, reservation, subject,
+};
+pub(crate) use project::{MemberRow, ProjectRow};
+pub(crate) use user::{LoginRow, UserRow};

@@ -1,0 +1,56 @@
+//! Sums over whole tables: for audits, not for requests. The casts keep them integers in every database.
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool};
+use diesel::sqlite::SqliteConnection;
+
+use crate::schema::{counters, ledger, reservation_counters, reservations};
+
+/// Adds up used, reserved and overage of all counters.
+pub(crate) fn counters(connection: &mut SqliteConnection) -> QueryResult<(i64, i64, i64)> {
+    counters::table
+        .select((
+            sql::<BigInt>("CAST(COALESCE(SUM(used), 0) AS BIGINT)"),
+            sql::<BigInt>("CAST(COALESCE(SUM(reserved), 0) AS BIGINT)"),
+            sql::<BigInt>("CAST(COALESCE(SUM(overage), 0) AS BIGINT)"),
+        ))
+        .get_result(connection)
+}
+
+/// Adds up charges and overages of the ledger.
+pub(crate) fn ledger(connection: &mut SqliteConnection) -> QueryResult<(i64, i64)> {
+    ledger::table
+        .select((
+            sql::<BigInt>("CAST(COALESCE(SUM(charge), 0) AS BIGINT)"),
+            sql::<BigInt>("CAST(COALESCE(SUM(overage), 0) AS BIGINT)"),
+        ))
+        .get_result(connection)
+}
+
+/// Adds up what counters hold for pending reservations.
+pub(crate) fn held(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    reservation_counters::table
+        .inner_join(reservations::table)
+        .filter(sql::<Bool>("reservations.state = 'pending'"))
+        .select(sql::<BigInt>(
+            "CAST(COALESCE(SUM(reservation_counters.held), 0) AS BIGINT)",
+        ))
+        .get_result(connection)
+}
+
+/// Counts the reservations that are pending.
+pub(crate) fn pending(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    reservations::table
+        .filter(sql::<Bool>("state = 'pending'"))
+        .count()
+        .get_result(connection)
+}
+
+/// Counts the reservations that are settled.
+pub(crate) fn settled(connection: &mut SqliteConnection) -> QueryResult<i64> {
+    reservations::table
+        .filter(reservations::state.eq("settled"))
+        .count()
+        .get_result(connection)
+}

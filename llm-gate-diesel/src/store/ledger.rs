@@ -1,0 +1,119 @@
+use diesel::sqlite::SqliteConnection;
+use llm_gate::identity::Subject;
+use llm_gate::store::rules::{self, Counter};
+use llm_gate::store::{LedgerStore, Operation, Outcome, Standing, StoreFuture, Totals};
+use llm_gate::tokens::Tokens;
+
+use super::SqliteStore;
+use super::page::Page;
+use crate::error::Failure;
+use crate::models::{Id, LimitRow, NewCounterRow};
+use crate::queries::{counters, totals};
+
+/// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
+fn apply(connection: &mut SqliteConnection, batch: &[Operation]) -> Result<Vec<Outcome>, Failure> {
+    let mut page = Page::read(connection, batch)?;
+    let outcomes = batch
+        .iter()
+        .map(|operation| rules::apply(&mut page, operation))
+        .collect();
+    page.write(connection)?;
+    Ok(outcomes)
+}
+
+/// Reads how a subject stands.
+fn standing(connection: &mut SqliteConnection, subject: Subject) -> Result<Standing, Failure> {
+    let (kind, id) = subject.parts();
+    counters::of_subjects(connection, &[Id(*id)])?
+        .into_iter()
+        .find(|(row, _)| row.subject_kind == kind)
+        .map_or_else(
+            || Ok(Standing::default()),
+            |(row, limit)| row.standing(limit),
+        )
+}
+
+/// Sets or removes a subject's limit.
+pub(super) fn set_limit(
+    connection: &mut SqliteConnection,
+    subject: Subject,
+    limit: Option<Tokens>,
+) -> Result<Standing, Failure> {
+    counters::ensure(
+        connection,
+        &[NewCounterRow::new(subject, &Counter::default())],
+    )?;
+    match limit {
+        Some(amount) => counters::put_limit(connection, &LimitRow::new(subject, amount))?,
+        None => {
+            let (kind, id) = subject.parts();
+            counters::delete_limit(connection, kind, Id(*id))?
+        }
+    };
+    standing(connection, subject)
+}
+
+/// Freezes or releases a subject.
+pub(super) fn freeze(
+    connection: &mut SqliteConnection,
+    subject: Subject,
+    frozen: bool,
+) -> Result<(), Failure> {
+    let (kind, id) = subject.parts();
+    counters::ensure(
+        connection,
+        &[NewCounterRow::new(subject, &Counter::default())],
+    )?;
+    counters::freeze(connection, kind, Id(*id), frozen)?;
+    Ok(())
+}
+
+fn add_up(connection: &mut SqliteConnection) -> Result<Totals, Failure> {
+    let (used, reserved, overage) = totals::counters(connection)?;
+    let (charges, overages) = totals::ledger(connection)?;
+    let held = totals::held(connection)?;
+    let pending = totals::pending(connection)?;
+    let settled = totals::settled(connection)?;
+    // No amount in the tables is negative, so no sum is.
+    Ok(Totals {
+        counters_used: used.cast_unsigned(),
+        ledger_charges: charges.cast_unsigned(),
+        counters_overage: overage.cast_unsigned(),
+        ledger_overages: overages.cast_unsigned(),
+        counters_reserved: reserved.cast_unsigned(),
+        pending_holds: held.cast_unsigned(),
+        pending: pending.cast_unsigned(),
+        settled: settled.cast_unsigned(),
+    })
+}
+
+impl LedgerStore for SqliteStore {
+    fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
+        self.write(move |connection| apply(connection, &batch))
+    }
+
+    fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {
+        self.read(move |connection| standing(connection, subject))
+    }
+
+    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
+        self.write(move |connection| set_limit(connection, subject, limit))
+    }
+
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        self.write(move |connection| {
+            let raises = standing(connection, subject)?
+                .limit
+                .is_some_and(|now| limit > now);
+            if raises {
+                Ok(None)
+            } else {
+                set_limit(connection, subject, Some(limit)).map(Some)
+            }
+        })
+    }
+
+    fn totals(&self) -> StoreFuture<'_, Totals> {
+        self.read(add_up)
+    }
+}

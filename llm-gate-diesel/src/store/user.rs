@@ -1,0 +1,109 @@
+use diesel::sqlite::SqliteConnection;
+use llm_gate::identity::{Subject, UserId};
+use llm_gate::store::rules::Counter;
+use llm_gate::store::{NewUser, PasswordRecord, ProjectRole, StoreFuture, User, UserStore};
+use uuid::Uuid;
+
+use super::{SqliteStore, ledger};
+use crate::error::Failure;
+use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow};
+use crate::queries::{counters, projects, sessions, users};
+
+fn create(connection: &mut SqliteConnection, new: &NewUser) -> Result<User, Failure> {
+    let row = UserRow::new(new);
+    let created_at = row.created_at;
+    let project = ProjectRow {
+        id: new.personal_project.into(),
+        name: new.personal_project_name.clone(),
+        created_at,
+    };
+    projects::insert(connection, &project)?;
+    users::insert(connection, &row)?;
+    users::claim(connection, &names(new))?;
+    let member = MemberRow {
+        project_id: project.id,
+        user_id: row.id,
+        role: ProjectRole::Owner.as_str(),
+    };
+    projects::add_member(connection, &member)?;
+    let subject = Subject::Project(new.personal_project);
+    counters::ensure(
+        connection,
+        &[NewCounterRow::new(subject, &Counter::default())],
+    )?;
+    ledger::set_limit(connection, Subject::User(new.id), new.token_limit)?;
+    row.try_into()
+}
+
+/// What an account logs in by: an address that is also the user name counts once.
+fn names(new: &NewUser) -> Vec<LoginRow<'_>> {
+    let mut names: Vec<&str> = [&new.email, &new.username]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    names.dedup();
+    let user_id = new.id.into();
+    names
+        .into_iter()
+        .map(|name| LoginRow { name, user_id })
+        .collect()
+}
+
+fn set_disabled(
+    connection: &mut SqliteConnection,
+    id: UserId,
+    disabled: bool,
+) -> Result<bool, Failure> {
+    if users::set_disabled(connection, id.into(), disabled)? == 0 {
+        return Ok(false);
+    }
+    if disabled {
+        sessions::revoke_of_user(connection, id.into())?;
+    }
+    ledger::freeze(connection, Subject::User(id), disabled)?;
+    Ok(true)
+}
+
+impl UserStore for SqliteStore {
+    fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
+        self.write(move |connection| create(connection, &user))
+    }
+
+    fn user(&self, id: UserId) -> StoreFuture<'_, Option<User>> {
+        self.read(move |connection| {
+            users::by_id(connection, id.into())?
+                .map(User::try_from)
+                .transpose()
+        })
+    }
+
+    fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>> {
+        self.read(move |connection| {
+            users::by_login(connection, &login)?
+                .map(PasswordRecord::try_from)
+                .transpose()
+        })
+    }
+
+    fn users(&self, after: Option<UserId>, limit: u32) -> StoreFuture<'_, Vec<User>> {
+        self.read(move |connection| {
+            // Nobody has the nil identifier, so all come after it.
+            let after = after.map_or(Id(Uuid::nil()), Id::from);
+            users::after(connection, after, limit)?
+                .into_iter()
+                .map(User::try_from)
+                .collect()
+        })
+    }
+
+    fn replace_password_hash(&self, id: UserId, old: String, new: String) -> StoreFuture<'_, bool> {
+        self.write(move |connection| {
+            Ok(users::replace_hash(connection, id.into(), &old, &new)? == 1)
+        })
+    }
+
+    fn set_user_disabled(&self, id: UserId, disabled: bool) -> StoreFuture<'_, bool> {
+        self.write(move |connection| set_disabled(connection, id, disabled))
+    }
+}

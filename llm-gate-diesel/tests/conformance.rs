@@ -1,0 +1,7 @@
+//! The suite of the stores, on SQLite.
+
+async fn make() -> llm_gate_diesel::SqliteStore {
+    llm_gate_diesel::test_db::open().await
+}
+
+llm_gate::conformance_tests!(crate::make);

@@ -1,0 +1,16 @@
+//! JSON web tokens of our own: RFC 9068 access tokens, checked as RFC 8725 advises.
+
+mod claims;
+mod issuer;
+mod key;
+mod strict;
+mod verifier;
+
+use std::time::Duration;
+
+pub use issuer::{IssuedJwt, JwtIssuer};
+pub use key::{SigningKey, VerifyingKey};
+pub use verifier::JwtVerifier;
+
+/// The longest life of a JSON web token. A longer one is neither issued nor accepted.
+pub const MAX_JWT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

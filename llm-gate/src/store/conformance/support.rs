@@ -1,0 +1,235 @@
+//! What the rules are written with.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::identity::{KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId};
+use crate::store::{
+    CallInfo, Denial, Ending, Grant, LedgerStore, NewApiKey, NewSession, NewUser, Operation,
+    Outcome, Reserve, Settle, Settlement, Source, StoreError, StoreErrorKind, TokenHash, User,
+    UserStore,
+};
+use crate::tokens::{Tokens, Usage};
+
+/// The moment that a rule begins at: 2026-01-01 00:00 UTC.
+pub(super) const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// Some microseconds after the start.
+pub(super) const fn later(micros: i64) -> Timestamp {
+    Timestamp::from_micros(START.as_micros() + micros)
+}
+
+pub(super) const fn tokens(amount: u64) -> Tokens {
+    Tokens::new(amount)
+}
+
+/// A subject that no store has heard of.
+pub(super) fn somebody() -> Subject {
+    Subject::User(UserId::new())
+}
+
+/// A hold that is wanted as it is.
+pub(super) fn reserve(subjects: &[Subject], hold: u64) -> Reserve {
+    Reserve {
+        id: RequestId::new(),
+        at: START,
+        subjects: subjects.to_vec(),
+        hold: tokens(hold),
+        least: tokens(hold),
+        call: CallInfo {
+            user: UserId::new(),
+            project: ProjectId::new(),
+            route: "chat".into(),
+            model: "model".to_owned(),
+            stream: true,
+        },
+    }
+}
+
+/// A settlement with an upstream's figures.
+pub(super) fn settle(id: RequestId, charge: u64) -> Settle {
+    Settle {
+        id,
+        at: later(1),
+        charge: tokens(charge),
+        usage: Usage {
+            prompt: charge,
+            ..Usage::default()
+        },
+        source: Source::Upstream,
+        ending: Ending::Complete,
+        status: 200,
+    }
+}
+
+pub(super) fn void(id: RequestId) -> Settle {
+    Settle::void(id, later(1), Ending::Refused)
+}
+
+/// Takes the answer of a call that has no reason to fail.
+#[track_caller]
+pub(super) fn done<T>(answer: Result<T, StoreError>) -> T {
+    match answer {
+        Ok(value) => value,
+        Err(error) => panic!(
+            "the store failed: {error}: {:?}",
+            std::error::Error::source(&error)
+        ),
+    }
+}
+
+#[track_caller]
+pub(super) fn conflict<T>(answer: Result<T, StoreError>, reason: &str) {
+    let kind = answer.err().map(|error| error.kind());
+    assert_eq!(kind, Some(StoreErrorKind::Conflict), "{reason}");
+}
+
+pub(super) async fn apply<S: LedgerStore>(store: &S, batch: Vec<Operation>) -> Vec<Outcome> {
+    let asked = batch.len();
+    let outcomes = done(store.apply(batch).await);
+    assert_eq!(outcomes.len(), asked, "every operation has an outcome");
+    outcomes
+}
+
+async fn one<S: LedgerStore>(store: &S, operation: Operation) -> Outcome {
+    apply(store, vec![operation])
+        .await
+        .pop()
+        .expect("one outcome, as was just checked")
+}
+
+pub(super) async fn try_reserve<S: LedgerStore>(store: &S, reserve: &Reserve) -> Outcome {
+    one(store, Operation::Reserve(reserve.clone())).await
+}
+
+pub(super) async fn try_settle<S: LedgerStore>(store: &S, settle: &Settle) -> Outcome {
+    one(store, Operation::Settle(settle.clone())).await
+}
+
+/// Reserves what fits.
+pub(super) async fn granted<S: LedgerStore>(store: &S, reserve: &Reserve) -> Grant {
+    match try_reserve(store, reserve).await {
+        Outcome::Granted(grant) => grant,
+        other => panic!("a hold that fits is granted, not {other:?}"),
+    }
+}
+
+/// Reserves what does not fit.
+pub(super) async fn denied<S: LedgerStore>(store: &S, reserve: &Reserve) -> Denial {
+    match try_reserve(store, reserve).await {
+        Outcome::Denied(denial) => denial,
+        other => panic!("a hold that does not fit is denied, not {other:?}"),
+    }
+}
+
+/// Settles a reservation that is there.
+pub(super) async fn settled<S: LedgerStore>(store: &S, settle: &Settle) -> Settlement {
+    match try_settle(store, settle).await {
+        Outcome::Settled(settlement) => settlement,
+        other => panic!("a reservation can be settled, not {other:?}"),
+    }
+}
+
+/// Limits a subject that nothing is known of, and returns it.
+pub(super) async fn with_limit<S: LedgerStore>(store: &S, limit: u64) -> Subject {
+    let subject = somebody();
+    done(store.set_limit(subject, Some(tokens(limit))).await);
+    subject
+}
+
+/// Checks used, reserved and overage of a subject.
+pub(super) async fn stands<S: LedgerStore>(store: &S, subject: Subject, figures: (u64, u64, u64)) {
+    let standing = done(store.standing(subject).await);
+    let found = (
+        standing.used.get(),
+        standing.reserved.get(),
+        standing.overage.get(),
+    );
+    assert_eq!(found, figures, "used, reserved and overage of {subject}");
+}
+
+pub(super) async fn balances<S: LedgerStore>(store: &S) {
+    let totals = done(store.totals().await);
+    assert!(
+        totals.balance(),
+        "counters and ledger agree at any time: {totals:?}"
+    );
+}
+
+/// An account by the names given.
+pub(super) fn account(email: Option<&str>, username: Option<&str>) -> NewUser {
+    NewUser {
+        id: UserId::new(),
+        email: email.map(str::to_owned),
+        username: username.map(str::to_owned),
+        password_hash: "$argon2id$first".to_owned(),
+        role: Role::User,
+        personal_project: ProjectId::new(),
+        personal_project_name: "personal".to_owned(),
+        token_limit: Some(tokens(10_000)),
+        created_at: START,
+    }
+}
+
+/// Makes an account.
+pub(super) async fn user<S: UserStore>(store: &S, name: &str) -> User {
+    done(store.create_user(account(None, Some(name))).await)
+}
+
+/// A key of `user` in its personal project.
+pub(super) fn key(user: &User, public_id: &str) -> NewApiKey {
+    NewApiKey {
+        id: KeyId::new(),
+        public_id: public_id.to_owned(),
+        hash: TokenHash([7; 32]),
+        name: "laptop".to_owned(),
+        user: user.id,
+        project: user.personal_project,
+        created_at: START,
+        expires_at: Some(later(1_000)),
+    }
+}
+
+/// The hash of a refresh token, told apart by a number.
+pub(super) fn hash(number: u8) -> TokenHash {
+    TokenHash([number; 32])
+}
+
+/// A session of `user` that idles out after 100 and ends after 1,000 microseconds.
+pub(super) fn session(user: &User, token: TokenHash) -> NewSession {
+    NewSession {
+        id: SessionId::new(),
+        user: user.id,
+        token,
+        created_at: START,
+        idle_until: later(100),
+        ends_at: later(1_000),
+    }
+}
+
+/// Runs `count` tasks that all begin at the same moment, and returns what each answered.
+pub(super) async fn race<S, T, F>(
+    store: &Arc<S>,
+    count: usize,
+    run: impl Fn(Arc<S>, usize) -> F,
+) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let barrier = Arc::new(tokio::sync::Barrier::new(count));
+    let tasks: Vec<_> = (0..count)
+        .map(|number| {
+            let (barrier, run) = (Arc::clone(&barrier), run(Arc::clone(store), number));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                run.await
+            })
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(count);
+    for task in tasks {
+        answers.push(task.await.expect("a racer does not panic"));
+    }
+    answers
+}

@@ -1,0 +1,166 @@
+//! The rules that hold between the traits: what one of them does is seen by another, in the same step.
+
+use std::sync::Arc;
+
+use super::rules;
+use super::support::{
+    account, balances, conflict, denied, done, granted, key, later, race, reserve, settle, settled,
+    stands, tokens, try_reserve, user,
+};
+use crate::identity::Subject;
+use crate::store::{DenialReason, Outcome, Store};
+
+rules!(__together_rules where S: Store;
+    a_user_is_made_with_project_and_limit,
+    a_refused_user_leaves_no_project_and_no_limit,
+    revoking_a_key_freezes_its_counter,
+    a_foreign_revocation_freezes_nothing,
+    disabling_a_user_freezes_its_counter_and_enabling_releases_it,
+    a_frozen_counter_still_settles,
+    nothing_is_granted_after_a_revocation_was_answered,
+);
+
+/// The limit is in force with the account.
+pub async fn a_user_is_made_with_project_and_limit<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let standing = done(store.standing(Subject::User(ada.id)).await);
+    assert_eq!(
+        standing.remaining(),
+        Some(tokens(10_000)),
+        "the limit it was made with"
+    );
+    let mut free = account(None, Some("bob"));
+    free.token_limit = None;
+    let bob = done(store.create_user(free).await);
+    let standing = done(store.standing(Subject::User(bob.id)).await);
+    assert_eq!(standing.limit, None, "or none");
+    let standing = done(store.standing(Subject::Project(ada.personal_project)).await);
+    assert_eq!(standing.limit, None, "the project has none of its own");
+}
+
+/// All or nothing, over all that belongs to an account.
+pub async fn a_refused_user_leaves_no_project_and_no_limit<S: Store>(store: S) {
+    user(&store, "taken").await;
+    let refused = account(Some("free"), Some("taken"));
+    conflict(
+        store.create_user(refused.clone()).await,
+        "one name is taken",
+    );
+    let standing = done(store.standing(Subject::User(refused.id)).await);
+    assert_eq!(standing.limit, None, "no limit is left");
+    assert!(
+        done(store.projects_of(refused.id).await).is_empty(),
+        "no membership"
+    );
+    let seen = done(store.membership(refused.personal_project, refused.id).await);
+    assert_eq!(seen, None, "and no project");
+}
+
+/// When the revocation is answered, the next reservation is refused.
+pub async fn revoking_a_key_freezes_its_counter<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let (one, two) = (key(&ada, "one"), key(&ada, "two"));
+    done(store.create_key(one.clone()).await);
+    done(store.create_key(two.clone()).await);
+    let with = |key| {
+        [
+            Subject::User(ada.id),
+            Subject::Project(ada.personal_project),
+            Subject::Key(key),
+        ]
+    };
+    granted(&store, &reserve(&with(one.id), 10)).await;
+    done(
+        store
+            .revoke_key(ada.personal_project, ada.id, one.id, later(1))
+            .await,
+    );
+    let denial = denied(&store, &reserve(&with(one.id), 10)).await;
+    assert_eq!(
+        denial.reason,
+        DenialReason::Frozen,
+        "not for want of tokens"
+    );
+    assert_eq!(
+        denial.subject,
+        Subject::Key(one.id),
+        "the key is what stops it"
+    );
+    assert!(denial.standing.frozen, "and its counter says so");
+    granted(&store, &reserve(&with(two.id), 10)).await;
+}
+
+/// A revocation that was refused has no effect on the books.
+pub async fn a_foreign_revocation_freezes_nothing<S: Store>(store: S) {
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let new = key(&ada, "public");
+    done(store.create_key(new.clone()).await);
+    done(
+        store
+            .revoke_key(bob.personal_project, bob.id, new.id, later(1))
+            .await,
+    );
+    granted(&store, &reserve(&[Subject::Key(new.id)], 10)).await;
+}
+
+/// A disabled user holds nothing more, an enabled one again.
+pub async fn disabling_a_user_freezes_its_counter_and_enabling_releases_it<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let subject = Subject::User(ada.id);
+    done(store.set_user_disabled(ada.id, true).await);
+    let denial = denied(&store, &reserve(&[subject], 10)).await;
+    assert_eq!(denial.reason, DenialReason::Frozen, "the user is disabled");
+    let standing = done(store.standing(subject).await);
+    assert!(standing.frozen, "the counter is frozen");
+    assert_eq!(
+        standing.limit,
+        Some(tokens(10_000)),
+        "and its limit as it was"
+    );
+    done(store.set_limit(subject, Some(tokens(20_000))).await);
+    denied(&store, &reserve(&[subject], 10)).await;
+    done(store.set_user_disabled(ada.id, false).await);
+    granted(&store, &reserve(&[subject], 10)).await;
+}
+
+/// What was delivered is charged, whatever happened since.
+pub async fn a_frozen_counter_still_settles<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let subject = Subject::User(ada.id);
+    let hold = reserve(&[subject], 100);
+    granted(&store, &hold).await;
+    done(store.set_user_disabled(ada.id, true).await);
+    settled(&store, &settle(hold.id, 40)).await;
+    stands(&store, subject, (40, 0, 0)).await;
+    assert!(
+        done(store.standing(subject).await).frozen,
+        "settling does not thaw"
+    );
+    balances(&store).await;
+}
+
+/// Racing reservations are granted before the revocation or not at all.
+pub async fn nothing_is_granted_after_a_revocation_was_answered<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let new = key(&ada, "public");
+    done(store.create_key(new.clone()).await);
+    let (project, id, subject) = (ada.personal_project, new.id, Subject::Key(new.id));
+    let store = Arc::new(store);
+    let granted_later = race(&store, 16, |store, number| async move {
+        if number > 0 {
+            try_reserve(&*store, &reserve(&[subject], 1)).await;
+            return false;
+        }
+        done(store.revoke_key(project, ada.id, id, later(1)).await);
+        let next = try_reserve(&*store, &reserve(&[subject], 1)).await;
+        matches!(next, Outcome::Granted(_))
+    })
+    .await;
+    assert!(
+        !granted_later.contains(&true),
+        "an answered revocation is in force"
+    );
+    let standing = done(store.standing(subject).await);
+    assert!(standing.frozen, "no racer thaws the counter");
+    balances(&*store).await;
+}

@@ -1,0 +1,217 @@
+//! The rules of [`UserStore`].
+
+use std::sync::Arc;
+
+use super::rules;
+use super::support::{account, conflict, done, race, user};
+use crate::identity::{Role, UserId};
+use crate::store::UserStore;
+
+rules!(__users_rules where S: UserStore;
+    an_account_is_read_as_it_was_made,
+    an_unknown_account_is_none,
+    a_login_finds_by_either_name,
+    a_name_is_taken_across_both_kinds,
+    one_account_may_use_one_name_twice,
+    a_taken_identifier_is_a_conflict,
+    of_racing_registrations_one_wins,
+    a_refused_account_leaves_nothing_behind,
+    accounts_are_listed_in_pages,
+    a_password_is_replaced_only_if_unchanged,
+    disabling_is_seen_and_undone,
+);
+
+/// What was written is read back, without the password.
+pub async fn an_account_is_read_as_it_was_made<S: UserStore>(store: S) {
+    let mut new = account(Some("ada@example.org"), Some("ada"));
+    new.role = Role::Admin;
+    let made = done(store.create_user(new.clone()).await);
+    assert_eq!(made.id, new.id, "the account keeps its identifier");
+    assert_eq!(made.email, new.email, "and its address");
+    assert_eq!(made.username, new.username, "and its user name");
+    assert_eq!(made.role, Role::Admin, "and its role");
+    assert_eq!(
+        made.personal_project, new.personal_project,
+        "and its project"
+    );
+    assert_eq!(made.created_at, new.created_at, "to the microsecond");
+    assert!(!made.disabled, "a new account is enabled");
+    assert_eq!(
+        done(store.user(new.id).await),
+        Some(made),
+        "it reads as it was answered"
+    );
+}
+
+/// There is no error in asking for nobody.
+pub async fn an_unknown_account_is_none<S: UserStore>(store: S) {
+    assert_eq!(
+        done(store.user(UserId::new()).await),
+        None,
+        "nobody has this identifier"
+    );
+    assert!(
+        done(store.user_by_login("nobody".to_owned()).await).is_none(),
+        "nor this name"
+    );
+    assert!(
+        !done(store.set_user_disabled(UserId::new(), true).await),
+        "nor can be disabled"
+    );
+}
+
+/// Address and user name both log in; the hash comes with the account.
+pub async fn a_login_finds_by_either_name<S: UserStore>(store: S) {
+    let made = done(
+        store
+            .create_user(account(Some("ada@example.org"), Some("ada")))
+            .await,
+    );
+    user(&store, "bob").await;
+    for login in ["ada@example.org", "ada"] {
+        let found = done(store.user_by_login(login.to_owned()).await);
+        let found = found.unwrap_or_else(|| panic!("{login} logs in"));
+        assert_eq!(found.user, made, "{login} is this account and no other");
+        assert_eq!(found.hash, "$argon2id$first", "with its hash");
+    }
+    assert!(
+        done(store.user_by_login("Ada".to_owned()).await).is_none(),
+        "names are normalised by the caller"
+    );
+}
+
+/// An address cannot be somebody else's user name, or a login would be ambiguous.
+pub async fn a_name_is_taken_across_both_kinds<S: UserStore>(store: S) {
+    done(store.create_user(account(Some("one"), Some("two"))).await);
+    for (email, username, reason) in [
+        (Some("one"), None, "an address is taken by an address"),
+        (None, Some("two"), "a user name is taken by a user name"),
+        (None, Some("one"), "a user name is taken by an address"),
+        (Some("two"), None, "an address is taken by a user name"),
+        (Some("three"), Some("one"), "one of two names is enough"),
+    ] {
+        conflict(store.create_user(account(email, username)).await, reason);
+    }
+    done(
+        store
+            .create_user(account(Some("three"), Some("four")))
+            .await,
+    );
+}
+
+/// An account does not conflict with itself.
+pub async fn one_account_may_use_one_name_twice<S: UserStore>(store: S) {
+    done(store.create_user(account(Some("same"), Some("same"))).await);
+    assert!(
+        done(store.user_by_login("same".to_owned()).await).is_some(),
+        "the name logs in"
+    );
+}
+
+/// Identifiers are unique too.
+pub async fn a_taken_identifier_is_a_conflict<S: UserStore>(store: S) {
+    let first = account(None, Some("one"));
+    let mut second = account(None, Some("two"));
+    second.id = first.id;
+    done(store.create_user(first).await);
+    conflict(
+        store.create_user(second).await,
+        "an identifier names one account",
+    );
+}
+
+/// Uniqueness holds against racers, and not only against what was read before.
+pub async fn of_racing_registrations_one_wins<S: UserStore>(store: S) {
+    let store = Arc::new(store);
+    let made = race(&store, 16, |store, number| async move {
+        let new = if number % 2 == 0 {
+            account(Some("wanted"), None)
+        } else {
+            account(None, Some("wanted"))
+        };
+        store.create_user(new).await.is_ok()
+    })
+    .await;
+    let winners = made.into_iter().filter(|made| *made).count();
+    assert_eq!(winners, 1, "a name is given away once, by whichever kind");
+}
+
+/// All or nothing: the free one of two names stays free.
+pub async fn a_refused_account_leaves_nothing_behind<S: UserStore>(store: S) {
+    user(&store, "taken").await;
+    let refused = account(Some("free"), Some("taken"));
+    conflict(
+        store.create_user(refused.clone()).await,
+        "one name is taken",
+    );
+    assert_eq!(
+        done(store.user(refused.id).await),
+        None,
+        "there is no account"
+    );
+    assert!(
+        done(store.user_by_login("free".to_owned()).await).is_none(),
+        "and no login"
+    );
+    done(store.create_user(account(Some("free"), None)).await);
+}
+
+/// Pages follow one another without gap or repetition.
+pub async fn accounts_are_listed_in_pages<S: UserStore>(store: S) {
+    let mut made = Vec::new();
+    for name in ["a", "b", "c", "d", "e"] {
+        made.push(user(&store, name).await);
+    }
+    made.sort_by_key(|user| user.id);
+    let first = done(store.users(None, 2).await);
+    assert_eq!(
+        first,
+        made[..2],
+        "a list begins with the lowest identifiers"
+    );
+    let rest = done(store.users(Some(first[1].id), 10).await);
+    assert_eq!(rest, made[2..], "and goes on behind the last one");
+    assert!(
+        done(store.users(Some(made[4].id), 10).await).is_empty(),
+        "to its end"
+    );
+    assert!(
+        done(store.users(None, 0).await).is_empty(),
+        "none were asked for"
+    );
+}
+
+/// Two concurrent changes of one password do not undo each other.
+pub async fn a_password_is_replaced_only_if_unchanged<S: UserStore>(store: S) {
+    let id = user(&store, "ada").await.id;
+    let replace = |old: &str, new: &str| store.replace_password_hash(id, old.into(), new.into());
+    assert!(
+        done(replace("$argon2id$first", "second").await),
+        "the hash was the old one"
+    );
+    assert!(
+        !done(replace("$argon2id$first", "third").await),
+        "it is not any more"
+    );
+    let found = done(store.user_by_login("ada".to_owned()).await).map(|record| record.hash);
+    assert_eq!(
+        found.as_deref(),
+        Some("second"),
+        "the refused change changed nothing"
+    );
+    let nobody = store.replace_password_hash(UserId::new(), "second".into(), "third".into());
+    assert!(!done(nobody.await), "nobody has no password");
+}
+
+/// The flag is kept, both ways.
+pub async fn disabling_is_seen_and_undone<S: UserStore>(store: S) {
+    let id = user(&store, "ada").await.id;
+    for disabled in [true, true, false] {
+        assert!(
+            done(store.set_user_disabled(id, disabled).await),
+            "there is such an account"
+        );
+        let found = done(store.user(id).await).map(|user| user.disabled);
+        assert_eq!(found, Some(disabled), "the account is as it was set");
+    }
+}

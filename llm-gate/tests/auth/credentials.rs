@@ -1,0 +1,154 @@
+//! Where a credential stands, and how its kind is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use llm_gate::auth::{
+    AnyAuthLayer, AnyVerifier, ApiKeySecret, ApiKeyVerifier, Authenticate, JwtIssuer, JwtVerifier,
+    KeyHasher, SigningKey,
+};
+use llm_gate::clock::Clock;
+use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
+use llm_gate::store::{CredentialStore, MemoryStore, NewApiKey, NewUser, UserStore};
+use llm_gate::test_util::ManualClock;
+
+/// A gate that accepts both kinds of credentials, and one good credential of each.
+pub(crate) struct Gate {
+    pub(crate) any: AnyVerifier,
+    pub(crate) jwt: JwtVerifier,
+    pub(crate) keys: ApiKeyVerifier,
+    pub(crate) good_jwt: String,
+    pub(crate) good_key: String,
+}
+
+impl Gate {
+    pub(crate) async fn new() -> Self {
+        let clock = Arc::new(ManualClock::new());
+        let store = Arc::new(MemoryStore::new());
+        let hasher = KeyHasher::new(&[5; 32]).expect("long enough");
+        let (user, project) = (UserId::new(), ProjectId::new());
+        let new = NewUser {
+            id: user,
+            email: None,
+            username: Some("alice".into()),
+            password_hash: String::new(),
+            role: Role::User,
+            personal_project: project,
+            personal_project_name: "alice".into(),
+            token_limit: None,
+            created_at: clock.now(),
+        };
+        store.create_user(new).await.expect("a free name");
+        let key = ApiKeySecret::generate();
+        let new = NewApiKey {
+            id: KeyId::new(),
+            public_id: key.public_id().to_owned(),
+            hash: key.hash(&hasher),
+            name: "test".into(),
+            user,
+            project,
+            created_at: clock.now(),
+            expires_at: None,
+        };
+        store.create_key(new).await.expect("a free id");
+        let signing = SigningKey::hs256(&[3; 32]).expect("long enough");
+        let jwt = JwtVerifier::new("i", "a", [signing.verifying_key()], clock.clone());
+        let issued = JwtIssuer::new("i", "a", signing, clock.clone())
+            .issue(user, project, Role::User, Duration::from_secs(60))
+            .expect("signs");
+        let jwt = jwt.expect("one key");
+        let keys = ApiKeyVerifier::new(store, hasher, clock);
+        Self {
+            any: AnyVerifier::new(jwt.clone(), keys.clone()),
+            jwt,
+            keys,
+            good_jwt: issued.jwt,
+            good_key: key.expose().to_owned(),
+        }
+    }
+}
+
+async fn told<A: Authenticate>(verifier: &A, headers: &[(&'static str, &str)]) -> String {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.append(*name, value.parse().expect("a header value"));
+    }
+    match verifier.authenticate(&map).await {
+        Ok(principal) => format!("{:?}", principal.credential)
+            .split('(')
+            .next()
+            .expect("never empty")
+            .to_owned(),
+        Err(error) => error.reason().to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_told_apart_by_their_form_in_either_header() {
+    let gate = Gate::new().await;
+    let (jwt, key) = (&gate.good_jwt, &gate.good_key);
+    let bearer = |credential: &str| format!("bEARER {credential}");
+    let table = [
+        (vec![("authorization", bearer(jwt))], "Session"),
+        (vec![("authorization", bearer(key))], "Key"),
+        (vec![("x-api-key", jwt.clone())], "Session"),
+        (vec![("x-api-key", key.clone())], "Key"),
+        (
+            vec![("authorization", bearer(key)), ("x-api-key", key.clone())],
+            "Key",
+        ),
+        (
+            vec![("authorization", bearer(jwt)), ("x-api-key", key.clone())],
+            "conflicting",
+        ),
+        (
+            vec![
+                ("authorization", bearer(key)),
+                ("authorization", bearer(key)),
+            ],
+            "conflicting",
+        ),
+        (vec![("authorization", format!("Basic {key}"))], "malformed"),
+        (vec![("authorization", key.clone())], "malformed"),
+        (vec![("x-api-key", "é".to_owned())], "malformed"),
+        (vec![("x-api-key", "lg_".repeat(3000))], "malformed"),
+        (
+            vec![("authorization", bearer(&"a.".repeat(5000)))],
+            "malformed",
+        ),
+        (vec![("cookie", key.clone())], "missing"),
+    ];
+    for (headers, expected) in table {
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        assert_eq!(told(&gate.any, &headers).await, expected, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_for_one_kind_refuses_the_other() {
+    let gate = Gate::new().await;
+    let (jwt, key) = (gate.good_jwt.as_str(), gate.good_key.as_str());
+    assert_eq!(told(&gate.jwt, &[("x-api-key", jwt)]).await, "Session");
+    assert_eq!(told(&gate.jwt, &[("x-api-key", key)]).await, "malformed");
+    assert_eq!(told(&gate.keys, &[("x-api-key", key)]).await, "Key");
+    assert_eq!(told(&gate.keys, &[("x-api-key", jwt)]).await, "malformed");
+    assert_eq!(told(&gate.jwt, &[]).await, "missing");
+    assert_eq!(told(&gate.keys, &[]).await, "missing");
+}
+
+#[tokio::test]
+async fn nothing_that_is_configured_prints_a_secret() {
+    let gate = Gate::new().await;
+    let printed = format!(
+        "{:?} {:?}",
+        AnyAuthLayer::new(gate.any.clone()),
+        gate.any.authenticate(&HeaderMap::new())
+    );
+    for secret in [&gate.good_jwt, &gate.good_key, "[3, 3", "[5, 5"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}

@@ -1,0 +1,12 @@
+//! Authentication through its public API alone.
+#![cfg(feature = "aws-lc-rs")]
+
+mod claims;
+mod counters;
+mod credentials;
+mod forge;
+mod jwt;
+mod keys;
+mod layer;
+mod races;
+mod scene;

@@ -1,0 +1,14 @@
+DROP TRIGGER ledger_is_never_shortened;
+DROP TRIGGER ledger_is_never_changed;
+DROP TABLE ledger;
+DROP TABLE reservation_counters;
+DROP TABLE reservations;
+DROP TABLE counters;
+DROP TABLE limits;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE api_keys;
+DROP TABLE project_members;
+DROP TABLE logins;
+DROP TABLE users;
+DROP TABLE projects;

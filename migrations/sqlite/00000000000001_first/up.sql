@@ -1,0 +1,159 @@
+-- Identifiers are UUIDv7 in 16 bytes, times microseconds since 1970 UTC, amounts at most 2^53 - 1.
+-- The balance tables name their subjects by kind and identifier, without foreign keys: a ledger can be
+-- used without user accounts.
+
+CREATE TABLE projects (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    email TEXT,
+    username TEXT,
+    password_hash TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
+    disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
+    personal_project BLOB NOT NULL REFERENCES projects (id),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- E-mail addresses and user names share one name space, so that a login names at most one account.
+CREATE TABLE logins (
+    name TEXT NOT NULL PRIMARY KEY,
+    user_id BLOB NOT NULL REFERENCES users (id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE project_members (
+    project_id BLOB NOT NULL REFERENCES projects (id),
+    user_id BLOB NOT NULL REFERENCES users (id),
+    role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    PRIMARY KEY (user_id, project_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
+
+CREATE TABLE api_keys (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    public_id TEXT NOT NULL UNIQUE,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    name TEXT NOT NULL,
+    user_id BLOB NOT NULL REFERENCES users (id),
+    project_id BLOB NOT NULL REFERENCES projects (id),
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER,
+    revoked_at INTEGER
+) STRICT;
+
+CREATE INDEX api_keys_by_owner ON api_keys (project_id, user_id, id);
+
+CREATE TABLE sessions (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    user_id BLOB NOT NULL REFERENCES users (id),
+    created_at INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL,
+    revoked INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1))
+) STRICT;
+
+CREATE INDEX sessions_by_user ON sessions (user_id);
+
+CREATE TABLE refresh_tokens (
+    hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    session_id BLOB NOT NULL REFERENCES sessions (id),
+    created_at INTEGER NOT NULL,
+    idle_until INTEGER NOT NULL,
+    spent_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+
+-- The rules. `model` is empty where a rule holds for all models.
+CREATE TABLE limits (
+    subject_id BLOB NOT NULL CHECK (length(subject_id) = 16),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    model TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    zone TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
+    PRIMARY KEY (subject_id, subject_kind, unit, window_kind, model)
+) STRICT, WITHOUT ROWID;
+
+-- The windows. A window that rolls is a new row; nothing is reset. Subject and limit are compared at
+-- admission and not by a constraint: a limit may be lowered below what is spent.
+CREATE TABLE counters (
+    id INTEGER NOT NULL PRIMARY KEY,
+    subject_id BLOB NOT NULL CHECK (length(subject_id) = 16),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    window_start INTEGER NOT NULL,
+    used INTEGER NOT NULL CHECK (used >= 0),
+    reserved INTEGER NOT NULL CHECK (reserved >= 0),
+    overage INTEGER NOT NULL CHECK (overage >= 0),
+    frozen INTEGER NOT NULL CHECK (frozen IN (0, 1)),
+    UNIQUE (subject_id, subject_kind, unit, window_kind, window_start)
+) STRICT;
+
+CREATE TABLE reservations (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    user_id BLOB NOT NULL CHECK (length(user_id) = 16),
+    project_id BLOB NOT NULL CHECK (length(project_id) = 16),
+    key_id BLOB CHECK (length(key_id) = 16),
+    route TEXT NOT NULL,
+    model TEXT NOT NULL,
+    stream INTEGER NOT NULL CHECK (stream IN (0, 1)),
+    hold INTEGER NOT NULL CHECK (hold >= 0),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'settled', 'void')),
+    created_at INTEGER NOT NULL,
+    settled_at INTEGER,
+    charged INTEGER NOT NULL DEFAULT 0 CHECK (charged >= 0),
+    overage INTEGER NOT NULL DEFAULT 0 CHECK (overage >= 0),
+    prompt INTEGER NOT NULL DEFAULT 0 CHECK (prompt >= 0),
+    completion INTEGER NOT NULL DEFAULT 0 CHECK (completion >= 0),
+    cached INTEGER NOT NULL DEFAULT 0 CHECK (cached >= 0),
+    reasoning INTEGER NOT NULL DEFAULT 0 CHECK (reasoning >= 0),
+    source TEXT,
+    ending TEXT,
+    status INTEGER
+) STRICT;
+
+CREATE INDEX reservations_pending ON reservations (created_at) WHERE state = 'pending';
+CREATE INDEX reservations_by_user ON reservations (user_id, created_at);
+CREATE INDEX reservations_by_project ON reservations (project_id, created_at);
+
+CREATE TABLE reservation_counters (
+    reservation_id BLOB NOT NULL REFERENCES reservations (id),
+    counter_id INTEGER NOT NULL REFERENCES counters (id),
+    held INTEGER NOT NULL CHECK (held >= 0),
+    charged INTEGER NOT NULL CHECK (charged >= 0),
+    PRIMARY KEY (reservation_id, counter_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX reservation_counters_by_counter ON reservation_counters (counter_id);
+
+-- used = sum of charge, overage = sum of overage, per counter.
+CREATE TABLE ledger (
+    id INTEGER NOT NULL PRIMARY KEY,
+    reservation_id BLOB NOT NULL REFERENCES reservations (id),
+    kind TEXT NOT NULL CHECK (kind IN ('settle')),
+    counter_id INTEGER NOT NULL REFERENCES counters (id),
+    charge INTEGER NOT NULL CHECK (charge >= 0),
+    overage INTEGER NOT NULL CHECK (overage >= 0),
+    at INTEGER NOT NULL,
+    UNIQUE (reservation_id, kind, counter_id)
+) STRICT;
+
+CREATE INDEX ledger_by_counter ON ledger (counter_id, at);
+
+CREATE TRIGGER ledger_is_never_changed BEFORE UPDATE ON ledger
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append only');
+END;
+
+CREATE TRIGGER ledger_is_never_shortened BEFORE DELETE ON ledger
+BEGIN
+    SELECT RAISE(ABORT, 'the ledger is append only');
+END;

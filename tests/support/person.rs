@@ -1,0 +1,111 @@
+use std::net::SocketAddr;
+
+use http::{Method, Request};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use llm_gate::identity::{Subject, UserId};
+use serde_json::{Value, json};
+
+use crate::{Answer, Ask, Client, Events, in_time};
+
+/// Somebody with an account and an API key, which every request carries.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The account.
+    pub id: UserId,
+    /// The user name.
+    pub name: String,
+    /// The password.
+    pub password: String,
+    /// The secret of the key.
+    pub key: String,
+    /// A client that sends the key.
+    pub client: Client,
+}
+
+impl Person {
+    /// Registers over HTTP.
+    pub(crate) async fn register(address: SocketAddr, name: &str) -> Self {
+        let client = Client::new(address);
+        let password = format!("{name} likes long passwords");
+        let body = json!({ "username": name, "password": password, "create_api_key": true });
+        let path = "/api/v1/auth/register";
+        let answer = in_time("registration", client.post(path, &body)).await;
+        let answer = answer.expect("an answer to a registration");
+        assert_eq!(answer.status, 201, "registration: {:?}", answer.json());
+        let key = answer.text("api_key");
+        Self {
+            id: answer.text("id").parse().expect("the id of a user"),
+            name: name.to_owned(),
+            password,
+            client: client.bearer(&key),
+            key,
+        }
+    }
+
+    /// Returns the user as the books know it.
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        Subject::User(self.id)
+    }
+
+    /// Logs in with JSON and returns the pair of credentials.
+    pub async fn login(&self) -> Value {
+        let body = json!({ "username": self.name, "password": self.password });
+        let answer = self.post("/api/v1/auth/login", &body).await;
+        assert_eq!(answer.status, 200, "login: {:?}", answer.json());
+        answer.json()
+    }
+
+    /// Returns a client that sends the access token of a fresh login instead of the key.
+    pub async fn session(&self) -> Client {
+        let pair = self.login().await;
+        let access = pair["access_token"].as_str().expect("an access token");
+        self.client.bearer(access)
+    }
+
+    /// Gets a path.
+    pub async fn get(&self, path: &str) -> Answer {
+        let answer = in_time(path, self.client.get(path)).await;
+        answer.expect("a whole answer")
+    }
+
+    /// Posts JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        let answer = in_time(path, self.client.post(path, body)).await;
+        answer.expect("a whole answer")
+    }
+
+    /// Asks for a chat completion that is not streamed.
+    pub async fn chat(&self, ask: &Ask) -> Answer {
+        self.post("/v1/chat/completions", &ask.json()).await
+    }
+
+    /// Asks for a chat completion and returns as soon as the head of the answer is there.
+    pub async fn open(&self, ask: &Ask) -> Events {
+        self.open_at("/v1/chat/completions", ask).await
+    }
+
+    /// As [`open`](Self::open), on another route.
+    pub async fn open_at(&self, path: &str, ask: &Ask) -> Events {
+        let answer = in_time(path, self.client.stream(self.request(path, ask))).await;
+        Events::new(answer.expect("the head of an answer"))
+    }
+
+    /// Prepares a request.
+    #[must_use]
+    pub fn request(&self, path: &str, ask: &Ask) -> Request<Full<Bytes>> {
+        self.client
+            .request(Method::POST, path, ask.json().to_string())
+            .expect("the path is one")
+    }
+
+    /// Reads the own usage over HTTP.
+    pub async fn usage(&self) -> Value {
+        let session = self.session().await;
+        let answer = in_time("usage", session.get("/api/v1/users/me/usage")).await;
+        let answer = answer.expect("a whole answer");
+        assert_eq!(answer.status, 200, "usage: {:?}", answer.json());
+        answer.json()
+    }
+}

@@ -1,0 +1,7 @@
+//! The gateway as a program, for tests of its command line and of processes side by side.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    llm_gate_gateway::commands::main()
+}
