@@ -411,6 +411,25 @@ async fn a_stream_without_usage_is_charged_its_text() {
 }
 
 #[tokio::test]
+async fn a_whole_stream_without_usage_or_known_text_is_charged_the_hold() {
+    let done = settle(UNASKED, || {
+        let call =
+            r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}"#;
+        sse(ScriptedBody::new([
+            format!("data: {call}\n\n"),
+            "data: [DONE]\n\n".to_owned(),
+        ]))
+    })
+    .await;
+    let hold = tokens(bound(UNASKED));
+    assert_eq!(
+        done,
+        (200, hold, Source::Estimated, Ending::Complete),
+        "something was generated, and nothing tells how much"
+    );
+}
+
+#[tokio::test]
 async fn a_stream_dropped_before_its_first_frame_is_free() {
     for rest in [ASKED, UNASKED] {
         let rig = Rig::new(1000).await;

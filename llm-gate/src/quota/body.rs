@@ -246,8 +246,10 @@ impl Open {
         }
         // The upstream reported nothing. The text of a stream bounds what it generated; of any other answer
         // the hold does.
-        if metered.has_unreported() {
-            let text = Tokens::new(metered.unreported_bytes());
+        let text = Tokens::new(metered.unreported_bytes());
+        // A whole answer without any text that is known here says nothing about its length.
+        let bounded = text > Tokens::ZERO || !metered.is_complete();
+        if metered.has_unreported() && bounded {
             Charge::estimated(
                 self.bill.prompt.saturating_add(text).min(hold),
                 ending,
