@@ -40,6 +40,9 @@ enum After<E> {
     Inner,
     /// This, then the error.
     Event(Bytes, Option<E>),
+    /// Nothing for once, then the error: a server that meets an error throws away what it has not written
+    /// yet, and it writes when there is nothing to read.
+    Pause(E),
     /// The upstream's error.
     Error(E),
     /// Nothing.
@@ -90,8 +93,13 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             match std::mem::replace(&mut stream.after, After::End) {
                 After::Inner => {}
                 After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Error);
+                    stream.after = error.map_or(After::End, After::Pause);
                     return Poll::Ready(Some(Ok(Frame::data(event))));
+                }
+                After::Pause(error) => {
+                    stream.after = After::Error(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 After::Error(error) => return Poll::Ready(Some(Err(error))),
                 After::End => return Poll::Ready(None),
@@ -163,5 +171,48 @@ impl<E> Stream<E> {
             None => event.into(),
         };
         After::Event(event, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use crate::meter::scan::Policy;
+    use crate::tokens::Metered;
+
+    use super::*;
+
+    /// Breaks off at once.
+    struct Broken;
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(Some(Err("gone")))
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_time_to_write_the_event_before_it() {
+        let scanner = Scanner::new(Policy::default(), 1, 1, Metered::new());
+        let mut body = std::pin::pin!(MeterBody::stream(Broken, scanner));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let event = body.as_mut().poll_frame(cx);
+        assert!(matches!(event, Poll::Ready(Some(Ok(_)))), "the event");
+        let pause = body.as_mut().poll_frame(cx);
+        assert!(
+            pause.is_pending(),
+            "hyper writes only when there is nothing to read"
+        );
+        let error = body.as_mut().poll_frame(cx);
+        assert!(matches!(error, Poll::Ready(Some(Err("gone")))), "the error");
+        let end = body.poll_frame(cx);
+        assert!(matches!(end, Poll::Ready(None)), "the end");
     }
 }
