@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
 
-use super::scan::Scanner;
+use super::scan::{Scanner, TooLong};
 
 pin_project! {
     /// The body of [`TokenMeterLayer`](super::TokenMeterLayer).
@@ -90,21 +90,9 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            match std::mem::replace(&mut stream.after, After::End) {
-                After::Inner => {}
-                After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Pause);
-                    return Poll::Ready(Some(Ok(Frame::data(event))));
-                }
-                After::Pause(error) => {
-                    stream.after = After::Error(error);
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                After::Error(error) => return Poll::Ready(Some(Err(error))),
-                After::End => return Poll::Ready(None),
+            if !matches!(stream.after, After::Inner) {
+                return stream.last(cx);
             }
-            stream.after = After::Inner;
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
@@ -120,15 +108,15 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
                             }
                             return Poll::Ready(Some(Ok(Frame::data(events))));
                         }
-                        Err(_) => {
-                            stream.after =
-                                stream.broken("the upstream sent an event that is too long", None)
+                        Err(TooLong(before)) => {
+                            let why = "the upstream sent an event that is too long";
+                            stream.after = stream.broken(before, why, None);
                         }
                     }
                 }
                 Some(Err(error)) => {
-                    stream.after =
-                        stream.broken("the upstream ended the stream early", Some(error));
+                    let why = "the upstream ended the stream early";
+                    stream.after = stream.broken(Bytes::new(), why, Some(error));
                 }
                 None => {
                     let last = stream.scanner.finish();
@@ -160,17 +148,36 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 }
 
 impl<E> Stream<E> {
-    /// Ends the stream with an `error` event, behind the event that still waits.
-    fn broken(&mut self, why: &'static str, error: Option<E>) -> After<E> {
+    /// Returns what comes when the inner body has no more to give.
+    fn last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        match std::mem::replace(&mut self.after, After::End) {
+            After::Event(event, error) => {
+                self.after = error.map_or(After::End, After::Pause);
+                Poll::Ready(Some(Ok(Frame::data(event))))
+            }
+            After::Pause(error) => {
+                self.after = After::Error(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            After::Error(error) => Poll::Ready(Some(Err(error))),
+            After::Inner | After::End => Poll::Ready(None),
+        }
+    }
+
+    /// Ends the stream with an `error` event, behind what came `before` and the event that still waits.
+    fn broken(&mut self, before: Bytes, why: &'static str, error: Option<E>) -> After<E> {
         tracing::warn!(why, "a stream ends early");
         let rejection = Rejection::new(http::StatusCode::BAD_GATEWAY, "upstream_error", why)
             .code("bad_gateway");
         let event = format!("data: {}\n\n", rejection.body(Envelope::OpenAi));
-        let event = match self.scanner.release() {
-            Some(waiting) => [&waiting[..], event.as_bytes()].concat().into(),
-            None => event.into(),
-        };
-        After::Event(event, error)
+        let waiting = self.scanner.release().unwrap_or_default();
+        After::Event(
+            [&before[..], &waiting[..], event.as_bytes()]
+                .concat()
+                .into(),
+            error,
+        )
     }
 }
 
@@ -201,7 +208,7 @@ mod tests {
     #[test]
     fn an_error_leaves_time_to_write_the_event_before_it() {
         let scanner = Scanner::new(Policy::default(), 1, 1, Metered::new());
-        let mut body = std::pin::pin!(MeterBody::stream(Broken, scanner));
+        let mut body = std::pin::pin!(MeterBody::stream(Broken, scanner, Instant::now()));
         let cx = &mut Context::from_waker(Waker::noop());
         let event = body.as_mut().poll_frame(cx);
         assert!(matches!(event, Poll::Ready(Some(Ok(_)))), "the event");

@@ -152,8 +152,11 @@ fn stream<B: Body>(response: Response<B>, plan: &Plan) -> Response<MeterBody<B>>
 
 fn other<B: Body>(response: Response<B>) -> Response<MeterBody<B>> {
     let metered = Metered::new();
-    if let Some(usage) = in_header(response.headers()).filter(|_| response.status().is_success()) {
-        metered.report(usage);
+    if response.status().is_success() {
+        if let Some(usage) = in_header(response.headers()) {
+            metered.report(usage);
+        }
+        // Nobody here can tell where such an answer ends.
         metered.complete();
     }
     let mut response = response.map(MeterBody::pass);
