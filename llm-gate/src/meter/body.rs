@@ -37,6 +37,8 @@ enum After<E> {
     Inner,
     /// This, then the error.
     Event(Bytes, Option<E>),
+    /// A pause, then the error.
+    Pause(E),
     /// The upstream's error.
     Error(E),
     /// Nothing.
@@ -86,8 +88,15 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             match std::mem::replace(&mut stream.after, After::End) {
                 After::Inner => {}
                 After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Error);
+                    stream.after = error.map_or(After::End, After::Pause);
                     return Poll::Ready(Some(Ok(Frame::data(event))));
+                }
+                After::Pause(error) => {
+                    // A server that meets an error drops what it has not written yet, and it writes when
+                    // a body has nothing more to give for now: without this pause nobody reads the event.
+                    stream.after = After::Error(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 After::Error(error) => return Poll::Ready(Some(Err(error))),
                 After::End => return Poll::Ready(None),
