@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::body::GateBody;
@@ -42,7 +42,7 @@ pub struct Rejection {
     message: Cow<'static, str>,
     code: Option<&'static str>,
     param: Option<Cow<'static, str>>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Rejection {
@@ -59,7 +59,7 @@ impl Rejection {
             message: message.into(),
             code: None,
             param: None,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Rejection {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -166,7 +166,9 @@ impl Rejection {
     pub fn into_response<B>(self, envelope: Envelope) -> Response<GateBody<B>> {
         let mut response = Response::new(GateBody::own(self.body(envelope)));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -131,6 +131,7 @@ struct Cell {
     reasoning: AtomicU64,
     unreported_bytes: AtomicU64,
     reported: AtomicBool,
+    unreported: AtomicBool,
     complete: AtomicBool,
 }
 
@@ -163,8 +164,10 @@ impl Metered {
         })
     }
 
-    /// Counts bytes of generated text that were delivered without any usage reported with them.
+    /// Counts the bytes of generated text, none or more, of an event that is delivered without any usage
+    /// reported with it.
     pub fn add_unreported_bytes(&self, bytes: u64) {
+        self.0.unreported.store(true, Ordering::Relaxed);
         self.0.unreported_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -172,6 +175,12 @@ impl Metered {
     #[must_use]
     pub fn unreported_bytes(&self) -> u64 {
         self.0.unreported_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether any event was delivered without usage reported with it.
+    #[must_use]
+    pub fn has_unreported(&self) -> bool {
+        self.0.unreported.load(Ordering::Relaxed)
     }
 
     /// Notes that the upstream finished its answer.
@@ -185,6 +194,11 @@ impl Metered {
         self.0.complete.load(Ordering::Relaxed)
     }
 }
+
+/// Marks a response, in its extensions, that stands for no answer at all: the request was sent, and the
+/// upstream said nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unanswered;
 
 #[cfg(test)]
 mod tests {

@@ -134,6 +134,21 @@ impl LedgerStore for LogStore {
         })
     }
 
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        self.blocking(move |inner| {
+            if inner
+                .books
+                .standing(subject)
+                .limit
+                .is_some_and(|now| limit > now)
+            {
+                return Ok(None);
+            }
+            inner.append(&[Line::limit(subject, Some(limit))])?;
+            Ok(Some(inner.books.set_limit(subject, Some(limit))))
+        })
+    }
+
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.blocking(|inner| Ok(inner.books.totals()))
     }

@@ -42,9 +42,6 @@ pub struct Parts {
     pub hasher: KeyHasher,
     /// What the upstream serves.
     pub catalog: Catalog,
-    /// Held while a limit is compared and changed, so that nobody raises what an admin has just lowered.
-    // Open issue: over several replicas this needs a conditional statement in the store.
-    pub limit_changes: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -76,8 +73,7 @@ impl App {
             verifier: AnyVerifier::new(jwt, keys.clone()),
             keys,
             hasher,
-            catalog: Catalog::new(),
-            limit_changes: tokio::sync::Mutex::new(()),
+            catalog: Catalog::new(config.models.clone()),
             config,
             store,
             clock,

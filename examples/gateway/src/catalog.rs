@@ -1,11 +1,14 @@
 //! The models that the upstream serves, asked for again and again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use llm_gate::call::{Model, Models};
 use llm_gate::proxy::{UpstreamModel, VllmProxyService, upstream_models};
 use tokio::sync::watch;
+
+use crate::config::ModelConfig;
 
 /// How often the list is read.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -19,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Catalog {
     models: Models,
+    /// What is known better, by name.
+    refined: Arc<BTreeMap<String, ModelConfig>>,
     seen: Arc<watch::Sender<Seen>>,
 }
 
@@ -32,11 +37,13 @@ pub struct Seen {
 }
 
 impl Catalog {
-    /// Starts knowing nothing: calls are answered 503.
+    /// Starts knowing nothing, so that calls are answered 503; `refined` is known better than the upstream
+    /// will tell.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(refined: BTreeMap<String, ModelConfig>) -> Self {
         Self {
             models: Models::pending(),
+            refined: Arc::new(refined),
             seen: Arc::new(watch::Sender::new(Seen::default())),
         }
     }
@@ -88,16 +95,13 @@ impl Catalog {
     }
 
     fn replace(&self, list: Vec<UpstreamModel>) {
-        self.models.replace(list.iter().cloned().map(Model::from));
+        self.models.replace(list.iter().cloned().map(|listed| {
+            let refined = self.refined.get(&listed.id).copied().unwrap_or_default();
+            refined.refine(Model::from(listed))
+        }));
         self.seen.send_replace(Seen {
             list: Some(list.into()),
             reachable: true,
         });
-    }
-}
-
-impl Default for Catalog {
-    fn default() -> Self {
-        Self::new()
     }
 }

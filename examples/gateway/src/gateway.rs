@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method};
-use llm_gate::clock::{Clock, SystemClock, Timestamp};
+use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::ledger::Ledger;
 use llm_gate::proxy::{Upstream, VllmProxyService};
 use llm_gate::store::Store;
@@ -94,7 +94,7 @@ impl Gateway {
         let app = App::new(config.clone(), &web_url, &secrets, store, self.clock)?;
         let proxy = VllmProxyService::new(upstream(&config)?);
         let ledger = Ledger::builder()
-            .clock(SharedClock(Arc::clone(&app.clock)))
+            .clock(Arc::clone(&app.clock))
             .spawn(Arc::clone(&app.store) as _);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);
@@ -197,16 +197,6 @@ fn upstream(config: &Config) -> Result<Upstream, StartError> {
         Some(key) => upstream.credential(key.expose())?,
         None => upstream,
     })
-}
-
-/// The clock of the app, as the ledger wants it.
-#[derive(Debug)]
-struct SharedClock(Arc<dyn Clock>);
-
-impl Clock for SharedClock {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

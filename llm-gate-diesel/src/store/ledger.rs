@@ -100,6 +100,19 @@ impl LedgerStore for SqliteStore {
         self.write(move |connection| set_limit(connection, subject, limit))
     }
 
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        self.write(move |connection| {
+            let raises = standing(connection, subject)?
+                .limit
+                .is_some_and(|now| limit > now);
+            if raises {
+                Ok(None)
+            } else {
+                set_limit(connection, subject, Some(limit)).map(Some)
+            }
+        })
+    }
+
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.read(add_up)
     }

@@ -11,27 +11,48 @@ use super::parse::{Options, Request};
 use super::{Call, Route};
 
 /// A place in the client's bytes and what stands there instead.
+///
+/// For the edits of layers of your own; the gate's are methods of [`Call`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Edit {
+pub struct Edit {
     place: Range<usize>,
     with: String,
 }
 
+/// An edit that lies outside of the body, or over another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the edit lies outside of the body or over another edit")]
+pub struct InvalidEdit;
+
 impl Edit {
-    fn replace(place: &Range<usize>, with: impl Into<String>) -> Self {
+    /// Puts `with` in the place of the bytes at `place`.
+    #[must_use]
+    pub fn replace(place: Range<usize>, with: impl Into<String>) -> Self {
         Self {
-            place: place.clone(),
+            place,
             with: with.into(),
         }
     }
 
+    /// Inserts `with` before the byte at `at`.
+    #[must_use]
+    pub fn insert(at: usize, with: impl Into<String>) -> Self {
+        Self::replace(at..at, with)
+    }
+
     /// Inserts a member behind an opening brace.
-    fn insert(open: usize, empty: bool, member: &str) -> Self {
+    fn member(open: usize, empty: bool, member: &str) -> Self {
         let comma = if empty { "" } else { "," };
-        Self {
-            place: open..open,
-            with: format!("{member}{comma}"),
-        }
+        Self::insert(open, format!("{member}{comma}"))
+    }
+
+    /// Tells whether the two touch the same bytes. Insertions at one place stand one behind the other.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.place.start < other.place.end && other.place.start < self.place.end
+    }
+
+    pub(super) fn fits(&self, body: &[u8]) -> bool {
+        self.place.start <= self.place.end && self.place.end <= body.len()
     }
 }
 
@@ -46,13 +67,13 @@ pub(super) fn stream_options(request: &Request, continuous: bool) -> Vec<Edit> {
     match &request.places.stream_options {
         None => {
             let member = format!(r#""stream_options":{all}"#);
-            vec![Edit::insert(
+            vec![Edit::member(
                 request.places.open,
                 request.places.empty,
                 &member,
             )]
         }
-        Some(Options::Null(place)) => vec![Edit::replace(place, all)],
+        Some(Options::Null(place)) => vec![Edit::replace(place.clone(), all)],
         Some(Options::Object {
             open,
             empty,
@@ -72,13 +93,15 @@ pub(super) fn stream_options(request: &Request, continuous: bool) -> Vec<Edit> {
             let mut missing = Vec::new();
             for (name, wanted, given, place) in wanted {
                 match place {
-                    Some(place) if wanted && !given => edits.push(Edit::replace(place, "true")),
+                    Some(place) if wanted && !given => {
+                        edits.push(Edit::replace(place.clone(), "true"))
+                    }
                     None if wanted => missing.push(format!(r#""{name}":true"#)),
                     _ => {}
                 }
             }
             if !missing.is_empty() {
-                edits.push(Edit::insert(*open, *empty, &missing.join(",")));
+                edits.push(Edit::member(*open, *empty, &missing.join(",")));
             }
             edits
         }
@@ -93,8 +116,8 @@ pub(super) fn output(route: Route, request: &Request, tokens: u64) -> Edit {
         .as_ref()
         .filter(|_| route == Route::Chat);
     match chat.or(places.max_tokens.as_ref()) {
-        Some(place) => Edit::replace(place, tokens.to_string()),
-        None => Edit::insert(
+        Some(place) => Edit::replace(place.clone(), tokens.to_string()),
+        None => Edit::member(
             places.open,
             places.empty,
             &format!(r#""max_tokens":{tokens}"#),
@@ -106,8 +129,8 @@ pub(super) fn output(route: Route, request: &Request, tokens: u64) -> Edit {
 pub(super) fn model(request: &Request, name: &str) -> Edit {
     let name = serde_json::Value::from(name);
     match &request.places.model {
-        Some(place) => Edit::replace(place, name.to_string()),
-        None => Edit::insert(
+        Some(place) => Edit::replace(place.clone(), name.to_string()),
+        None => Edit::member(
             request.places.open,
             request.places.empty,
             &format!(r#""model":{name}"#),
@@ -115,17 +138,21 @@ pub(super) fn model(request: &Request, name: &str) -> Edit {
     }
 }
 
-/// Puts the edits into the body. Those at the same place stand in the order they were pushed.
+/// Puts the edits into the body. Insertions at one place stand in their order; of edits that overlap the
+/// first one counts.
 pub(super) fn splice(body: &Bytes, edits: &[Edit]) -> Bytes {
     if edits.is_empty() {
         return body.clone();
     }
     let mut sorted: Vec<&Edit> = edits.iter().collect();
-    sorted.sort_by_key(|edit| edit.place.start);
+    sorted.sort_by_key(|edit| (edit.place.start, edit.place.end));
     let added: usize = sorted.iter().map(|edit| edit.with.len()).sum();
     let mut out = BytesMut::with_capacity(body.len() + added);
     let mut at = 0;
     for edit in sorted {
+        if edit.place.start < at {
+            continue;
+        }
         out.extend_from_slice(&body[at..edit.place.start]);
         out.extend_from_slice(edit.with.as_bytes());
         at = edit.place.end;
@@ -255,12 +282,19 @@ mod tests {
     }
 
     #[test]
+    fn edits_that_overlap_never_mix() {
+        let body = Bytes::from_static(b"{\"a\":1}");
+        let edits = [Edit::replace(1..4, "\"b\""), Edit::replace(2..6, "x")];
+        assert!(edits[0].overlaps(&edits[1]));
+        assert!(!edits[0].overlaps(&Edit::insert(1, "y")), "beside it");
+        assert_eq!(splice(&body, &edits), "{\"b\":1}");
+        assert!(!Edit::insert(8, "z").fits(&body));
+    }
+
+    #[test]
     fn edits_at_one_place_keep_their_order() {
         let body = Bytes::from_static(b"{\"a\":1}");
-        let edits = [
-            Edit::insert(1, false, "\"b\":2"),
-            Edit::insert(1, false, "\"c\":3"),
-        ];
+        let edits = [Edit::insert(1, "\"b\":2,"), Edit::insert(1, "\"c\":3,")];
         assert_eq!(splice(&body, &edits), "{\"b\":2,\"c\":3,\"a\":1}");
     }
 }

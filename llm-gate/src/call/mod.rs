@@ -48,14 +48,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use bound::Bound;
-pub use edit::{EditLayer, EditService};
+pub use edit::{Edit, EditLayer, EditService, InvalidEdit};
 pub use future::CallFuture;
 pub use layer::CallLayer;
 pub use model::{Found, Model, Models};
 pub use route::{Route, UnknownRoute};
 pub use service::CallService;
 
-use edit::Edit;
 use parse::Request;
 
 /// Which usage figures the client asked for in a stream.
@@ -78,6 +77,12 @@ pub struct Call {
     bound: Bound,
     body: Bytes,
     request: Request,
+    /// Whether to name the model, which the client did not.
+    names_model: bool,
+    /// Whether to ask for usage in a stream, and if so for the running usage too.
+    usage: Option<bool>,
+    /// The output bound to set.
+    output: Option<u64>,
     edits: Vec<Edit>,
 }
 
@@ -135,21 +140,43 @@ impl Call {
     /// `stream_options` there.
     pub fn ask_for_usage(&mut self, continuous: bool) {
         if self.request.stream {
-            self.edits
-                .extend(edit::stream_options(&self.request, continuous));
+            self.usage = Some(continuous || self.usage == Some(true));
         }
     }
 
     /// Sets the output bound of each choice: `max_completion_tokens` where the client sent it, which wins
     /// over `max_tokens`, else `max_tokens`.
-    pub fn set_output(&mut self, tokens: u64) {
-        self.edits
-            .push(edit::output(self.route, &self.request, tokens));
+    pub const fn set_output(&mut self, tokens: u64) {
+        self.output = Some(tokens);
+    }
+
+    /// Adds an edit of your own. Those of the gate come first: one that touches the same bytes is left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it lies outside of [`body`](Self::body) or over another edit of your own.
+    pub fn edit(&mut self, edit: Edit) -> Result<(), InvalidEdit> {
+        if !edit.fits(&self.body) || self.edits.iter().any(|other| edit.overlaps(other)) {
+            return Err(InvalidEdit);
+        }
+        self.edits.push(edit);
+        Ok(())
     }
 
     /// Returns the body to send: the client's bytes with the edits spliced in.
     #[must_use]
     pub fn apply(&self) -> Bytes {
-        edit::splice(&self.body, &self.edits)
+        let mut edits = Vec::with_capacity(4 + self.edits.len());
+        if self.names_model {
+            edits.push(edit::model(&self.request, self.model.id()));
+        }
+        if let Some(continuous) = self.usage {
+            edits.extend(edit::stream_options(&self.request, continuous));
+        }
+        if let Some(tokens) = self.output {
+            edits.push(edit::output(self.route, &self.request, tokens));
+        }
+        edits.extend(self.edits.iter().cloned());
+        edit::splice(&self.body, &edits)
     }
 }

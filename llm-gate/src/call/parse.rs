@@ -10,6 +10,8 @@ use super::{Route, UsageAsked};
 const MEMBERS: usize = 1024;
 /// How many prompts or inputs one request may carry.
 const PROMPTS: u64 = 2048;
+/// How many characters of a client's text an answer repeats.
+const SHOWN: usize = 128;
 /// The largest integer that every JSON reader holds.
 const INTEGER: u64 = (1 << 53) - 1;
 
@@ -82,6 +84,8 @@ struct Fields {
     best_of: Option<u64>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
+    /// Prompts given as embeddings.
+    embeds: u64,
     has_options: bool,
     has_messages: bool,
     has_prompt: bool,
@@ -99,6 +103,7 @@ impl Fields {
             best_of: None,
             max_tokens: None,
             max_completion_tokens: None,
+            embeds: 0,
             has_options: false,
             has_messages: false,
             has_prompt: false,
@@ -132,10 +137,9 @@ impl Fields {
             "messages" if self.route != Route::Completions => self.messages(reader)?,
             "prompt" if self.route == Route::Completions => self.prompts(reader, "prompt")?,
             "input" if self.route == Route::Embeddings => self.prompts(reader, "input")?,
-            // A template of the client's own can write any prompt; embeddings hide one.
-            "chat_template" | "prompt_embeds" => {
-                self.request.opaque |= reader.skip()? != Kind::Null
-            }
+            // A template of the client's own can write any prompt.
+            "chat_template" => self.request.opaque |= reader.skip()? != Kind::Null,
+            "prompt_embeds" => self.prompt_embeds(reader)?,
             "encoding_format" if self.route == Route::Embeddings => {
                 if string(reader, "encoding_format")?.as_deref() == Some("bytes_only") {
                     let why =
@@ -237,6 +241,7 @@ impl Fields {
         match reader.kind()? {
             Kind::Null => {
                 self.has_prompt = false;
+                self.request.prompts = 0;
                 return reader.skip().map(drop);
             }
             Kind::String => return reader.skip().map(drop),
@@ -287,6 +292,27 @@ impl Fields {
         Ok(())
     }
 
+    /// Reads prompts that do not show in the bytes: one, or a list of them, beside those in `prompt`.
+    fn prompt_embeds(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        match reader.kind()? {
+            Kind::Null => return reader.skip().map(drop),
+            Kind::Array => reader.array(|reader| {
+                self.embeds += 1;
+                reader.skip().map(drop)
+            })?,
+            _ => {
+                self.embeds += 1;
+                reader.skip()?;
+            }
+        }
+        self.request.opaque = true;
+        if self.embeds > PROMPTS {
+            let why = format!("prompt_embeds has more than {PROMPTS} entries");
+            return Err(Fault::of("prompt_embeds", why));
+        }
+        Ok(())
+    }
+
     fn finish(mut self, max_n: u64) -> Read<Request> {
         let request = &mut self.request;
         match self.route {
@@ -299,8 +325,10 @@ impl Fields {
             Route::Embeddings if !self.has_prompt && !self.has_messages => {
                 return Err(Fault::of("input", "input is missing"));
             }
-            _ => request.prompts = request.prompts.max(1),
+            Route::Completions => request.prompts += self.embeds,
+            _ => {}
         }
+        request.prompts = request.prompts.max(1);
         for (name, value) in [("n", self.n), ("best_of", self.best_of)] {
             if value == Some(0) {
                 return Err(Fault::of(name, format!("{name} must be at least 1")));
@@ -398,6 +426,11 @@ fn integer(reader: &mut Reader<'_>, name: &'static str) -> Read<(Option<u64>, Ra
     Ok((value, start..reader.position()))
 }
 
+/// Cuts a client's text to what an answer repeats of it.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
 fn token_id(reader: &mut Reader<'_>) -> Option<()> {
     reader.number().ok()?.parse::<u64>().ok().map(drop)
 }
@@ -422,7 +455,7 @@ impl<'a> Names<'a> {
         match self.0.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(Fault::new(format!(
                 "the member {:?} appears twice",
-                pair[0]
+                shown(&pair[0])
             ))),
             None => Ok(()),
         }

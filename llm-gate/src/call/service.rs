@@ -12,9 +12,8 @@ use crate::body::GateBody;
 use crate::error::Rejection;
 
 use super::bound::Bound;
-use super::edit;
 use super::model::Found;
-use super::parse::parse;
+use super::parse::{parse, shown};
 use super::read::Fault;
 use super::{Call, CallFuture, CallLayer, Model, Route, UnknownRoute};
 
@@ -140,15 +139,11 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
     let Some(name) = named.as_deref().or(config.default_model.as_deref()) else {
         return Err(refusal(Fault::of("model", "model is missing")));
     };
-    let edits = if named.is_none() {
-        vec![edit::model(&request, name)]
-    } else {
-        Vec::new()
-    };
+    let names_model = named.is_none();
     let model = match config.models.find(name) {
         Found::Known(model) => model,
         Found::Unknown => {
-            let words = format!("the model {name:?} does not exist");
+            let words = format!("the model {:?} does not exist", shown(name));
             return Err(
                 Rejection::new(StatusCode::NOT_FOUND, "invalid_request_error", words)
                     .code("model_not_found")
@@ -167,7 +162,10 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
         bound,
         body,
         request,
-        edits,
+        names_model,
+        usage: None,
+        output: None,
+        edits: Vec::new(),
     })
 }
 

@@ -45,22 +45,28 @@
 //! ```
 
 mod error;
+pub mod journal;
+mod recovery;
 mod reservation;
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
-use crate::store::{CallInfo, LedgerStore, Operation, Outcome, Reserve, Settle};
+use crate::store::{
+    CallInfo, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
+};
 use crate::tokens::Tokens;
 
 pub use error::ReserveError;
+pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
+use journal::{ClaimError, Journal, Slot};
 use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
@@ -89,6 +95,7 @@ pub struct Ledger {
 
 struct Shared {
     store: Arc<dyn LedgerStore>,
+    journal: Option<Journal>,
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
     slots: Arc<Semaphore>,
@@ -99,6 +106,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Builder {
     clock: Arc<dyn Clock>,
+    journal: Option<Journal>,
     slots: usize,
 }
 
@@ -118,6 +126,14 @@ impl Builder {
         self
     }
 
+    /// Sets the journal, which makes charges exact across `kill -9`: see [`journal`] and
+    /// [`Ledger::recover`]. Without one the hold of a request under way at a kill stays taken.
+    #[must_use]
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
     /// Starts the writer task.
     ///
     /// # Panics
@@ -131,6 +147,7 @@ impl Builder {
         Ledger {
             shared: Arc::new(Shared {
                 store,
+                journal: self.journal,
                 clock: self.clock,
                 queue,
                 slots: Arc::new(Semaphore::new(self.slots)),
@@ -146,6 +163,7 @@ impl Ledger {
     pub fn builder() -> Builder {
         Builder {
             clock: Arc::new(SystemClock),
+            journal: None,
             slots: SLOTS,
         }
     }
@@ -177,6 +195,10 @@ impl Ledger {
         let Ok(slot) = self.shared.slots.clone().try_acquire_owned() else {
             return Reserving::ready(Err(ReserveError::Full));
         };
+        let journaled = match self.shared.claim(request.id) {
+            Ok(journaled) => journaled,
+            Err(error) => return Reserving::ready(Err(error)),
+        };
         let Request {
             id,
             subjects,
@@ -192,7 +214,11 @@ impl Ledger {
             least,
             call,
         });
-        let reservation = Reservation::new(self.clone(), id, slot);
+        let held = Held {
+            journaled,
+            _slot: slot,
+        };
+        let reservation = Reservation::new(self.clone(), id, held);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             return Reserving::ready(reservation.decided(outcome));
         }
@@ -222,16 +248,17 @@ impl Ledger {
         (self.shared.capacity as usize).saturating_sub(self.shared.slots.available_permits())
     }
 
-    fn settle(&self, settle: Settle, slot: tokio::sync::OwnedSemaphorePermit) {
+    fn settle(&self, settle: Settle, held: Held) {
         let operation = Operation::Settle(settle);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             writer::note(&outcome);
+            held.free();
             return;
         }
         if self
             .shared
             .queue
-            .send(Job::Settle { operation, slot })
+            .send(Job::Settle { operation, held })
             .is_err()
         {
             tracing::error!("a settlement was lost: the writer is gone");
@@ -251,16 +278,50 @@ impl fmt::Debug for Ledger {
     }
 }
 
+impl Shared {
+    /// Takes a slot of the journal, if there is one.
+    fn claim(&self, id: RequestId) -> Result<Option<Slot>, ReserveError> {
+        let Some(journal) = &self.journal else {
+            return Ok(None);
+        };
+        if !journal.healthy() {
+            // What comes of it, the claim says.
+            drop(journal.probe());
+        }
+        match journal.claim(id) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(ClaimError::Full) => Err(ReserveError::Full),
+            Err(error) => {
+                let why = StoreError::with_source(StoreErrorKind::Unavailable, error);
+                Err(ReserveError::Unavailable(why))
+            }
+        }
+    }
+}
+
+/// What a request under way occupies, until its settlement is committed.
+struct Held {
+    journaled: Option<Slot>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// Lets go of it: the settlement is committed, or there is none. Only then; dropped instead, the record
+    /// stays in the journal for the next process.
+    fn free(self) {
+        if let Some(Err(error)) = self.journaled.map(Slot::free) {
+            tracing::warn!(%error, "a slot of the journal could not be freed");
+        }
+    }
+}
+
 /// Reads the outcome of a reserve.
 fn granted(outcome: Outcome) -> Result<crate::store::Grant, ReserveError> {
     match outcome {
         Outcome::Granted(grant) => Ok(grant),
         Outcome::Denied(denial) => Err(ReserveError::Denied(denial)),
         Outcome::Settled(_) | Outcome::Unknown => Err(ReserveError::Unavailable(
-            crate::store::StoreError::with_source(
-                crate::store::StoreErrorKind::Other,
-                "the store answered another question",
-            ),
+            StoreError::with_source(StoreErrorKind::Other, "the store answered another question"),
         )),
     }
 }

@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -8,7 +9,7 @@ use pin_project_lite::pin_project;
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
 
-use super::scan::Scanner;
+use super::scan::{Scanner, TooLong};
 
 pin_project! {
     /// The body of [`TokenMeterLayer`](super::TokenMeterLayer).
@@ -28,6 +29,8 @@ pin_project! {
 struct Stream<E> {
     scanner: Scanner,
     after: After<E>,
+    /// When the request was sent, until the first event is there.
+    sent: Option<Instant>,
 }
 
 /// What comes when the inner body has no more to give.
@@ -46,12 +49,13 @@ enum After<E> {
 }
 
 impl<B: Body> MeterBody<B> {
-    pub(super) fn stream(body: B, scanner: Scanner) -> Self {
+    pub(super) fn stream(body: B, scanner: Scanner, sent: Instant) -> Self {
         Self {
             inner: GateBody::inner(body),
             stream: Some(Box::new(Stream {
                 scanner,
                 after: After::Inner,
+                sent: Some(sent),
             })),
         }
     }
@@ -85,23 +89,14 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            match std::mem::replace(&mut stream.after, After::End) {
+            match &stream.after {
                 After::Inner => {}
-                After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Pause);
-                    return Poll::Ready(Some(Ok(Frame::data(event))));
-                }
-                After::Pause(error) => {
-                    // A server that meets an error drops what it has not written yet, and it writes when
-                    // a body has nothing more to give for now: without this pause nobody reads the event.
-                    stream.after = After::Error(error);
-                    cx.waker().wake_by_ref();
+                After::Pause(_) => {
+                    stream.pause(cx);
                     return Poll::Pending;
                 }
-                After::Error(error) => return Poll::Ready(Some(Err(error))),
-                After::End => return Poll::Ready(None),
+                _ => return Poll::Ready(stream.last()),
             }
-            stream.after = After::Inner;
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
@@ -110,16 +105,22 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
                     };
                     match stream.scanner.push(data) {
                         Ok(events) if events.is_empty() => {}
-                        Ok(events) => return Poll::Ready(Some(Ok(Frame::data(events)))),
-                        Err(_) => {
-                            stream.after =
-                                stream.broken("the upstream sent an event that is too long", None)
+                        Ok(events) => {
+                            if let Some(sent) = stream.sent.take() {
+                                metrics::histogram!("llm_gate_time_to_first_token_seconds")
+                                    .record(sent.elapsed());
+                            }
+                            return Poll::Ready(Some(Ok(Frame::data(events))));
+                        }
+                        Err(TooLong(before)) => {
+                            let why = "the upstream sent an event that is too long";
+                            stream.after = stream.broken(before, why, None);
                         }
                     }
                 }
                 Some(Err(error)) => {
-                    stream.after =
-                        stream.broken("the upstream ended the stream early", Some(error));
+                    let why = "the upstream ended the stream early";
+                    stream.after = stream.broken(Bytes::new(), why, Some(error));
                 }
                 None => {
                     let last = stream.scanner.finish();
@@ -151,16 +152,39 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 }
 
 impl<E> Stream<E> {
-    /// Ends the stream with an `error` event, behind the event that still waits.
-    fn broken(&mut self, why: &'static str, error: Option<E>) -> After<E> {
+    /// Returns what comes when the inner body has no more to give.
+    fn last(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+        match std::mem::replace(&mut self.after, After::End) {
+            After::Event(event, error) => {
+                self.after = error.map_or(After::End, After::Pause);
+                Some(Ok(Frame::data(event)))
+            }
+            After::Pause(error) | After::Error(error) => Some(Err(error)),
+            After::Inner | After::End => None,
+        }
+    }
+
+    /// Gives the server time to write the last event. One that meets an error drops what it has not written
+    /// yet, and it writes when a body has nothing to give for now.
+    fn pause(&mut self, cx: &Context<'_>) {
+        if let After::Pause(error) = std::mem::replace(&mut self.after, After::End) {
+            self.after = After::Error(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Ends the stream with an `error` event, behind what came `before` and the event that still waits.
+    fn broken(&mut self, before: Bytes, why: &'static str, error: Option<E>) -> After<E> {
         tracing::warn!(why, "a stream ends early");
         let rejection = Rejection::new(http::StatusCode::BAD_GATEWAY, "upstream_error", why)
             .code("bad_gateway");
         let event = format!("data: {}\n\n", rejection.body(Envelope::OpenAi));
-        let event = match self.scanner.release() {
-            Some(waiting) => [&waiting[..], event.as_bytes()].concat().into(),
-            None => event.into(),
-        };
-        After::Event(event, error)
+        let waiting = self.scanner.release().unwrap_or_default();
+        After::Event(
+            [&before[..], &waiting[..], event.as_bytes()]
+                .concat()
+                .into(),
+            error,
+        )
     }
 }

@@ -144,7 +144,7 @@ fn kind<B>(response: &Response<B>) -> Kind {
 fn stream<B: Body>(response: Response<B>, plan: &Plan) -> Response<MeterBody<B>> {
     let metered = Metered::new();
     let scanner = Scanner::new(plan.policy, plan.choices, plan.n, metered.clone());
-    let mut response = response.map(|body| MeterBody::stream(body, scanner));
+    let mut response = response.map(|body| MeterBody::stream(body, scanner, plan.sent));
     response.headers_mut().remove(CONTENT_LENGTH);
     response.extensions_mut().insert(metered);
     response
@@ -152,8 +152,11 @@ fn stream<B: Body>(response: Response<B>, plan: &Plan) -> Response<MeterBody<B>>
 
 fn other<B: Body>(response: Response<B>) -> Response<MeterBody<B>> {
     let metered = Metered::new();
-    if let Some(usage) = in_header(response.headers()).filter(|_| response.status().is_success()) {
-        metered.report(usage);
+    if response.status().is_success() {
+        if let Some(usage) = in_header(response.headers()) {
+            metered.report(usage);
+        }
+        // Nobody here can tell where such an answer ends.
         metered.complete();
     }
     let mut response = response.map(MeterBody::pass);

@@ -1,4 +1,5 @@
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,6 +25,8 @@ pub(super) struct Plan {
     pub(super) choices: u64,
     pub(super) n: u64,
     pub(super) json_limit: usize,
+    /// When the request was sent on.
+    pub(super) sent: Instant,
 }
 
 impl<S, B, R> Service<Request<B>> for TokenMeterService<S>
@@ -45,6 +48,7 @@ where
             choices: 1,
             n: 1,
             json_limit: self.config.json_limit,
+            sent: Instant::now(),
         };
         if let Some(call) = request.extensions_mut().get_mut::<Call>() {
             call.ask_for_usage(self.config.continuous);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
+use crate::tokens::Unanswered;
 
 use super::connect::Proven;
 use super::error::{Passed, bad_gateway, refused, timeout};
@@ -50,7 +51,7 @@ pin_project! {
             parts: Option<response::Parts>,
             read: BytesMut,
         },
-        Done { rejection: Option<Rejection> },
+        Done { rejection: Option<Rejection>, unanswered: bool },
     }
 }
 
@@ -66,9 +67,7 @@ impl ProxyFuture {
 
     const fn done(rejection: Rejection) -> Self {
         Self {
-            state: State::Done {
-                rejection: Some(rejection),
-            },
+            state: refuse(rejection),
         }
     }
 
@@ -133,7 +132,7 @@ impl Future for ProxyFuture {
                 } => match answer.as_mut().poll(cx) {
                     Poll::Pending => {
                         ready!(alarm.poll(cx));
-                        refuse(timeout())
+                        unanswered(timeout())
                     }
                     Poll::Ready(Err(error)) => {
                         match again.take().filter(|_| met_a_closed_connection(&error)) {
@@ -145,7 +144,8 @@ impl Future for ProxyFuture {
                                 );
                                 continue;
                             }
-                            None => refuse(unreachable(&error)),
+                            None if error.is_connect() => refuse(unreachable(&error)),
+                            None => unanswered(unreachable(&error)),
                         }
                     }
                     Poll::Ready(Ok(response)) => {
@@ -197,9 +197,16 @@ impl Future for ProxyFuture {
                         }
                     }
                 }
-                StateProjected::Done { rejection } => {
+                StateProjected::Done {
+                    rejection,
+                    unanswered,
+                } => {
                     let rejection = rejection.take().expect("polled after it was ready");
-                    return Poll::Ready(Ok(rejection.into_response(Envelope::OpenAi)));
+                    let mut response = rejection.into_response(Envelope::OpenAi);
+                    if *unanswered {
+                        response.extensions_mut().insert(Unanswered);
+                    }
+                    return Poll::Ready(Ok(response));
                 }
             };
             state.set(next);
@@ -210,6 +217,15 @@ impl Future for ProxyFuture {
 const fn refuse(rejection: Rejection) -> State {
     State::Done {
         rejection: Some(rejection),
+        unanswered: false,
+    }
+}
+
+/// The request was sent, and there is no answer.
+const fn unanswered(rejection: Rejection) -> State {
+    State::Done {
+        rejection: Some(rejection),
+        unanswered: true,
     }
 }
 
@@ -238,16 +254,28 @@ fn poll_refusal(
 /// Tells whether a request may only have met a connection that the upstream was just closing: one that had
 /// answered before and closed without a byte of an answer to this one.
 fn met_a_closed_connection(error: &Error) -> bool {
-    let closed = error.source().is_some_and(|source| {
-        let hyper = source.downcast_ref::<hyper::Error>();
-        let io = hyper.and_then(|error| error.source()?.downcast_ref::<std::io::Error>());
-        hyper.is_some_and(hyper::Error::is_incomplete_message)
-            || io.is_some_and(|io| {
-                use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-                matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
-            })
-    });
-    closed && error.connect_info().is_some_and(Proven::is)
+    let Some(hyper) = error
+        .source()
+        .and_then(|source| source.downcast_ref::<hyper::Error>())
+    else {
+        return false;
+    };
+    // The close itself is the result of one read, a reset of none.
+    let reads = if hyper.is_incomplete_message() {
+        1
+    } else {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        let io = hyper
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>());
+        match io.map(std::io::Error::kind) {
+            Some(BrokenPipe | ConnectionAborted | ConnectionReset) => 0,
+            _ => return false,
+        }
+    };
+    error
+        .connect_info()
+        .is_some_and(|connected| Proven::is(connected, reads))
 }
 
 /// Says that there is no answer, and not why: addresses stay in the log.

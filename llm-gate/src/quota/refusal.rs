@@ -45,9 +45,14 @@ pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
                 error = &error as &dyn Error,
                 "no reservation: the books cannot be written"
             );
-            Rejection::unavailable("the gate cannot account for the request now", RETRY)
+            unaccountable()
         }
     }
+}
+
+/// Makes the answer for a request that cannot be written down.
+pub(super) fn unaccountable() -> Rejection {
+    Rejection::unavailable("the gate cannot account for the request now", RETRY)
 }
 
 /// A total limit does not come back by itself, so trying again is of no use.

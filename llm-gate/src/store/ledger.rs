@@ -45,7 +45,8 @@ pub struct Settle {
     pub id: RequestId,
     /// When it ended.
     pub at: Timestamp,
-    /// What is charged to each counter. The rest of the hold is given back.
+    /// What is charged to each counter. The rest of the hold is given back. Not looked at where the source is
+    /// [`Source::Nothing`] (nothing is charged) or [`Source::Presumed`] (the whole hold is).
     pub charge: Tokens,
     /// The figures behind the charge.
     pub usage: Usage,
@@ -129,6 +130,8 @@ words! {
         Upstream = "upstream",
         /// A bound of ours, because the upstream reported nothing.
         Estimated = "estimated",
+        /// The whole hold, because nobody knows what was used any more.
+        Presumed = "presumed",
     }
 }
 
@@ -147,6 +150,8 @@ words! {
         Lost = "lost",
         /// The caller went away before the request was sent.
         Abandoned = "abandoned",
+        /// The process ended in the middle of it, and the journal told another one how far it had come.
+        Recovered = "recovered",
     }
 }
 
@@ -314,6 +319,10 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// Sets the total token limit of a subject, `None` for no limit. May lie below what is spent:
     /// then nothing more is granted.
     fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing>;
+
+    /// Sets the total token limit of a subject unless that would raise it, in one step; returns `None`, with
+    /// nothing changed, where it would. No limit is above every limit.
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>>;
 
     /// Adds up the books.
     fn totals(&self) -> StoreFuture<'_, Totals>;

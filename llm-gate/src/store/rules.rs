@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    Denial, DenialReason, Grant, Operation, Outcome, Reserve, Settle, Settlement, Standing,
+    Denial, DenialReason, Grant, Operation, Outcome, Reserve, Settle, Settlement, Source, Standing,
 };
 use crate::tokens::Tokens;
 
@@ -169,8 +169,14 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
             });
         }
     }
+    // What served nothing charges nothing, whatever the operation says: the ledger has no line for it.
+    let charge = match settle.source {
+        Source::Nothing => Tokens::ZERO,
+        Source::Presumed => hold,
+        Source::Upstream | Source::Estimated => settle.charge,
+    };
     let mut worst = Settlement {
-        charged: settle.charge,
+        charged: charge,
         overage: Tokens::ZERO,
         repeated: false,
     };
@@ -179,9 +185,9 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         counter.reserved = counter.reserved.saturating_sub(hold);
         // Up to the hold is paid for by the hold, whatever became of the limit since; the excess is a
         // further debit, as far as it fits.
-        let within = settle.charge.min(hold);
+        let within = charge.min(hold);
         counter.used = counter.used.saturating_add(within);
-        let excess = settle.charge.saturating_sub(within);
+        let excess = charge.saturating_sub(within);
         let further = excess.min(counter.room());
         counter.used = counter.used.saturating_add(further);
         let overage = excess.saturating_sub(further);
@@ -198,7 +204,7 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         }
         if overage > worst.overage {
             worst.overage = overage;
-            worst.charged = settle.charge.saturating_sub(overage);
+            worst.charged = charge.saturating_sub(overage);
         }
     }
     let state = if settle.is_void() {

@@ -43,21 +43,15 @@ pub(super) async fn set_own_limit(
     let limit = fields.limit("token_limit");
     fields.finish()?;
     let subject = Subject::User(user.id);
-    let _only = app.limit_changes.lock().await;
-    if user.role != Role::Admin {
-        let standing = app.store.standing(subject).await?;
-        // No limit is above every limit.
-        let raises = match (standing.limit, limit) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(now), Some(wanted)) => wanted > now,
-        };
-        if raises {
-            return Err(ApiError::forbidden("the own limit can only be lowered"));
-        }
+    let set = match (user.role, limit) {
+        (Role::Admin, _) => Some(app.store.set_limit(subject, limit).await?),
+        (Role::User, Some(limit)) => app.store.lower_limit(subject, limit).await?,
+        (Role::User, None) => None,
+    };
+    match set {
+        Some(standing) => Ok(Answer(UserView::new(user, &standing))),
+        None => Err(ApiError::forbidden("the own limit can only be lowered")),
     }
-    let standing = app.store.set_limit(subject, limit).await?;
-    Ok(Answer(UserView::new(user, &standing)))
 }
 
 pub(super) async fn list(
@@ -104,7 +98,6 @@ pub(super) async fn set_limit(
     let limit = fields.limit("token_limit");
     fields.finish()?;
     let user = find(&app, &id).await?;
-    let _only = app.limit_changes.lock().await;
     let standing = app.store.set_limit(Subject::User(user.id), limit).await?;
     Ok(Answer(UserView::new(user, &standing)))
 }

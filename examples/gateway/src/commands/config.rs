@@ -16,6 +16,9 @@ pub(super) fn run(loaded: &Loaded, command: &Command) -> Result<(), CommandError
                 let value = setting.show(&loaded.config);
                 println!("{} = {value}  # {}", setting.name, loaded.origin(setting));
             }
+            for (name, model) in &loaded.config.models {
+                println!("models.{name:?} = {model:?}  # file");
+            }
             Ok(())
         }
     }

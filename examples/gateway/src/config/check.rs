@@ -17,7 +17,23 @@ impl Config {
         self.check_auth()?;
         self.check_passwords()?;
         self.check_addresses()?;
+        self.check_models()?;
         self.database().map(drop)
+    }
+
+    fn check_models(&self) -> Result<(), ConfigError> {
+        let zero = self.models.iter().find(|(_, model)| {
+            [model.context_length, model.output_cap, model.bytes_factor].contains(&Some(0))
+        });
+        match zero {
+            Some((name, _)) => Err(ConfigError::refused(
+                "models",
+                format!(
+                    "context_length, output_cap and bytes_factor of {name:?} must be at least 1"
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_listeners(&self) -> Result<(), ConfigError> {

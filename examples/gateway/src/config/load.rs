@@ -206,6 +206,8 @@ impl Provider for Flags {
 
 #[cfg(test)]
 mod tests {
+    use llm_gate::call::Model;
+
     use super::*;
 
     const SECRET: &str = "00112233445566778899001122334455";
@@ -268,6 +270,20 @@ mod tests {
             let loaded = load(file, &[(&setting.prefixed(), value)]);
             assert!(loaded.is_ok(), "{}: {:?}", setting.name, loaded.err());
         }
+    }
+
+    #[test]
+    fn models_are_refined_by_name() {
+        let text = "[models.\"a/b\"]\ncontext_length = 4096\noutput_cap = 7";
+        let config = load(text, &[]).expect("good settings").config;
+        let refined = config.models["a/b"].refine(Model::new("a/b").context_length(9));
+        assert_eq!(
+            refined,
+            Model::new("a/b").context_length(4096).output_cap(7)
+        );
+        let error = load("[models.m]\nbytes_factor = 0", &[]).expect_err("would bound nothing");
+        assert!(error.contains("at least 1"), "{error}");
+        assert!(load("[models.m]\nlength = 1", &[]).is_err(), "misspelt");
     }
 
     #[test]

@@ -43,6 +43,11 @@
 //! | `log.format` | `LLM_GATE_LOG__FORMAT` | `text`, or `json` |
 //! | `log.filter` | `LLM_GATE_LOG__FILTER` | `info` |
 //!
+//! `[models."NAME"]`, in the file only, says of a model what the upstream does not tell, or tells wrong:
+//! `context_length` (the upstream's `max_model_len` unless set), `output_cap` (tokens a choice may have; no
+//! cap unless set), `allowance` (tokens the chat template may add to a prompt; 64 unless set) and
+//! `bytes_factor` (tokens a byte can become; 1 unless set).
+//!
 //! Secrets: at least 32 bytes, printed nowhere.
 
 mod check;
@@ -52,10 +57,12 @@ mod load;
 mod secret;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use llm_gate::call::Model;
 use llm_gate::tokens::Tokens;
 use serde::Deserialize;
 
@@ -96,6 +103,42 @@ pub struct Config {
     pub cors: CorsConfig,
     /// The log.
     pub log: LogConfig,
+    /// What is to be known of models beside what the upstream tells, by their names.
+    pub models: BTreeMap<String, ModelConfig>,
+}
+
+/// What is to be known of a model beside what the upstream tells.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// How many tokens prompt and completion may have together.
+    pub context_length: Option<u64>,
+    /// How many tokens a choice may have.
+    pub output_cap: Option<u64>,
+    /// How many tokens the chat template may add to a prompt.
+    pub allowance: Option<u64>,
+    /// How many tokens a byte of the body can become.
+    pub bytes_factor: Option<u64>,
+}
+
+impl ModelConfig {
+    /// Describes a model better than the upstream does.
+    #[must_use]
+    pub fn refine(&self, mut model: Model) -> Model {
+        if let Some(tokens) = self.context_length {
+            model = model.context_length(tokens);
+        }
+        if let Some(tokens) = self.output_cap {
+            model = model.output_cap(tokens);
+        }
+        if let Some(tokens) = self.allowance {
+            model = model.allowance(tokens);
+        }
+        match self.bytes_factor {
+            Some(factor) => model.bytes_factor(factor),
+            None => model,
+        }
+    }
 }
 
 /// Who may make an account.
@@ -251,6 +294,7 @@ impl Default for Config {
             upstream: UpstreamConfig::default(),
             cors: CorsConfig::default(),
             log: LogConfig::default(),
+            models: BTreeMap::new(),
         }
     }
 }

@@ -83,6 +83,13 @@ impl LedgerStore for MemoryStore {
         )
     }
 
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        ready(self.books().map(|mut books| {
+            let raises = books.counter(subject).limit.is_some_and(|now| limit > now);
+            (!raises).then(|| books.set_limit(subject, Some(limit)))
+        }))
+    }
+
     fn totals(&self) -> StoreFuture<'_, Totals> {
         ready(self.books().map(|books| {
             let mut totals = Totals::default();

@@ -16,6 +16,7 @@ use crate::store::LedgerStore;
 rules!(__ledger_rules where S: LedgerStore;
     a_subject_never_heard_of_stands_at_zero,
     a_limit_is_set_changed_and_removed,
+    a_limit_is_lowered_but_not_raised,
     a_hold_is_taken_from_every_subject,
     a_hold_is_taken_from_all_or_none,
     a_denial_names_the_counter_that_refused,

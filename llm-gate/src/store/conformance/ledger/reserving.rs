@@ -47,6 +47,36 @@ pub async fn a_limit_is_set_changed_and_removed<S: LedgerStore>(store: S) {
     assert_eq!(answered.reserved, tokens(3), "a limit changes no balance");
 }
 
+/// Lowering a limit never raises it, whatever else has changed it meanwhile.
+pub async fn a_limit_is_lowered_but_not_raised<S: LedgerStore>(store: S) {
+    let subject = Subject::User(UserId::new());
+    let lower = async |amount| {
+        let lowered = store
+            .lower_limit(subject, Tokens::new(amount))
+            .await
+            .expect("a store at hand");
+        lowered.map(|standing| standing.limit)
+    };
+    assert_eq!(
+        lower(50).await,
+        Some(Some(Tokens::new(50))),
+        "no limit is above every limit"
+    );
+    assert_eq!(lower(51).await, None, "that would raise it");
+    assert_eq!(
+        lower(50).await,
+        Some(Some(Tokens::new(50))),
+        "the same is not higher"
+    );
+    assert_eq!(lower(7).await, Some(Some(Tokens::new(7))), "lower");
+    let standing = store.standing(subject).await.expect("a store at hand");
+    assert_eq!(
+        standing.limit,
+        Some(Tokens::new(7)),
+        "what was refused changed nothing"
+    );
+}
+
 /// Each counter holds the whole.
 pub async fn a_hold_is_taken_from_every_subject<S: LedgerStore>(store: S) {
     let (wide, tight) = (with_limit(&store, 100).await, with_limit(&store, 50).await);
