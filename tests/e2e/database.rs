@@ -112,7 +112,7 @@ async fn a_client_that_leaves_without_the_database_is_settled_when_it_is_back() 
     }
     let lock = Lock::take(&world);
     drop(stream);
-    world.vllm().until(|counts| counts.aborted == 1).await;
+    world.upstream(|counts| counts.aborted == 1).await;
     lock.release();
     drop(key);
     world.settle().await;

@@ -33,7 +33,7 @@ async fn leave_after(
         stream.event().await;
     }
     drop(stream);
-    world.vllm().until(|counts| counts.aborted > aborted).await;
+    world.upstream(|counts| counts.aborted > aborted).await;
     // Held until here: without its key a gate is open.
     drop(key);
     world.settle().await;
@@ -90,11 +90,10 @@ async fn an_event_that_was_not_delivered_is_not_charged() {
     let delivered = world.generated();
     key.release();
     world
-        .vllm()
-        .until(|counts| counts.events as usize == TOKENS + 1)
+        .upstream(|counts| counts.events as usize == TOKENS + 1)
         .await;
     drop(stream);
-    world.vllm().until(|counts| counts.aborted == 1).await;
+    world.upstream(|counts| counts.aborted == 1).await;
     drop(key);
     world.settle().await;
     let charged = world.used(&person).await;
@@ -122,9 +121,9 @@ async fn a_client_that_leaves_before_the_head_is_charged_nothing() {
         client
             .request(&head(&person), &ask.json().to_string())
             .await;
-        world.vllm().until(|counts| counts.active == 1).await;
+        world.upstream(|counts| counts.active == 1).await;
         drop(client);
-        world.vllm().until(|counts| counts.aborted > aborted).await;
+        world.upstream(|counts| counts.aborted > aborted).await;
         drop(key);
         let totals = world.settle().await;
         assert_eq!((totals.counters_used, totals.settled), (0, 0));
@@ -142,9 +141,12 @@ async fn a_client_that_leaves_while_its_answer_is_generated_is_charged_nothing()
         world.vllm().push(Answer::Lockstep { gate });
         let mut client = world.raw().await;
         client.request(&head(&person), &ask).await;
-        world.vllm().until(|counts| counts.active == 1).await;
+        world.upstream(|counts| counts.active == 1).await;
         let half = match leaving {
-            Leaving::Close => None,
+            Leaving::Close => {
+                drop(client);
+                None
+            }
             Leaving::HalfClose => {
                 client.half_close().await;
                 Some(client)
@@ -154,7 +156,7 @@ async fn a_client_that_leaves_while_its_answer_is_generated_is_charged_nothing()
                 None
             }
         };
-        world.vllm().until(|counts| counts.aborted > aborted).await;
+        world.upstream(|counts| counts.aborted > aborted).await;
         drop((half, key));
         let totals = world.settle().await;
         assert_eq!(
@@ -188,7 +190,7 @@ async fn a_client_that_resets_its_connection_amid_a_stream_is_charged_for_what_i
         client.until("\n\n").await;
     }
     client.reset();
-    world.vllm().until(|counts| counts.aborted == 1).await;
+    world.upstream(|counts| counts.aborted == 1).await;
     drop(key);
     world.settle().await;
     assert_eq!(world.used(&person).await, world.generated());

@@ -129,7 +129,9 @@ async fn an_open_end_is_filled_with_what_is_left() {
         assert!(answer.to_end().await.whole);
         let sent = world.vllm().requests().pop().expect("it was sent");
         let sent: Value = serde_json::from_slice(&sent.body).expect("JSON");
-        let bound = sent.get("max_completion_tokens").or(sent.get("max_tokens"));
+        let bound = sent
+            .get("max_completion_tokens")
+            .or_else(|| sent.get("max_tokens"));
         assert_eq!(bound, Some(&json!(7)), "{sent}");
         world.settle().await;
         let used = world.used(&ada).await;
@@ -206,22 +208,30 @@ async fn what_cannot_be_understood_is_a_400_in_openai_shape_and_reserves_nothing
 async fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
     let world = World::start().await;
     let ada = world.register().await;
-    let cases = [
-        ("/v1/chat/completions", (32 << 20) + 1),
-        ("/api/v1/auth/login", (64 << 10) + 1),
-    ];
-    for (path, length) in cases {
-        let mut client = world.raw().await;
-        let key = &ada.key;
-        client
-            .send(format!(
-                "POST {path} HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {key}\r\n\
-                 content-type: application/json\r\ncontent-length: {length}\r\n\r\n{{"
-            ))
-            .await;
-        let head = client.until("\r\n\r\n").await;
-        assert!(head.starts_with("HTTP/1.1 413"), "{path}: {head}");
-    }
+    let kind = "content-type: application/json";
+    let mut client = world.raw().await;
+    let (key, length) = (&ada.key, (32 << 20) + 1);
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {key}\r\n{kind}");
+    client
+        .send(format!(
+            "{head}\r\nhost: gate\r\ncontent-length: {length}\r\n\r\n{{"
+        ))
+        .await;
+    let answer = client.until("\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413"),
+        "by its length alone: {answer}"
+    );
+
+    let body = "x".repeat((64 << 10) + 1);
+    let mut client = world.raw().await;
+    let head = format!("POST /api/v1/auth/login HTTP/1.1\r\n{kind}");
+    let answer = client.request(&head, &body).await.until("\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413"),
+        "logins are short: {answer}"
+    );
     world.settle().await;
 }
 

@@ -55,7 +55,7 @@ async fn streams_that_outlast_the_drain_time_are_cut_and_settled() {
     world.shut_down().await;
     let ended = stream.to_end().await;
     assert!(!ended.whole, "{ended:?}");
-    world.vllm().until(|counts| counts.aborted == 1).await;
+    world.upstream(|counts| counts.aborted == 1).await;
     drop(key);
     let totals = world.totals().await;
     assert_eq!((totals.pending, totals.settled), (0, 1));
@@ -77,7 +77,7 @@ async fn calls_that_are_not_streamed_are_drained_too() {
         let ada = ada.clone();
         async move { ada.chat(&chat("Hello").max_tokens(5)).await }
     });
-    world.vllm().until(|counts| counts.active == 1).await;
+    world.upstream(|counts| counts.active == 1).await;
     let address = world.address();
     let stopping = tokio::spawn(world.take_gateway().shutdown());
     in_time("nobody listens any more", async {

@@ -191,7 +191,7 @@ async fn a_head_that_never_comes_is_a_504_and_costs_nothing() {
             answer.json()
         );
         tells_nothing(&world, &answer);
-        world.vllm().until(|counts| counts.aborted > aborted).await;
+        world.upstream(|counts| counts.aborted > aborted).await;
         costs_nothing(&world, &person).await;
     }
 }

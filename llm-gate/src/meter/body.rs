@@ -40,8 +40,7 @@ enum After<E> {
     Inner,
     /// This, then the error.
     Event(Bytes, Option<E>),
-    /// Nothing for once, then the error: a server that meets an error throws away what it has not written
-    /// yet, and it writes when there is nothing to read.
+    /// A pause, then the error.
     Pause(E),
     /// The upstream's error.
     Error(E),
@@ -90,8 +89,13 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            if !matches!(stream.after, After::Inner) {
-                return stream.last(cx);
+            match &stream.after {
+                After::Inner => {}
+                After::Pause(_) => {
+                    stream.pause(cx);
+                    return Poll::Pending;
+                }
+                _ => return Poll::Ready(stream.last()),
             }
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -149,19 +153,23 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 
 impl<E> Stream<E> {
     /// Returns what comes when the inner body has no more to give.
-    fn last(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+    fn last(&mut self) -> Option<Result<Frame<Bytes>, E>> {
         match std::mem::replace(&mut self.after, After::End) {
             After::Event(event, error) => {
                 self.after = error.map_or(After::End, After::Pause);
-                Poll::Ready(Some(Ok(Frame::data(event))))
+                Some(Ok(Frame::data(event)))
             }
-            After::Pause(error) => {
-                self.after = After::Error(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            After::Error(error) => Poll::Ready(Some(Err(error))),
-            After::Inner | After::End => Poll::Ready(None),
+            After::Pause(error) | After::Error(error) => Some(Err(error)),
+            After::Inner | After::End => None,
+        }
+    }
+
+    /// Gives the server time to write the last event. One that meets an error drops what it has not written
+    /// yet, and it writes when a body has nothing to give for now.
+    fn pause(&mut self, cx: &Context<'_>) {
+        if let After::Pause(error) = std::mem::replace(&mut self.after, After::End) {
+            self.after = After::Error(error);
+            cx.waker().wake_by_ref();
         }
     }
 
