@@ -38,7 +38,7 @@ pub use self::stream::{Ended, Events, Http2};
 pub use self::world::{Builder, World};
 
 /// How long anything may take before a test is given up as hanging. Nothing is measured against it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for `event`.
 ///

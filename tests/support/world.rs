@@ -11,7 +11,7 @@ use llm_gate::tokens::Tokens;
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
-use scripted_vllm::ScriptedVllm;
+use scripted_vllm::{Counts, ScriptedVllm};
 use tempfile::TempDir;
 
 use crate::{Client, Finished, Person, Raw, WatchedStore, in_time, program};
@@ -166,6 +166,11 @@ impl World {
     #[must_use]
     pub const fn vllm(&self) -> &ScriptedVllm {
         self.vllm.as_ref().expect("the upstream runs")
+    }
+
+    /// Waits until the upstream has counted what meets a condition.
+    pub async fn upstream(&self, condition: impl Fn(&Counts) -> bool) {
+        in_time("the upstream's counts", self.vllm().until(condition)).await;
     }
 
     /// Returns the database.

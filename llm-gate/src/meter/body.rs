@@ -40,6 +40,8 @@ enum After<E> {
     Inner,
     /// This, then the error.
     Event(Bytes, Option<E>),
+    /// A pause, then the error.
+    Pause(E),
     /// The upstream's error.
     Error(E),
     /// Nothing.
@@ -87,8 +89,13 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            if !matches!(stream.after, After::Inner) {
-                return Poll::Ready(stream.last());
+            match &stream.after {
+                After::Inner => {}
+                After::Pause(_) => {
+                    stream.pause(cx);
+                    return Poll::Pending;
+                }
+                _ => return Poll::Ready(stream.last()),
             }
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -149,11 +156,20 @@ impl<E> Stream<E> {
     fn last(&mut self) -> Option<Result<Frame<Bytes>, E>> {
         match std::mem::replace(&mut self.after, After::End) {
             After::Event(event, error) => {
-                self.after = error.map_or(After::End, After::Error);
+                self.after = error.map_or(After::End, After::Pause);
                 Some(Ok(Frame::data(event)))
             }
-            After::Error(error) => Some(Err(error)),
+            After::Pause(error) | After::Error(error) => Some(Err(error)),
             After::Inner | After::End => None,
+        }
+    }
+
+    /// Gives the server time to write the last event. One that meets an error drops what it has not written
+    /// yet, and it writes when a body has nothing to give for now.
+    fn pause(&mut self, cx: &Context<'_>) {
+        if let After::Pause(error) = std::mem::replace(&mut self.after, After::End) {
+            self.after = After::Error(error);
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -170,5 +186,48 @@ impl<E> Stream<E> {
                 .into(),
             error,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use crate::meter::scan::Policy;
+    use crate::tokens::Metered;
+
+    use super::*;
+
+    /// Breaks off at once.
+    struct Broken;
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(Some(Err("gone")))
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_time_to_write_the_event_before_it() {
+        let scanner = Scanner::new(Policy::default(), 1, 1, Metered::new());
+        let mut body = std::pin::pin!(MeterBody::stream(Broken, scanner, Instant::now()));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let event = body.as_mut().poll_frame(cx);
+        assert!(matches!(event, Poll::Ready(Some(Ok(_)))), "the event");
+        let pause = body.as_mut().poll_frame(cx);
+        assert!(
+            pause.is_pending(),
+            "hyper writes only when there is nothing to read"
+        );
+        let error = body.as_mut().poll_frame(cx);
+        assert!(matches!(error, Poll::Ready(Some(Err("gone")))), "the error");
+        let end = body.poll_frame(cx);
+        assert!(matches!(end, Poll::Ready(None)), "the end");
     }
 }
