@@ -1,11 +1,11 @@
 //! The openai package from PyPI, unmodified, against the whole gateway: `tests/clients/openai_python.py`.
 //!
-//! Needs a Python that has the package, named by `LLM_GATE_OPENAI_PYTHON`:
+//! Needs a Python that has the package, named by `OPENAI_PYTHON`:
 //!
 //! ```text
 //! python3 -m venv target/openai-python
 //! target/openai-python/bin/pip install --requirement tests/clients/requirements.txt
-//! LLM_GATE_OPENAI_PYTHON=$PWD/target/openai-python/bin/python cargo test --package llm-gate-tests openai_python
+//! OPENAI_PYTHON=$PWD/target/openai-python/bin/python cargo test --package llm-gate-tests openai_python
 //! ```
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use crate::wire::world::{self, charged};
 
-const PYTHON: &str = "LLM_GATE_OPENAI_PYTHON";
+const PYTHON: &str = "OPENAI_PYTHON";
 
 #[tokio::test]
 async fn its_calls_are_served() {
