@@ -129,7 +129,9 @@ async fn an_open_end_is_filled_with_what_is_left() {
         assert!(answer.to_end().await.whole);
         let sent = world.vllm().requests().pop().expect("it was sent");
         let sent: Value = serde_json::from_slice(&sent.body).expect("JSON");
-        let bound = sent.get("max_completion_tokens").or(sent.get("max_tokens"));
+        let bound = sent
+            .get("max_completion_tokens")
+            .or_else(|| sent.get("max_tokens"));
         assert_eq!(bound, Some(&json!(7)), "{sent}");
         world.settle().await;
         let used = world.used(&ada).await;

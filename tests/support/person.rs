@@ -24,8 +24,8 @@ pub struct Person {
 }
 
 impl Person {
-    /// Registers over HTTP.
-    pub(crate) async fn register(address: SocketAddr, name: &str) -> Self {
+    /// Registers over HTTP with the gateway at `address`.
+    pub async fn register(address: SocketAddr, name: &str) -> Self {
         let client = Client::new(address);
         let password = format!("{name} likes long passwords");
         let body = json!({ "username": name, "password": password, "create_api_key": true });
