@@ -15,6 +15,9 @@ use tokio::runtime::Runtime;
 /// How many requests go through one store in memory, which keeps every reservation.
 const FRESH: u64 = 1 << 14;
 
+/// Runs a number of requests in a number of tasks, and tells how long that took.
+type Run = fn(runtime: &Runtime, tasks: u64, requests: u64) -> Duration;
+
 /// A ledger with one user in it.
 #[derive(Clone)]
 struct Books {
@@ -111,9 +114,7 @@ fn in_sqlite(runtime: &Runtime, tasks: u64, requests: u64) -> Duration {
 
 fn store(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let stores: [(&str, fn(&Runtime, u64, u64) -> Duration); 2] =
-        [("memory", in_memory), ("sqlite", in_sqlite)];
-    for (name, run) in stores {
+    for (name, run) in [("memory", in_memory as Run), ("sqlite", in_sqlite)] {
         let mut group = criterion.benchmark_group(format!("store/{name}"));
         group.throughput(Throughput::Elements(1));
         for tasks in [1, 64] {

@@ -39,6 +39,9 @@ fn main() {
         (Asks::Running, stream(LONG), exchanges.div_ceil(8)),
     ];
     let medians = medians(turns, &answers);
+    if !measures {
+        return;
+    }
 
     println!("CPU time, median of {turns} turns            request      streamed event, usage");
     println!("                                    not streamed    taken out     left in");

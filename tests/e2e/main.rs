@@ -3,11 +3,14 @@
 //! Every test has a world of its own and ends with books that balance.
 
 mod auth;
+mod clients;
 mod concurrency;
 mod database;
 mod demo;
 mod disconnect;
 mod flow;
 mod limits;
+mod openai_python;
 mod shutdown;
 mod upstream;
+mod wire;

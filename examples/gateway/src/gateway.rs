@@ -22,7 +22,7 @@ use crate::edge::{Hardening, X_REQUEST_ID};
 use crate::error::StartError;
 use crate::secrets::Secrets;
 use crate::stack::stack;
-use crate::{api, database, edge, observability, server};
+use crate::{api, books, database, edge, observability, server};
 
 /// A gateway that is about to start.
 ///
@@ -82,20 +82,20 @@ impl Gateway {
         let recorder = observability::install_metrics();
         // Both secrets are there, or it had not come this far.
         metrics::gauge!("token_configured").set(1.0);
+        let durable = self.store.is_none();
         let store = match self.store {
             Some(store) => store,
             None => database::open(&config).await?,
         };
+        let clock = self.clock;
+        let ledger = books::open(&config, Arc::clone(&store), durable, Arc::clone(&clock)).await?;
         let listener = listen((config.server.host, config.server.port).into()).await?;
         let operators = listen((config.metrics.host, config.metrics.port).into()).await?;
         let (address, metrics_address) = (address(&listener)?, address(&operators)?);
 
         let web_url = config.web_url(address);
-        let app = App::new(config.clone(), &web_url, &secrets, store, self.clock)?;
+        let app = App::new(config.clone(), &web_url, &secrets, store, clock)?;
         let proxy = VllmProxyService::new(upstream(&config)?);
-        let ledger = Ledger::builder()
-            .clock(Arc::clone(&app.clock))
-            .spawn(Arc::clone(&app.store) as _);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);
         let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));

@@ -52,13 +52,14 @@ mod writer;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    CallInfo, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
+    CallInfo, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
 };
 use crate::tokens::Tokens;
 
@@ -96,6 +97,7 @@ pub struct Ledger {
 struct Shared {
     store: Arc<dyn LedgerStore>,
     journal: Option<Journal>,
+    draining: AtomicBool,
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
     slots: Arc<Semaphore>,
@@ -148,6 +150,7 @@ impl Builder {
             shared: Arc::new(Shared {
                 store,
                 journal: self.journal,
+                draining: AtomicBool::new(false),
                 clock: self.clock,
                 queue,
                 slots: Arc::new(Semaphore::new(self.slots)),
@@ -192,6 +195,9 @@ impl Ledger {
     /// Dropping the future voids a grant that nobody received.
     #[must_use]
     pub fn reserve(&self, request: Request) -> Reserving {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Reserving::ready(Err(ReserveError::Full));
+        }
         let Ok(slot) = self.shared.slots.clone().try_acquire_owned() else {
             return Reserving::ready(Err(ReserveError::Full));
         };
@@ -233,8 +239,10 @@ impl Ledger {
         Reserving::waiting(waiting)
     }
 
-    /// Waits until every reservation is settled and committed, and grants none any more.
+    /// Waits until every reservation is settled and committed. From the call on none is granted any more,
+    /// also if the wait is given up.
     pub async fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
         // The semaphore is only ever closed here, in which case there is nothing left to wait for.
         if let Ok(all) = self.shared.slots.acquire_many(self.shared.capacity).await {
             self.shared.slots.close();
@@ -316,8 +324,10 @@ impl Held {
 }
 
 /// Reads the outcome of a reserve.
-fn granted(outcome: Outcome) -> Result<crate::store::Grant, ReserveError> {
+fn granted(outcome: Outcome) -> Result<Grant, ReserveError> {
     match outcome {
+        // No reserve is sent twice here: one that failed is voided.
+        Outcome::Granted(Grant { repeated: true, .. }) => Err(ReserveError::Repeated),
         Outcome::Granted(grant) => Ok(grant),
         Outcome::Denied(denial) => Err(ReserveError::Denied(denial)),
         Outcome::Settled(_) | Outcome::Unknown => Err(ReserveError::Unavailable(

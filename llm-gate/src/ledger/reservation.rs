@@ -86,6 +86,7 @@ impl Reservation {
             grant: Grant {
                 hold: Tokens::ZERO,
                 standing: Standing::default(),
+                repeated: false,
             },
         }
     }
@@ -99,7 +100,7 @@ impl Reservation {
             }
             Err(refused) => {
                 // After any other answer nobody knows what is held: the guard drops here and voids it.
-                if matches!(refused, ReserveError::Denied(_))
+                if matches!(refused, ReserveError::Denied(_) | ReserveError::Repeated)
                     && let Some(open) = self.open.take()
                 {
                     open.held.free();

@@ -188,3 +188,46 @@ impl<E> Stream<E> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use crate::meter::scan::Policy;
+    use crate::tokens::Metered;
+
+    use super::*;
+
+    /// Breaks off at once.
+    struct Broken;
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(Some(Err("gone")))
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_time_to_write_the_event_before_it() {
+        let scanner = Scanner::new(Policy::default(), 1, 1, Metered::new());
+        let mut body = std::pin::pin!(MeterBody::stream(Broken, scanner, Instant::now()));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let event = body.as_mut().poll_frame(cx);
+        assert!(matches!(event, Poll::Ready(Some(Ok(_)))), "the event");
+        let pause = body.as_mut().poll_frame(cx);
+        assert!(
+            pause.is_pending(),
+            "hyper writes only when there is nothing to read"
+        );
+        let error = body.as_mut().poll_frame(cx);
+        assert!(matches!(error, Poll::Ready(Some(Err("gone")))), "the error");
+        let end = body.poll_frame(cx);
+        assert!(matches!(end, Poll::Ready(None)), "the end");
+    }
+}

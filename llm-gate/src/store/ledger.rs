@@ -197,6 +197,8 @@ pub struct Grant {
     pub hold: Tokens,
     /// The tightest counter after the hold was taken.
     pub standing: Standing,
+    /// Whether it had been taken before, and this call changed nothing. It may have been settled since.
+    pub repeated: bool,
 }
 
 /// A hold that was refused.

@@ -107,6 +107,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         return Outcome::Granted(Grant {
             hold,
             standing: tightest(book, &reserve.subjects),
+            repeated: true,
         });
     }
     let subjects = once_each(&reserve.subjects);
@@ -145,6 +146,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
     Outcome::Granted(Grant {
         hold,
         standing: tightest(book, &reserve.subjects),
+        repeated: false,
     })
 }
 

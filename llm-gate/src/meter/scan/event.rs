@@ -93,8 +93,14 @@ pub(super) fn data(event: &[u8]) -> Data<'_> {
     found
 }
 
-/// Where the value of `choices` starts in a chunk of an answer.
-pub(super) fn choices(chunk: &[u8]) -> Option<usize> {
+/// Where the value of `choices` starts in a chunk of an answer: at `likely`, where the last chunk had it, or
+/// wherever it is. The members before it are the same in every chunk of a stream.
+pub(super) fn choices(chunk: &[u8], likely: usize) -> Option<usize> {
+    const NAME: &[u8] = b"\"choices\":[";
+    let start = (likely + 1).wrapping_sub(NAME.len());
+    if chunk.get(start..=likely) == Some(NAME) {
+        return Some(likely);
+    }
     hits(&CHOICES, chunk).find_map(|at| {
         let value = colon(chunk, at + CHOICES.needle().len())?;
         (chunk.get(value) == Some(&b'[')).then_some(value)
@@ -130,6 +136,10 @@ pub(super) fn index(chunk: &[u8], at: usize) -> Option<usize> {
 /// Tells whether a choice ends here: a `finish_reason` that is not null. It may be wrong about a member of
 /// that name elsewhere, which does no harm: the event waits for the next one.
 pub(super) fn finishes(chunk: &[u8]) -> bool {
+    // What nearly every chunk of vLLM ends with before its usage.
+    if chunk.ends_with(b"\"finish_reason\":null,\"token_ids\":null}],") {
+        return false;
+    }
     hits(&FINISH, chunk)
         .any(|at| chunk.get(space(chunk, at + FINISH.needle().len())) == Some(&b'"'))
 }
@@ -241,7 +251,7 @@ mod tests {
     #[test]
     fn the_index_is_the_choices_own() {
         let chunk = br#"{"choices": [ {"delta":{"tool_calls":[{"index":7}]},"index" : 3}]}"#;
-        let at = choices(chunk).expect("there");
+        let at = choices(chunk, 0).expect("there");
         assert_eq!(index(chunk, at), Some(3));
         assert!(!is_empty(chunk, at));
         assert!(is_empty(b"{\"choices\":[ ]}", 11));

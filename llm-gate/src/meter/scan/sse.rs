@@ -40,6 +40,10 @@ pub(crate) struct Scanner {
     /// What goes out of a frame, where it is not what came in.
     out: Vec<u8>,
     failed: bool,
+    /// Where the last chunk had its `choices`, and how far from its end its `usage`: nearly every chunk has
+    /// them in the same places.
+    choices_at: usize,
+    usage_back: usize,
 }
 
 /// An event that waits, and what the upstream had reported with it.
@@ -81,6 +85,8 @@ impl Scanner {
             held: None,
             out: Vec::new(),
             failed: false,
+            choices_at: 0,
+            usage_back: 0,
         }
     }
 
@@ -284,10 +290,12 @@ impl Scanner {
             }
             return (Chunk::default(), Verdict::Pass);
         }
-        let choices = event::choices(text);
+        let choices = event::choices(text, self.choices_at);
         // Usage stands behind the choices, and so does all that is generated.
         let from = choices.unwrap_or(0);
-        let member = usage::find(text, from);
+        self.choices_at = from;
+        let guess = text.len().saturating_sub(self.usage_back);
+        let member = usage::find(text, guess, from);
         let until = match &member {
             Some(member) if member.place.start > from => member.place.start,
             _ => text.len(),
@@ -300,10 +308,11 @@ impl Scanner {
             if text.starts_with(b"{\"error\"") {
                 self.failed = true;
             } else {
-                self.add_text(&text[from..]);
+                self.add_text(text);
             }
             return (chunk, Verdict::Pass);
         };
+        self.usage_back = text.len() - member.place.start;
         let without = |takes_out: bool| {
             if takes_out {
                 Verdict::Without(event::with_comma(text, &member.place))
@@ -312,7 +321,7 @@ impl Scanner {
             }
         };
         let Some(usage) = member.usage else {
-            self.add_text(&text[from..]);
+            self.add_text(text);
             return (chunk, without(self.policy.strip_final));
         };
         let Some(choices) = choices.filter(|&at| !event::is_empty(text, at)) else {

@@ -20,12 +20,19 @@ pub(super) struct Member {
     pub(super) usage: Option<Usage>,
 }
 
-/// Finds the `usage` member at the top level of the object `bytes`, where it most likely is: from `likely`
-/// on, and only then before.
+/// Finds the `usage` member at the top level of the object `bytes`, where it most likely is: at `guess`, then
+/// from `likely` on, and only then before.
 ///
 /// A hit of the word counts if a member name starts there, and if from behind its value the text closes
 /// exactly one object. Quotes inside strings are escaped, so text cannot pretend to be a member.
-pub(super) fn find(bytes: &[u8], likely: usize) -> Option<Member> {
+pub(super) fn find(bytes: &[u8], guess: usize, likely: usize) -> Option<Member> {
+    if bytes
+        .get(guess..)
+        .is_some_and(|rest| rest.starts_with(USAGE.needle()))
+        && let Some(found) = member(bytes, guess)
+    {
+        return Some(found);
+    }
     hits(&USAGE, &bytes[likely..])
         .find_map(|at| member(bytes, likely + at))
         .or_else(|| hits(&USAGE, &bytes[..likely]).find_map(|at| member(bytes, at)))
@@ -49,11 +56,14 @@ fn member(bytes: &[u8], start: usize) -> Option<Member> {
 
 /// Reads the usage of a whole JSON answer.
 pub(crate) fn whole(bytes: &[u8]) -> Option<Usage> {
-    find(bytes, 0)?.usage
+    find(bytes, bytes.len(), 0)?.usage
 }
 
 /// Reads a usage object. Without a prompt count it says nothing.
 fn read(bytes: &[u8], at: usize) -> Option<(Option<Usage>, usize)> {
+    if let Some((usage, end)) = running(bytes, at) {
+        return Some((Some(usage), end));
+    }
     let mut usage = Usage::default();
     let mut seen = false;
     let end = members(bytes, at, |name, at| match name {
@@ -69,6 +79,39 @@ fn read(bytes: &[u8], at: usize) -> Option<(Option<Usage>, usize)> {
         _ => value(bytes, at),
     })?;
     Some((seen.then_some(usage), end))
+}
+
+/// Reads the running usage exactly as vLLM writes it; `None` for any other form.
+fn running(bytes: &[u8], at: usize) -> Option<(Usage, usize)> {
+    let (mut prompt, mut total, mut completion) = (0, 0, 0);
+    let at = set(
+        &mut prompt,
+        bytes,
+        behind(bytes, at, b"{\"prompt_tokens\":")?,
+    )?;
+    let at = set(&mut total, bytes, behind(bytes, at, b",\"total_tokens\":")?)?;
+    let at = set(
+        &mut completion,
+        bytes,
+        behind(bytes, at, b",\"completion_tokens\":")?,
+    )?;
+    let end = behind(bytes, at, b",\"completion_tokens_details\":null}")
+        .or_else(|| behind(bytes, at, b"}"))?;
+    let usage = Usage {
+        prompt,
+        completion,
+        cached: 0,
+        reasoning: 0,
+    };
+    Some((usage, end))
+}
+
+/// Moves over `text` if it stands at `at`.
+fn behind(bytes: &[u8], at: usize, text: &[u8]) -> Option<usize> {
+    bytes
+        .get(at..)?
+        .starts_with(text)
+        .then_some(at + text.len())
 }
 
 fn set(field: &mut u64, bytes: &[u8], at: usize) -> Option<usize> {
@@ -184,7 +227,7 @@ mod tests {
 
     #[test]
     fn null_is_found_so_that_it_can_be_taken_out() {
-        let member = find(br#"{"choices":[],"usage":null}"#, 0).expect("a member");
+        let member = find(br#"{"choices":[],"usage":null}"#, 0, 0).expect("a member");
         assert_eq!(
             member,
             Member {
