@@ -26,6 +26,8 @@ struct Metering {
     usage: Option<Usage>,
     complete: bool,
     failed: bool,
+    /// Whether the body had nothing to give for a moment.
+    paused: bool,
 }
 
 impl Metering {
@@ -86,14 +88,12 @@ fn meter(call: Option<&Call>, response: Response<ScriptedBody>) -> Metering {
     let mut body = response.into_body();
     let mut metering = Metering::default();
     loop {
-        // A body may once have nothing to give for now, before its error.
-        let frame = body
-            .frame()
-            .now_or_never()
-            .or_else(|| body.frame().now_or_never());
-        let Some(frame) = frame.expect("nothing to wait for") else {
-            break;
+        let Some(frame) = body.frame().now_or_never() else {
+            assert!(!metering.paused, "nothing to wait for");
+            metering.paused = true;
+            continue;
         };
+        let Some(frame) = frame else { break };
         match frame {
             Ok(frame) => metering
                 .out
@@ -102,6 +102,10 @@ fn meter(call: Option<&Call>, response: Response<ScriptedBody>) -> Metering {
         }
         metering.running.push(metered.usage());
     }
+    assert_eq!(
+        metering.paused, metering.failed,
+        "only an error is waited for"
+    );
     metering.usage = metered.usage();
     metering.complete = metered.is_complete();
     metering
@@ -596,6 +600,10 @@ fn an_event_without_end_becomes_an_error() {
 fn an_upstream_that_breaks_off_ends_in_an_error() {
     let body = ScriptedBody::new([event("a", "")]).error("reset");
     let metering = meter(chat(r#","stream":true"#).as_ref(), sse(body));
+    assert!(
+        metering.paused,
+        "the server writes the event before it meets the error"
+    );
     assert!(metering.failed, "the connection closes");
     assert!(
         metering.text().ends_with("\"code\":\"bad_gateway\"}}\n\n"),

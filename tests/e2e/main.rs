@@ -9,6 +9,7 @@ mod database;
 mod demo;
 mod disconnect;
 mod flow;
+mod killed;
 mod limits;
 mod openai_python;
 mod shutdown;

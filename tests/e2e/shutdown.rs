@@ -1,7 +1,9 @@
 //! The end of a process is the end of nothing in the books.
 
-use scripted_vllm::{Answer, Gate};
-use support::{World, chat, in_time};
+use llm_gate::store::LedgerStore;
+use llm_gate_diesel::{SqliteConfig, SqliteStore};
+use scripted_vllm::{Answer, Config, Gate, ScriptedVllm};
+use support::{Person, Server, World, chat, in_time};
 use tokio::net::TcpStream;
 
 #[tokio::test]
@@ -118,4 +120,53 @@ async fn books_accounts_and_keys_outlive_the_process() {
     assert_eq!(totals.settled, 2);
     assert_eq!(world.used(&ada).await, world.generated());
     world.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_kill_makes_nothing_free_and_stops_nobody_from_starting_again() {
+    let vllm = ScriptedVllm::start(Config::default())
+        .await
+        .expect("a free port");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let server = Server::start(folder.path(), &vllm.url()).await;
+    let ada = Person::register(server.address, "ada").await;
+    let (gate, key) = Gate::new();
+    vllm.push(Answer::Lockstep { gate });
+    let mut stream = ada.open(&chat("Hello").max_tokens(5).stream()).await;
+    for _ in 0..3 {
+        key.release();
+        stream.event().await;
+    }
+    server.kill().await;
+    assert!(!stream.to_end().await.whole, "nobody takes it for whole");
+    in_time(
+        "the upstream is let go",
+        vllm.until(|counts| counts.aborted == 1),
+    )
+    .await;
+    drop(key);
+
+    let store = SqliteStore::open(SqliteConfig::new(folder.path().join("llm-gate.db"))).await;
+    let store = store.expect("a kill leaves a database");
+    let totals = store.totals().await.expect("the database is there");
+    assert!(totals.balance(), "{totals:?}");
+    let standing = store
+        .standing(ada.subject())
+        .await
+        .expect("the database is there");
+    let counts = vllm.counts();
+    let taken = standing.used.get() + standing.reserved.get();
+    assert!(
+        taken >= counts.prompt_tokens + counts.completion_tokens,
+        "what was delivered is charged or held: {standing:?}"
+    );
+
+    let server = Server::start(folder.path(), &vllm.url()).await;
+    let again = support::Client::new(server.address).bearer(&ada.key);
+    let body = chat("Hello").max_tokens(5).json();
+    let answer = again
+        .post("/v1/chat/completions", &body)
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status, 200, "{:?}", answer.json());
 }

@@ -108,17 +108,22 @@ async fn launch(setup: &Setup) -> (Running, Arc<WatchedStore>) {
         .clock(Arc::clone(&setup.clock))
         .start();
     let gateway = gateway.await.expect("the gateway starts");
-    let client = Client::new(gateway.address);
+    until_ready(gateway.address).await;
+    (gateway, store)
+}
+
+/// Waits until the gateway at `address` says that it is ready, which takes its upstream's models.
+pub(crate) async fn until_ready(address: SocketAddr) {
+    let client = Client::new(address);
     in_time("the gateway is ready", async {
         loop {
-            let answer = client.get("/api/v1/health/ready").await.expect("an answer");
-            if answer.status == 200 {
+            let answer = client.get("/api/v1/health/ready").await;
+            if answer.expect("an answer").status == 200 {
                 return;
             }
         }
     })
     .await;
-    (gateway, store)
 }
 
 impl World {
