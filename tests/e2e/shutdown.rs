@@ -123,7 +123,7 @@ async fn books_accounts_and_keys_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn a_kill_makes_nothing_free_and_stops_nobody_from_starting_again() {
+async fn a_kill_makes_nothing_free_and_the_next_process_settles_it_to_the_token() {
     let vllm = ScriptedVllm::start(Config::default())
         .await
         .expect("a free port");
@@ -161,7 +161,21 @@ async fn a_kill_makes_nothing_free_and_stops_nobody_from_starting_again() {
         "what was delivered is charged or held: {standing:?}"
     );
 
+    let delivered = counts.prompt_tokens + counts.completion_tokens;
     let server = Server::start(folder.path(), &vllm.url()).await;
+    in_time("the hold of the dead process is resolved", async {
+        while store.totals().await.expect("the database is there").pending > 0 {}
+    })
+    .await;
+    let standing = store
+        .standing(ada.subject())
+        .await
+        .expect("the database is there");
+    assert_eq!(
+        standing.used.get(),
+        delivered,
+        "the journal knows to the token"
+    );
     let again = support::Client::new(server.address).bearer(&ada.key);
     let body = chat("Hello").max_tokens(5).json();
     let answer = again

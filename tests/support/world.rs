@@ -105,6 +105,7 @@ async fn launch(setup: &Setup) -> (Running, Arc<WatchedStore>) {
     let store = WatchedStore::new(database);
     let gateway = Gateway::new(setup.config.clone())
         .store(Arc::clone(&store) as _)
+        .durable()
         .clock(Arc::clone(&setup.clock))
         .start();
     let gateway = gateway.await.expect("the gateway starts");

@@ -30,6 +30,7 @@ use crate::{api, books, database, edge, observability, server};
 pub struct Gateway {
     config: Config,
     store: Option<Arc<dyn Store>>,
+    durable: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -52,6 +53,7 @@ impl Gateway {
         Self {
             config,
             store: None,
+            durable: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -60,6 +62,14 @@ impl Gateway {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Says that what [`store`](Self::store) was given outlives the process, so that a journal is kept in
+    /// the data folder as beside a database of the configuration. Without a word there is none.
+    #[must_use]
+    pub const fn durable(mut self) -> Self {
+        self.durable = true;
         self
     }
 
@@ -82,7 +92,7 @@ impl Gateway {
         let recorder = observability::install_metrics();
         // Both secrets are there, or it had not come this far.
         metrics::gauge!("token_configured").set(1.0);
-        let durable = self.store.is_none();
+        let durable = self.durable || self.store.is_none();
         let store = match self.store {
             Some(store) => store,
             None => database::open(&config).await?,
