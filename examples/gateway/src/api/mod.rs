@@ -17,7 +17,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any_service, get, post, put};
 use http::StatusCode;
-use http_body::Body as _;
+use http::header::CONTENT_LENGTH;
 use llm_gate::auth::AuthLayer;
 use llm_gate::error::Envelope;
 use tower::util::MapRequestLayer;
@@ -113,7 +113,9 @@ pub fn management(app: App) -> Router {
 
 /// Refuses a body that says itself that it is too large, without reading it.
 async fn refuse_too_long(request: Request, next: Next) -> Response {
-    if request.body().size_hint().lower() > MAX_BODY as u64 {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY as u64) {
         return ApiError::too_large().into_response();
     }
     next.run(request).await
