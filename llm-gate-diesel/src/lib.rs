@@ -26,18 +26,18 @@
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod config;
 mod error;
-mod migrate;
 mod models;
-mod pool;
-mod queries;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod schema;
-mod store;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(feature = "test-util")]
 pub mod test_db;
-mod transaction;
 
-pub use config::SqliteConfig;
 pub use error::OpenError;
-pub use store::SqliteStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PgConfig, PgStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteConfig, SqliteStore};

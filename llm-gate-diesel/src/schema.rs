@@ -160,7 +160,7 @@ diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(counters, limits);
 diesel::allow_tables_to_appear_in_same_query!(reservation_counters, reservations, counters);
 
-#[cfg(test)]
+#[cfg(all(test, feature = "sqlite"))]
 mod tests {
     use std::any::type_name;
     use std::collections::BTreeMap;
@@ -172,7 +172,7 @@ mod tests {
     use diesel::sqlite::{Sqlite, SqliteConnection};
     use diesel_migrations::MigrationHarness;
 
-    use crate::migrate::MIGRATIONS;
+    use crate::sqlite::migrate::MIGRATIONS;
 
     #[derive(QueryableByName, Debug)]
     struct Column {

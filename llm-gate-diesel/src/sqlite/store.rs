@@ -1,19 +1,12 @@
-mod credential;
-mod ledger;
-mod page;
-mod project;
-mod user;
-
 use std::sync::Arc;
 
 use diesel::sqlite::SqliteConnection;
 use llm_gate::store::StoreFuture;
 
-use crate::config::SqliteConfig;
+use super::config::SqliteConfig;
+use super::pool::{Access, Pool, connect};
+use super::{migrate, transaction};
 use crate::error::{Failure, OpenError};
-use crate::migrate;
-use crate::pool::{Access, Pool, connect};
-use crate::transaction;
 
 /// All storage traits in one SQLite file. Clones share it.
 ///
@@ -66,9 +59,9 @@ impl SqliteStore {
     }
 
     /// Runs `body` in a transaction on the writer's thread.
-    fn write<T: Send + 'static>(
+    pub(super) fn write<T: Send + 'static>(
         &self,
-        body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+        body: impl Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         Box::pin(
             self.inner
@@ -77,16 +70,24 @@ impl SqliteStore {
         )
     }
 
-    /// Runs `body` in a transaction on a reader's thread.
-    fn read<T: Send + 'static>(
+    /// Runs `body`, which is one statement, on a reader's thread.
+    pub(super) fn read<T: Send + 'static>(
         &self,
-        body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+        body: impl Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         Box::pin(
             self.inner
                 .readers
                 .run(move |connection| transaction::read(connection, body)),
         )
+    }
+
+    /// Runs `body` over one unchanging state of the database.
+    pub(super) fn snapshot<T: Send + 'static>(
+        &self,
+        body: impl Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.read(body)
     }
 
     /// Runs `body` on the writer's connection, outside of any transaction: to watch it or to break it.

@@ -1,15 +1,14 @@
-use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::{Subject, UserId};
 use llm_gate::store::rules::Counter;
 use llm_gate::store::{NewUser, PasswordRecord, ProjectRole, StoreFuture, User, UserStore};
 use uuid::Uuid;
 
-use super::{SqliteStore, ledger};
+use super::queries::{counters, projects, sessions, users};
+use super::{Connection, Store, ledger};
 use crate::error::Failure;
 use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow};
-use crate::queries::{counters, projects, sessions, users};
 
-fn create(connection: &mut SqliteConnection, new: &NewUser) -> Result<User, Failure> {
+fn create(connection: &mut Connection, new: &NewUser) -> Result<User, Failure> {
     let row = UserRow::new(new);
     let created_at = row.created_at;
     let project = ProjectRow {
@@ -50,11 +49,7 @@ fn names(new: &NewUser) -> Vec<LoginRow<'_>> {
         .collect()
 }
 
-fn set_disabled(
-    connection: &mut SqliteConnection,
-    id: UserId,
-    disabled: bool,
-) -> Result<bool, Failure> {
+fn set_disabled(connection: &mut Connection, id: UserId, disabled: bool) -> Result<bool, Failure> {
     if users::set_disabled(connection, id.into(), disabled)? == 0 {
         return Ok(false);
     }
@@ -65,7 +60,7 @@ fn set_disabled(
     Ok(true)
 }
 
-impl UserStore for SqliteStore {
+impl UserStore for Store {
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
         self.write(move |connection| create(connection, &user))
     }

@@ -1,4 +1,4 @@
-//! Fresh databases for tests, each in a temporary folder of its own.
+//! Fresh databases for tests: SQLite in temporary folders, PostgreSQL in a cluster of one's own.
 //!
 //! ```
 //! use llm_gate::store::LedgerStore;
@@ -11,44 +11,10 @@
 //! # }
 //! ```
 
-use std::sync::Arc;
-use std::time::Duration;
+#[cfg(all(feature = "postgres", unix))]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
-use crate::{SqliteConfig, SqliteStore};
-
-/// Describes a new database. Its folder is kept as long as the description, a copy of it, or a store that
-/// was opened with it.
-///
-/// # Panics
-///
-/// Panics when no temporary folder can be made.
-#[must_use]
-pub fn config() -> SqliteConfig {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    SqliteConfig {
-        folder: Some(Arc::new(folder)),
-        ..SqliteConfig::new("")
-    }
-    .busy_timeout(Duration::from_secs(30))
-    .in_folder()
-}
-
-/// Opens a new database.
-///
-/// # Panics
-///
-/// Panics when that fails.
-pub async fn open() -> SqliteStore {
-    SqliteStore::open(config())
-        .await
-        .expect("a new database can be opened")
-}
-
-impl SqliteConfig {
-    fn in_folder(mut self) -> Self {
-        if let Some(folder) = &self.folder {
-            self.path = folder.path().join("test.db");
-        }
-        self
-    }
-}
+#[cfg(feature = "sqlite")]
+pub use sqlite::{config, open};

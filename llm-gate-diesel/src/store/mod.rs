@@ -1,0 +1,14 @@
+//! The storage traits, written once for both databases.
+//!
+//! This folder and `queries/` are compiled once a database, as children of `sqlite` and `postgres`. Each
+//! parent says what a `Connection` is, what the `Store` is and how it runs a body in a transaction, and has
+//! its own statements for `batch`es of the ledger. A body may run again when its transaction was refused, so it
+//! is an `Fn`.
+
+mod credential;
+mod ledger;
+mod page;
+mod project;
+mod user;
+
+use super::{Connection, Store, batch, queries};
