@@ -237,7 +237,7 @@ fn is_lost_race(error: &DieselError) -> bool {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

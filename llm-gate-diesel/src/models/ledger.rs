@@ -4,7 +4,7 @@ use llm_gate::store::rules::{Counter, Reservation, State};
 use llm_gate::store::{Reserve, Settle, Settlement, Standing};
 use llm_gate::tokens::Tokens;
 
-use super::{Id, tokens};
+use super::{Id, text, tokens};
 use crate::error::Failure;
 use crate::schema::{counters, ledger, limits, reservation_counters, reservations};
 
@@ -136,7 +136,7 @@ impl ReservationRow {
                 _ => None,
             }),
             route: reserve.call.route.clone().into_owned(),
-            model: reserve.call.model.clone(),
+            model: text(reserve.call.model.clone()),
             stream: reserve.call.stream,
             hold: hold.as_i64(),
             state: state_word(State::Pending),

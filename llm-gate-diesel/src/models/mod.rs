@@ -6,7 +6,7 @@ mod ledger;
 mod project;
 mod user;
 
-pub(crate) use columns::{Hash, Id, tokens};
+pub(crate) use columns::{Hash, Id, text, tokens};
 pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
 pub(crate) use ledger::{
     ANY_MODEL, CounterRow, KnownReservation, LedgerRow, LimitRow, NewCounterRow,

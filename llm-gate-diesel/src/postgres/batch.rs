@@ -25,6 +25,9 @@ pub(super) fn lock(
     connection: &mut Connection,
     subjects: &BTreeSet<Subject>,
 ) -> Result<(), Failure> {
+    if subjects.is_empty() {
+        return Ok(());
+    }
     let known = lock_rows(connection, subjects)?;
     let missing: BTreeSet<Subject> = subjects.difference(&known).copied().collect();
     if missing.is_empty() {
@@ -48,9 +51,6 @@ fn lock_rows(
         .iter()
         .map(|subject| Id(*subject.parts().1))
         .collect();
-    if ids.is_empty() {
-        return Ok(BTreeSet::new());
-    }
     counters::table
         .filter(counters::subject_id.eq_any(ids.into_iter().collect::<Vec<_>>()))
         .filter(counters::unit.eq(TOKENS))
@@ -64,7 +64,7 @@ fn lock_rows(
         .collect()
 }
 
-/// Reads where reservations are in their lives, and takes them for this transaction, before any counter.
+/// Reads where reservations are in their lives, and takes them for this transaction, after their counters.
 pub(super) fn reservations(
     connection: &mut Connection,
     ids: &[Id],

@@ -84,6 +84,26 @@ impl PgConfig {
         self.roots = Some(file.into());
         self
     }
+
+    /// Returns the URL, for connections beside the store.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the server's socket, where the database is one of `test_db`.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let target = self.url.parse::<tokio_postgres::Config>();
+        match target.as_ref().map(tokio_postgres::Config::get_hosts) {
+            Ok([tokio_postgres::config::Host::Unix(folder), ..]) => folder.join(".s.PGSQL.5432"),
+            _ => PathBuf::new(),
+        }
+    }
 }
 
 impl fmt::Debug for PgConfig {

@@ -9,7 +9,7 @@ use llm_gate::store::{
 use super::queries::{counters, keys, sessions};
 use super::{Connection, Store, ledger};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Hash, NewCounterRow, RefreshTokenRow, SessionRow};
+use crate::models::{ApiKeyRow, Hash, NewCounterRow, RefreshTokenRow, SessionRow, text};
 
 /// Spends `old` and puts `new` in its place.
 fn rotate(
@@ -71,7 +71,7 @@ impl CredentialStore for Store {
 
     fn key_by_public_id(&self, public_id: String) -> StoreFuture<'_, Option<ApiKeyRecord>> {
         self.read(move |connection| {
-            keys::by_public_id(connection, &public_id)?
+            keys::by_public_id(connection, &text(public_id.clone()))?
                 .map(|(row, role, disabled)| row.record(&role, disabled))
                 .transpose()
         })

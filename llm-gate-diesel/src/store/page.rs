@@ -32,46 +32,40 @@ pub(super) struct Page {
 
 impl Page {
     /// Reads what `batch` touches.
+    ///
+    /// The counters are taken before the reservations are read: whoever had to wait for a counter knows what was
+    /// decided on it in the meantime, also about the same request.
     pub(super) fn read(connection: &mut Connection, batch: &[Operation]) -> Result<Self, Failure> {
-        let mut page = Self::default();
-        page.read_reservations(connection, batch)?;
-        let mut subjects: BTreeSet<Subject> = page
-            .reservations
-            .values()
-            .flat_map(|reservation| reservation.subjects.iter().copied())
-            .collect();
+        let settled = |operation: &&Operation| matches!(operation, Operation::Settle(_));
+        let settled = batch.iter().filter(settled).map(id).collect();
+        let mut holders = holders(connection, settled)?;
+        let mut subjects: BTreeSet<Subject> = holders.values().flatten().copied().collect();
         for operation in batch {
             if let Operation::Reserve(reserve) = operation {
                 subjects.extend(&reserve.subjects);
             }
         }
         batch::lock(connection, &subjects)?;
+
+        let ids: BTreeSet<Id> = batch.iter().map(id).collect();
+        let known = batch::reservations(connection, &Vec::from_iter(ids))?;
+        // Those that are reserved again, and those that are there only since the counters were named.
+        let others = known.iter().map(|(id, ..)| *id);
+        let others = others.filter(|id| !holders.contains_key(id)).collect();
+        holders.extend(self::holders(connection, others)?);
+        let all: BTreeSet<Subject> = holders.values().flatten().copied().collect();
+        let late: BTreeSet<Subject> = all.difference(&subjects).copied().collect();
+        batch::lock(connection, &late)?;
+        subjects.extend(late);
+
+        let mut page = Self::default();
+        for (id, hold, state, charged, overage) in known {
+            let mut reservation = reservation(hold, &state, charged, overage)?;
+            reservation.subjects = holders.remove(&id).unwrap_or_default();
+            page.reservations.insert(id.into(), reservation);
+        }
         page.read_counters(connection, subjects)?;
         Ok(page)
-    }
-
-    fn read_reservations(
-        &mut self,
-        connection: &mut Connection,
-        batch: &[Operation],
-    ) -> Result<(), Failure> {
-        let ids: BTreeSet<Id> = batch
-            .iter()
-            .map(|operation| operation.id().into())
-            .collect();
-        let ids: Vec<Id> = ids.into_iter().collect();
-        let known = batch::reservations(connection, &ids)?;
-        let found: Vec<Id> = known.iter().map(|(id, ..)| *id).collect();
-        for (id, hold, state, charged, overage) in known {
-            self.reservations
-                .insert(id.into(), reservation(hold, &state, charged, overage)?);
-        }
-        for (id, kind, of) in batch::subjects(connection, &found)? {
-            if let Some(reservation) = self.reservations.get_mut(&id.into()) {
-                reservation.subjects.push(subject(&kind, of)?);
-            }
-        }
-        Ok(())
     }
 
     fn read_counters(
@@ -150,6 +144,22 @@ impl Page {
             .copied()
             .ok_or_else(|| Failure::corrupt("a counter was written and is not there"))
     }
+}
+
+fn id(operation: &Operation) -> Id {
+    operation.id().into()
+}
+
+/// Reads the subjects of reservations, for those that are there.
+fn holders(
+    connection: &mut Connection,
+    ids: BTreeSet<Id>,
+) -> Result<HashMap<Id, Vec<Subject>>, Failure> {
+    let mut holders = HashMap::<Id, Vec<Subject>>::new();
+    for (id, kind, of) in batch::subjects(connection, &Vec::from_iter(ids))? {
+        holders.entry(id).or_default().push(subject(&kind, of)?);
+    }
+    Ok(holders)
 }
 
 impl Book for Page {

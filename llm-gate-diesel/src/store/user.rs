@@ -6,19 +6,19 @@ use uuid::Uuid;
 use super::queries::{counters, projects, sessions, users};
 use super::{Connection, Store, ledger};
 use crate::error::Failure;
-use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow};
+use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow, text};
 
 fn create(connection: &mut Connection, new: &NewUser) -> Result<User, Failure> {
     let row = UserRow::new(new);
     let created_at = row.created_at;
     let project = ProjectRow {
         id: new.personal_project.into(),
-        name: new.personal_project_name.clone(),
+        name: text(new.personal_project_name.clone()),
         created_at,
     };
     projects::insert(connection, &project)?;
     users::insert(connection, &row)?;
-    users::claim(connection, &names(new))?;
+    users::claim(connection, &names(&row))?;
     let member = MemberRow {
         project_id: project.id,
         user_id: row.id,
@@ -35,14 +35,14 @@ fn create(connection: &mut Connection, new: &NewUser) -> Result<User, Failure> {
 }
 
 /// What an account logs in by: an address that is also the user name counts once.
-fn names(new: &NewUser) -> Vec<LoginRow<'_>> {
-    let mut names: Vec<&str> = [&new.email, &new.username]
+fn names(row: &UserRow) -> Vec<LoginRow<'_>> {
+    let mut names: Vec<&str> = [&row.email, &row.username]
         .into_iter()
         .flatten()
         .map(String::as_str)
         .collect();
     names.dedup();
-    let user_id = new.id.into();
+    let user_id = row.id;
     names
         .into_iter()
         .map(|name| LoginRow { name, user_id })
@@ -75,7 +75,7 @@ impl UserStore for Store {
 
     fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>> {
         self.read(move |connection| {
-            users::by_login(connection, &login)?
+            users::by_login(connection, &text(login.clone()))?
                 .map(PasswordRecord::try_from)
                 .transpose()
         })

@@ -210,12 +210,6 @@ impl Cluster {
         );
     }
 
-    /// Returns where the server listens.
-    #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        self.folder.join(".s.PGSQL.5432")
-    }
-
     fn url(&self, database: &str) -> String {
         let folder = self.folder.to_str().expect("its name was made of letters");
         let host = folder.replace('/', "%2F");
