@@ -165,7 +165,8 @@ bulk! {
 }
 
 bulk! {
-    /// Moves pending reservations to their ends; returns how many were pending.
+    /// Moves pending reservations to their ends; returns how many were pending. Those have no `settled_at`; asked for
+    /// their `state`, the planner would go through all that are pending.
     close: "UPDATE reservations SET state = batch.state, settled_at = batch.settled_at, \
             charged = batch.charged, overage = batch.overage, prompt = batch.prompt, completion = batch.completion, \
             cached = batch.cached, reasoning = batch.reasoning, source = batch.source, ending = batch.ending, \
@@ -184,7 +185,7 @@ bulk! {
         ending: Text = &'static str: row.ending,
         status: BigInt = i64: row.status,
     }
-    "WHERE reservations.id = batch.id AND reservations.state = 'pending'"
+    "WHERE reservations.id = batch.id AND reservations.settled_at IS NULL"
 }
 
 bulk! {

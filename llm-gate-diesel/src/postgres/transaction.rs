@@ -3,11 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use diesel::connection::Connection as _;
+use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::result::Error as DieselError;
 use uuid::Uuid;
 
 use super::Connection;
+use super::connect::AUDIT;
 use crate::error::Failure;
 
 /// How often a transaction is tried that lost to others.
@@ -37,16 +38,13 @@ pub(super) fn write<T>(
     once(connection, &body)
 }
 
-/// Runs `body` over one unchanging state of the database.
+/// Runs `body`, which may read whole tables, over one unchanging state of the database.
 pub(super) fn snapshot<T>(
     connection: &mut Connection,
     body: impl Fn(&mut Connection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     once(connection, &|connection: &mut Connection| {
-        diesel::connection::SimpleConnection::batch_execute(
-            connection,
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-        )?;
+        connection.batch_execute(AUDIT)?;
         body(connection)
     })
 }

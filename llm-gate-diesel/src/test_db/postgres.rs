@@ -220,11 +220,12 @@ impl Cluster {
         let config = self.url("postgres").parse::<tokio_postgres::Config>();
         let connecting = config.expect("a URL").connect(tokio_postgres::NoTls).await;
         let (client, connection) = connecting.expect("the server answers");
-        let create = async move {
-            let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
-            client.batch_execute(&sql).await
-        };
-        let (created, _) = tokio::join!(create, connection);
+        let connection = tokio::spawn(connection);
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        let created = client.batch_execute(&sql).await;
+        drop(client);
+        // A database that somebody is connected to is no template.
+        let _ = connection.await;
         created.expect("a database can be made");
     }
 

@@ -7,7 +7,9 @@ mod support;
 
 mod dropped;
 mod lost_commit;
+mod plans;
 mod replicas;
 mod rows;
+mod speed;
 mod unavailable;
 mod watch;
