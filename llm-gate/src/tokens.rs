@@ -131,7 +131,7 @@ struct Cell {
     reasoning: AtomicU64,
     unreported_bytes: AtomicU64,
     reported: AtomicBool,
-    begun: AtomicBool,
+    unreported: AtomicBool,
     complete: AtomicBool,
 }
 
@@ -164,8 +164,10 @@ impl Metered {
         })
     }
 
-    /// Counts bytes of generated text that were delivered without any usage reported with them.
+    /// Counts the bytes of generated text, none or more, of an event that is delivered without any usage
+    /// reported with it.
     pub fn add_unreported_bytes(&self, bytes: u64) {
+        self.0.unreported.store(true, Ordering::Relaxed);
         self.0.unreported_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -175,15 +177,10 @@ impl Metered {
         self.0.unreported_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes that part of the upstream's answer goes out.
-    pub fn begin(&self) {
-        self.0.begun.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether part of the upstream's answer went out.
+    /// Returns whether any event was delivered without usage reported with it.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.0.begun.load(Ordering::Relaxed)
+    pub fn has_unreported(&self) -> bool {
+        self.0.unreported.load(Ordering::Relaxed)
     }
 
     /// Notes that the upstream finished its answer.

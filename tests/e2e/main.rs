@@ -1,1 +1,17 @@
+//! The whole gate over real sockets and a real database: one file per way of using it and per failure.
+//!
+//! Every test has a world of its own and ends with books that balance.
 
+mod auth;
+mod clients;
+mod concurrency;
+mod database;
+mod demo;
+mod disconnect;
+mod flow;
+mod killed;
+mod limits;
+mod openai_python;
+mod shutdown;
+mod upstream;
+mod wire;

@@ -12,8 +12,8 @@
 //! let ada = world.register().await;
 //! let answer = ada.post("/v1/chat/completions", &chat("Hello").max_tokens(5).json()).await;
 //! assert_eq!(answer.status, 200);
-//! let totals = world.settle().await;
-//! assert_eq!(totals.counters_used, world.generated());
+//! world.settle().await;
+//! assert_eq!(world.used(&ada).await, world.generated());
 //! # }
 //! ```
 
@@ -31,14 +31,14 @@ pub use llm_gate_gateway::client::{Answer, Client};
 
 pub use self::ask::{Ask, chat, completion, embedding};
 pub use self::person::Person;
-pub use self::program::{Finished, program};
+pub use self::program::{Finished, Server, program};
 pub use self::raw::Raw;
 pub use self::store::{Tally, WatchedStore};
 pub use self::stream::{Ended, Events, Http2};
 pub use self::world::{Builder, World};
 
 /// How long anything may take before a test is given up as hanging. Nothing is measured against it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for `event`.
 ///

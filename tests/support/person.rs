@@ -1,3 +1,4 @@
+use std::io;
 use std::net::SocketAddr;
 
 use http::{Method, Request};
@@ -24,8 +25,8 @@ pub struct Person {
 }
 
 impl Person {
-    /// Registers over HTTP.
-    pub(crate) async fn register(address: SocketAddr, name: &str) -> Self {
+    /// Registers over HTTP with the gateway at `address`.
+    pub async fn register(address: SocketAddr, name: &str) -> Self {
         let client = Client::new(address);
         let password = format!("{name} likes long passwords");
         let body = json!({ "username": name, "password": password, "create_api_key": true });
@@ -47,6 +48,15 @@ impl Person {
     #[must_use]
     pub const fn subject(&self) -> Subject {
         Subject::User(self.id)
+    }
+
+    /// Returns the same person at a gateway that listens at another address.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Self {
+        Self {
+            client: Client::new(address).bearer(&self.key),
+            ..self.clone()
+        }
     }
 
     /// Logs in with JSON and returns the pair of credentials.
@@ -84,6 +94,17 @@ impl Person {
     /// Asks for a chat completion and returns as soon as the head of the answer is there.
     pub async fn open(&self, ask: &Ask) -> Events {
         self.open_at("/v1/chat/completions", ask).await
+    }
+
+    /// As [`open`](Self::open), with a gateway that may be gone.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no answer.
+    pub async fn try_open(&self, ask: &Ask) -> io::Result<Events> {
+        let request = self.request("/v1/chat/completions", ask);
+        let answer = in_time("an answer, or none", self.client.stream(request)).await;
+        answer.map(Events::new)
     }
 
     /// As [`open`](Self::open), on another route.

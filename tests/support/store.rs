@@ -133,6 +133,10 @@ impl LedgerStore for WatchedStore {
         self.ask(Kind::Write, self.inner.set_limit(subject, limit))
     }
 
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        self.ask(Kind::Write, self.inner.lower_limit(subject, limit))
+    }
+
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.ask(Kind::Read, self.inner.totals())
     }

@@ -11,7 +11,7 @@ use llm_gate::tokens::Tokens;
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
-use scripted_vllm::ScriptedVllm;
+use scripted_vllm::{Counts, ScriptedVllm};
 use tempfile::TempDir;
 
 use crate::{Client, Finished, Person, Raw, WatchedStore, in_time, program};
@@ -105,20 +105,26 @@ async fn launch(setup: &Setup) -> (Running, Arc<WatchedStore>) {
     let store = WatchedStore::new(database);
     let gateway = Gateway::new(setup.config.clone())
         .store(Arc::clone(&store) as _)
+        .durable()
         .clock(Arc::clone(&setup.clock))
         .start();
     let gateway = gateway.await.expect("the gateway starts");
-    let client = Client::new(gateway.address);
+    until_ready(gateway.address).await;
+    (gateway, store)
+}
+
+/// Waits until the gateway at `address` says that it is ready, which takes its upstream's models.
+pub(crate) async fn until_ready(address: SocketAddr) {
+    let client = Client::new(address);
     in_time("the gateway is ready", async {
         loop {
-            let answer = client.get("/api/v1/health/ready").await.expect("an answer");
-            if answer.status == 200 {
+            let answer = client.get("/api/v1/health/ready").await;
+            if answer.expect("an answer").status == 200 {
                 return;
             }
         }
     })
     .await;
-    (gateway, store)
 }
 
 impl World {
@@ -166,6 +172,11 @@ impl World {
     #[must_use]
     pub const fn vllm(&self) -> &ScriptedVllm {
         self.vllm.as_ref().expect("the upstream runs")
+    }
+
+    /// Waits until the upstream has counted what meets a condition.
+    pub async fn upstream(&self, condition: impl Fn(&Counts) -> bool) {
+        in_time("the upstream's counts", self.vllm().until(condition)).await;
     }
 
     /// Returns the database.

@@ -3,7 +3,9 @@ use std::net::SocketAddr;
 
 use http::uri::InvalidUri;
 use llm_gate::auth::KeyError;
+use llm_gate::ledger::journal::JournalError;
 use llm_gate::proxy::InvalidUpstream;
+use llm_gate::store::StoreError;
 use llm_gate_diesel::OpenError;
 use thiserror::Error;
 
@@ -32,6 +34,12 @@ pub enum StartError {
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The journal cannot be made.
+    #[error("the journal in the data folder cannot be made")]
+    Journal(#[from] JournalError),
+    /// What an earlier gateway left behind cannot be settled.
+    #[error("what an earlier gateway left behind cannot be settled")]
+    Recovery(#[source] StoreError),
     /// The data folder cannot be made.
     #[error("the data folder cannot be made")]
     Folder(#[source] io::Error),

@@ -22,7 +22,7 @@ use crate::edge::{Hardening, X_REQUEST_ID};
 use crate::error::StartError;
 use crate::secrets::Secrets;
 use crate::stack::stack;
-use crate::{api, database, edge, observability, server};
+use crate::{api, books, database, edge, observability, server};
 
 /// A gateway that is about to start.
 ///
@@ -30,6 +30,7 @@ use crate::{api, database, edge, observability, server};
 pub struct Gateway {
     config: Config,
     store: Option<Arc<dyn Store>>,
+    durable: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -52,6 +53,7 @@ impl Gateway {
         Self {
             config,
             store: None,
+            durable: false,
             clock: Arc::new(SystemClock),
         }
     }
@@ -60,6 +62,14 @@ impl Gateway {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Says that what [`store`](Self::store) was given outlives the process, so that a journal is kept in
+    /// the data folder as beside a database of the configuration. Without a word there is none.
+    #[must_use]
+    pub const fn durable(mut self) -> Self {
+        self.durable = true;
         self
     }
 
@@ -82,20 +92,20 @@ impl Gateway {
         let recorder = observability::install_metrics();
         // Both secrets are there, or it had not come this far.
         metrics::gauge!("token_configured").set(1.0);
+        let durable = self.durable || self.store.is_none();
         let store = match self.store {
             Some(store) => store,
             None => database::open(&config).await?,
         };
+        let clock = self.clock;
+        let ledger = books::open(&config, Arc::clone(&store), durable, Arc::clone(&clock)).await?;
         let listener = listen((config.server.host, config.server.port).into()).await?;
         let operators = listen((config.metrics.host, config.metrics.port).into()).await?;
         let (address, metrics_address) = (address(&listener)?, address(&operators)?);
 
         let web_url = config.web_url(address);
-        let app = App::new(config.clone(), &web_url, &secrets, store, self.clock)?;
+        let app = App::new(config.clone(), &web_url, &secrets, store, clock)?;
         let proxy = VllmProxyService::new(upstream(&config)?);
-        let ledger = Ledger::builder()
-            .clock(Arc::clone(&app.clock))
-            .spawn(Arc::clone(&app.store) as _);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);
         let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));

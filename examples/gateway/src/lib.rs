@@ -24,6 +24,7 @@
 pub mod accounts;
 pub mod api;
 pub mod app;
+pub mod books;
 pub mod catalog;
 pub mod client;
 pub mod commands;

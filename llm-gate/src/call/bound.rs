@@ -84,6 +84,10 @@ impl Bound {
             (Route::Completions, None) if cap < COMPLETIONS_DEFAULT => {
                 fixed(cap, Output::Capped(cap))
             }
+            // A null is not the default: vLLM reads it as no bound at all.
+            (Route::Completions, None) if request.places.max_tokens.is_some() => {
+                fixed(COMPLETIONS_DEFAULT, Output::Capped(COMPLETIONS_DEFAULT))
+            }
             (Route::Completions, None) => fixed(COMPLETIONS_DEFAULT, Output::Given),
             (Route::Chat, None) if prompt < context => {
                 let each = (context - prompt).min(cap);
@@ -265,6 +269,20 @@ mod tests {
         assert_eq!(hold(r#","max_tokens":0,"echo":true"#), 3);
         assert_eq!(hold(""), 18);
         assert_eq!(hold(r#","best_of":2"#), 34);
+    }
+
+    #[test]
+    fn a_null_bound_of_completions_is_written_down() {
+        let body = br#"{"model":"m","prompt":[1,2],"max_tokens":null}"#;
+        let request = parse(Route::Completions, body, 16).expect("valid");
+        let bound = Bound::of(Route::Completions, &request, &model(), 4096, body.len());
+        let bound = bound.expect("valid");
+        assert_eq!(bound.hold().get(), 18);
+        assert_eq!(
+            bound.output(bound.hold()),
+            Some(16),
+            "the upstream would fill the context"
+        );
     }
 
     #[test]

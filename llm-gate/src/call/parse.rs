@@ -4,14 +4,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::read::{Fault, Kind, Read, Reader};
+use super::value::{Names, boolean, integer, string, token_id};
 use super::{Route, UsageAsked};
 
-/// How many members the top level may have.
-const MEMBERS: usize = 1024;
 /// How many prompts or inputs one request may carry.
 const PROMPTS: u64 = 2048;
-/// The largest integer that every JSON reader holds.
-const INTEGER: u64 = (1 << 53) - 1;
 
 /// The fields of a request, with where they stand in its bytes.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +79,8 @@ struct Fields {
     best_of: Option<u64>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
+    /// Prompts given as embeddings.
+    embeds: u64,
     has_options: bool,
     has_messages: bool,
     has_prompt: bool,
@@ -99,6 +98,7 @@ impl Fields {
             best_of: None,
             max_tokens: None,
             max_completion_tokens: None,
+            embeds: 0,
             has_options: false,
             has_messages: false,
             has_prompt: false,
@@ -132,10 +132,9 @@ impl Fields {
             "messages" if self.route != Route::Completions => self.messages(reader)?,
             "prompt" if self.route == Route::Completions => self.prompts(reader, "prompt")?,
             "input" if self.route == Route::Embeddings => self.prompts(reader, "input")?,
-            // A template of the client's own can write any prompt; embeddings hide one.
-            "chat_template" | "prompt_embeds" => {
-                self.request.opaque |= reader.skip()? != Kind::Null
-            }
+            // A template of the client's own can write any prompt.
+            "chat_template" => self.request.opaque |= reader.skip()? != Kind::Null,
+            "prompt_embeds" => self.prompt_embeds(reader)?,
             "encoding_format" if self.route == Route::Embeddings => {
                 if string(reader, "encoding_format")?.as_deref() == Some("bytes_only") {
                     let why =
@@ -237,6 +236,7 @@ impl Fields {
         match reader.kind()? {
             Kind::Null => {
                 self.has_prompt = false;
+                self.request.prompts = 0;
                 return reader.skip().map(drop);
             }
             Kind::String => return reader.skip().map(drop),
@@ -287,6 +287,27 @@ impl Fields {
         Ok(())
     }
 
+    /// Reads prompts that do not show in the bytes: one, or a list of them, beside those in `prompt`.
+    fn prompt_embeds(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        match reader.kind()? {
+            Kind::Null => return reader.skip().map(drop),
+            Kind::Array => reader.array(|reader| {
+                self.embeds += 1;
+                reader.skip().map(drop)
+            })?,
+            _ => {
+                self.embeds += 1;
+                reader.skip()?;
+            }
+        }
+        self.request.opaque = true;
+        if self.embeds > PROMPTS {
+            let why = format!("prompt_embeds has more than {PROMPTS} entries");
+            return Err(Fault::of("prompt_embeds", why));
+        }
+        Ok(())
+    }
+
     fn finish(mut self, max_n: u64) -> Read<Request> {
         let request = &mut self.request;
         match self.route {
@@ -299,8 +320,10 @@ impl Fields {
             Route::Embeddings if !self.has_prompt && !self.has_messages => {
                 return Err(Fault::of("input", "input is missing"));
             }
-            _ => request.prompts = request.prompts.max(1),
+            Route::Completions => request.prompts += self.embeds,
+            _ => {}
         }
+        request.prompts = request.prompts.max(1);
         for (name, value) in [("n", self.n), ("best_of", self.best_of)] {
             if value == Some(0) {
                 return Err(Fault::of(name, format!("{name} must be at least 1")));
@@ -353,80 +376,6 @@ fn part(reader: &mut Reader<'_>, opaque: &mut bool) -> Read<()> {
         }
         Ok(())
     })
-}
-
-/// Reads a string; null is the same as nothing.
-fn string<'a>(reader: &mut Reader<'a>, name: &'static str) -> Read<Option<Cow<'a, str>>> {
-    match reader.kind()? {
-        Kind::String => reader.string().map(Some),
-        Kind::Null => reader.skip().map(|_| None),
-        _ => Err(Fault::of(name, format!("{name} must be a string"))),
-    }
-}
-
-/// Reads a boolean; null is the same as false.
-fn boolean(reader: &mut Reader<'_>, name: &'static str) -> Read<bool> {
-    match reader.kind()? {
-        Kind::True => reader.skip().map(|_| true),
-        Kind::False | Kind::Null => reader.skip().map(|_| false),
-        _ => Err(Fault::of(name, format!("{name} must be true or false"))),
-    }
-}
-
-/// Reads a whole number that is not negative, and where it stands; null is the same as nothing.
-fn integer(reader: &mut Reader<'_>, name: &'static str) -> Read<(Option<u64>, Range<usize>)> {
-    let kind = reader.kind()?;
-    let start = reader.position();
-    let value = match kind {
-        Kind::Number => {
-            let digits = reader.number()?;
-            let value = digits.parse().ok().filter(|&value| value <= INTEGER);
-            if value.is_none() {
-                return Err(Fault::of(
-                    name,
-                    format!("{name} must be a whole number from 0 to {INTEGER}"),
-                ));
-            }
-            value
-        }
-        Kind::Null => {
-            reader.skip()?;
-            None
-        }
-        _ => return Err(Fault::of(name, format!("{name} must be a whole number"))),
-    };
-    Ok((value, start..reader.position()))
-}
-
-fn token_id(reader: &mut Reader<'_>) -> Option<()> {
-    reader.number().ok()?.parse::<u64>().ok().map(drop)
-}
-
-/// The member names of one object, which must differ after decoding.
-#[derive(Default)]
-struct Names<'a>(Vec<Cow<'a, str>>);
-
-impl<'a> Names<'a> {
-    fn add(&mut self, name: Cow<'a, str>) -> Read<()> {
-        if self.0.len() == MEMBERS {
-            return Err(Fault::new(format!(
-                "the body has more than {MEMBERS} members"
-            )));
-        }
-        self.0.push(name);
-        Ok(())
-    }
-
-    fn check(mut self) -> Read<()> {
-        self.0.sort_unstable();
-        match self.0.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(Fault::new(format!(
-                "the member {:?} appears twice",
-                pair[0]
-            ))),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::bound::Bound;
 use super::model::Found;
 use super::parse::parse;
 use super::read::Fault;
+use super::value::shown;
 use super::{Call, CallFuture, CallLayer, Model, Route, UnknownRoute};
 
 /// The service of [`CallLayer`].
@@ -143,7 +144,7 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
     let model = match config.models.find(name) {
         Found::Known(model) => model,
         Found::Unknown => {
-            let words = format!("the model {name:?} does not exist");
+            let words = format!("the model {:?} does not exist", shown(name));
             return Err(
                 Rejection::new(StatusCode::NOT_FOUND, "invalid_request_error", words)
                     .code("model_not_found")

@@ -45,22 +45,29 @@
 //! ```
 
 mod error;
+pub mod journal;
+mod recovery;
 mod reservation;
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
-use crate::store::{CallInfo, LedgerStore, Operation, Outcome, Reserve, Settle};
+use crate::store::{
+    CallInfo, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
+};
 use crate::tokens::Tokens;
 
 pub use error::ReserveError;
+pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
+use journal::{ClaimError, Journal, Slot};
 use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
@@ -89,6 +96,8 @@ pub struct Ledger {
 
 struct Shared {
     store: Arc<dyn LedgerStore>,
+    journal: Option<Journal>,
+    draining: AtomicBool,
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
     slots: Arc<Semaphore>,
@@ -99,6 +108,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Builder {
     clock: Arc<dyn Clock>,
+    journal: Option<Journal>,
     slots: usize,
 }
 
@@ -118,6 +128,14 @@ impl Builder {
         self
     }
 
+    /// Sets the journal, which makes charges exact across `kill -9`: see [`journal`] and
+    /// [`Ledger::recover`]. Without one the hold of a request under way at a kill stays taken.
+    #[must_use]
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
     /// Starts the writer task.
     ///
     /// # Panics
@@ -131,6 +149,8 @@ impl Builder {
         Ledger {
             shared: Arc::new(Shared {
                 store,
+                journal: self.journal,
+                draining: AtomicBool::new(false),
                 clock: self.clock,
                 queue,
                 slots: Arc::new(Semaphore::new(self.slots)),
@@ -146,6 +166,7 @@ impl Ledger {
     pub fn builder() -> Builder {
         Builder {
             clock: Arc::new(SystemClock),
+            journal: None,
             slots: SLOTS,
         }
     }
@@ -174,8 +195,15 @@ impl Ledger {
     /// Dropping the future voids a grant that nobody received.
     #[must_use]
     pub fn reserve(&self, request: Request) -> Reserving {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Reserving::ready(Err(ReserveError::Full));
+        }
         let Ok(slot) = self.shared.slots.clone().try_acquire_owned() else {
             return Reserving::ready(Err(ReserveError::Full));
+        };
+        let journaled = match self.shared.claim(request.id) {
+            Ok(journaled) => journaled,
+            Err(error) => return Reserving::ready(Err(error)),
         };
         let Request {
             id,
@@ -192,7 +220,11 @@ impl Ledger {
             least,
             call,
         });
-        let reservation = Reservation::new(self.clone(), id, slot);
+        let held = Held {
+            journaled,
+            _slot: slot,
+        };
+        let reservation = Reservation::new(self.clone(), id, held);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             return Reserving::ready(reservation.decided(outcome));
         }
@@ -207,8 +239,10 @@ impl Ledger {
         Reserving::waiting(waiting)
     }
 
-    /// Waits until every reservation is settled and committed, and grants none any more.
+    /// Waits until every reservation is settled and committed. From the call on none is granted any more,
+    /// also if the wait is given up.
     pub async fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
         // The semaphore is only ever closed here, in which case there is nothing left to wait for.
         if let Ok(all) = self.shared.slots.acquire_many(self.shared.capacity).await {
             self.shared.slots.close();
@@ -222,16 +256,17 @@ impl Ledger {
         (self.shared.capacity as usize).saturating_sub(self.shared.slots.available_permits())
     }
 
-    fn settle(&self, settle: Settle, slot: tokio::sync::OwnedSemaphorePermit) {
+    fn settle(&self, settle: Settle, held: Held) {
         let operation = Operation::Settle(settle);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             writer::note(&outcome);
+            held.free();
             return;
         }
         if self
             .shared
             .queue
-            .send(Job::Settle { operation, slot })
+            .send(Job::Settle { operation, held })
             .is_err()
         {
             tracing::error!("a settlement was lost: the writer is gone");
@@ -251,16 +286,52 @@ impl fmt::Debug for Ledger {
     }
 }
 
+impl Shared {
+    /// Takes a slot of the journal, if there is one.
+    fn claim(&self, id: RequestId) -> Result<Option<Slot>, ReserveError> {
+        let Some(journal) = &self.journal else {
+            return Ok(None);
+        };
+        if !journal.healthy() {
+            // What comes of it, the claim says.
+            drop(journal.probe());
+        }
+        match journal.claim(id) {
+            Ok(slot) => Ok(Some(slot)),
+            Err(ClaimError::Full) => Err(ReserveError::Full),
+            Err(error) => {
+                let why = StoreError::with_source(StoreErrorKind::Unavailable, error);
+                Err(ReserveError::Unavailable(why))
+            }
+        }
+    }
+}
+
+/// What a request under way occupies, until its settlement is committed.
+struct Held {
+    journaled: Option<Slot>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// Lets go of it: the settlement is committed, or there is none. Only then; dropped instead, the record
+    /// stays in the journal for the next process.
+    fn free(self) {
+        if let Some(Err(error)) = self.journaled.map(Slot::free) {
+            tracing::warn!(%error, "a slot of the journal could not be freed");
+        }
+    }
+}
+
 /// Reads the outcome of a reserve.
-fn granted(outcome: Outcome) -> Result<crate::store::Grant, ReserveError> {
+fn granted(outcome: Outcome) -> Result<Grant, ReserveError> {
     match outcome {
+        // The writer tells its own repetitions apart.
+        Outcome::Granted(Grant { repeated: true, .. }) => Err(ReserveError::Repeated),
         Outcome::Granted(grant) => Ok(grant),
         Outcome::Denied(denial) => Err(ReserveError::Denied(denial)),
         Outcome::Settled(_) | Outcome::Unknown => Err(ReserveError::Unavailable(
-            crate::store::StoreError::with_source(
-                crate::store::StoreErrorKind::Other,
-                "the store answered another question",
-            ),
+            StoreError::with_source(StoreErrorKind::Other, "the store answered another question"),
         )),
     }
 }

@@ -1,14 +1,16 @@
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use crate::identity::RequestId;
 use crate::store::{Ending, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind};
 use crate::tokens::{Tokens, Usage};
 
-use super::{Ledger, ReserveError, granted};
+use super::journal::Entry;
+use super::{Held, Ledger, ReserveError, granted};
 
 /// What a request is charged, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +75,18 @@ pub struct Reservation {
 
 struct Open {
     ledger: Ledger,
-    slot: OwnedSemaphorePermit,
+    held: Held,
 }
 
 impl Reservation {
-    pub(super) fn new(ledger: Ledger, id: RequestId, slot: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(ledger: Ledger, id: RequestId, held: Held) -> Self {
         Self {
-            open: Some(Open { ledger, slot }),
+            open: Some(Open { ledger, held }),
             id,
             grant: Grant {
                 hold: Tokens::ZERO,
                 standing: Standing::default(),
+                repeated: false,
             },
         }
     }
@@ -96,7 +99,12 @@ impl Reservation {
                 Ok(self)
             }
             Err(refused) => {
-                self.open = None;
+                // After any other answer nobody knows what is held: the guard drops here and voids it.
+                if matches!(refused, ReserveError::Denied(_) | ReserveError::Repeated)
+                    && let Some(open) = self.open.take()
+                {
+                    open.held.free();
+                }
                 Err(refused)
             }
         }
@@ -120,13 +128,57 @@ impl Reservation {
         self.grant.standing
     }
 
+    /// Notes in the journal that the request is about to be sent.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be written. Then the request must not be sent.
+    pub fn forward(&mut self) -> io::Result<()> {
+        self.journal(Entry::forwarded)
+    }
+
+    /// Notes in the journal what the upstream has reported, before what goes with it is delivered.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be written. Then it must not be delivered.
+    pub fn record(&mut self, usage: Usage) -> io::Result<()> {
+        self.journal(|| Entry::running(usage))
+    }
+
+    /// Notes in the journal that what is about to be delivered is charged at most `tokens`, because the
+    /// upstream reports nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the journal cannot be written. Then it must not be delivered.
+    pub fn record_estimate(&mut self, tokens: Tokens) -> io::Result<()> {
+        self.journal(|| Entry::estimated(tokens))
+    }
+
+    fn journal(&mut self, entry: impl FnOnce() -> Entry) -> io::Result<()> {
+        let slot = self
+            .open
+            .as_mut()
+            .and_then(|open| open.held.journaled.as_mut());
+        slot.map_or(Ok(()), |slot| slot.record(entry()))
+    }
+
     /// Charges what was used and gives the rest back. Does not wait.
     pub fn settle(mut self, charge: Charge) {
         self.close(charge);
     }
 
     fn close(&mut self, charge: Charge) {
-        if let Some(Open { ledger, slot }) = self.open.take() {
+        if let Some(Open { ledger, mut held }) = self.open.take() {
+            let ended = held
+                .journaled
+                .as_mut()
+                .map(|slot| slot.record(Entry::ended(&charge)));
+            if let Some(Err(error)) = ended {
+                // The record before it stands: what was delivered is in it.
+                tracing::error!(%error, "the end of a request is not in the journal");
+            }
             let settle = Settle {
                 id: self.id,
                 at: ledger.now(),
@@ -136,7 +188,7 @@ impl Reservation {
                 ending: charge.ending,
                 status: charge.status,
             };
-            ledger.settle(settle, slot);
+            ledger.settle(settle, held);
         }
     }
 }

@@ -1,13 +1,13 @@
-use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::store::{LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
+use crate::store::{Grant, LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
 
-use super::{Reservation, ReserveError};
+use super::{Held, Reservation, ReserveError};
 
 /// How many operations go into one transaction at most.
 const BATCH: usize = 1024;
@@ -26,7 +26,7 @@ pub(super) enum Job {
     Settle {
         operation: Operation,
         /// Free again when the settlement is committed.
-        slot: OwnedSemaphorePermit,
+        held: Held,
     },
 }
 
@@ -47,9 +47,9 @@ impl Job {
                 // Whoever is not waiting any more gets nothing: the guard drops here and voids itself.
                 drop(answer.send(reservation.decided(outcome)));
             }
-            Self::Settle { slot, .. } => {
+            Self::Settle { held, .. } => {
                 note(&outcome);
-                drop(slot);
+                held.free();
             }
         }
     }
@@ -87,85 +87,125 @@ pub(super) fn note(outcome: &Outcome) {
     }
 }
 
+/// What could not be written yet. Only settlements wait here: a reserve is answered with the failure.
+#[derive(Default)]
+struct Owed {
+    /// The store was away: these go into the next batch.
+    later: Vec<Job>,
+    /// The store refused them by themselves: tried alone, so that no batch fails because of them.
+    stuck: Vec<Job>,
+}
+
+impl Owed {
+    /// Keeps what a failed job still owes.
+    fn keep(&mut self, job: Job, error: StoreError) {
+        let away = error.kind() == StoreErrorKind::Unavailable;
+        let kept = if away {
+            &mut self.later
+        } else {
+            &mut self.stuck
+        };
+        kept.extend(job.failed(error));
+    }
+}
+
 /// Takes whatever is queued into one transaction, again and again, until nobody can queue any more.
 pub(super) async fn run(mut queue: mpsc::UnboundedReceiver<Job>, store: Arc<dyn LedgerStore>) {
-    let mut owed: VecDeque<Job> = VecDeque::new();
+    let mut owed = Owed::default();
     let mut pause = *PAUSE.start();
+    let mut again = Instant::now();
     loop {
-        let mut jobs: Vec<Job> = owed.drain(..).collect();
+        let mut jobs = mem::take(&mut owed.later);
         let room = BATCH.saturating_sub(jobs.len()).max(1);
-        if jobs.is_empty() {
-            if queue.recv_many(&mut jobs, room).await == 0 {
-                return;
-            }
+        let wait = if !jobs.is_empty() {
+            pause
+        } else if !owed.stuck.is_empty() {
+            *PAUSE.end()
+        } else if queue.recv_many(&mut jobs, room).await > 0 {
+            Duration::ZERO
         } else {
-            // The store was away: come back when the pause is over, or when somebody new asks.
-            let _ = timeout(pause, queue.recv_many(&mut jobs, room)).await;
+            return;
+        };
+        // Something is owed: come back when the pause is over, or when somebody new asks.
+        if !wait.is_zero() && timeout(wait, queue.recv_many(&mut jobs, room)).await == Ok(0) {
+            // Nobody new can: the queue is closed.
+            sleep(wait).await;
+        }
+        if Instant::now() >= again && !owed.stuck.is_empty() {
+            for job in mem::take(&mut owed.stuck) {
+                alone(&*store, job, &mut owed).await;
+            }
+            again = Instant::now() + *PAUSE.end();
+        }
+        if jobs.is_empty() {
+            continue;
         }
         metrics::histogram!("llm_gate_ledger_batch_operations").record(jobs.len() as f64);
-        match commit(&*store, jobs, &mut owed).await {
-            Ok(()) => pause = *PAUSE.start(),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    owed = owed.len(),
-                    "the books cannot be written"
-                );
-                metrics::counter!("llm_gate_ledger_failures_total").increment(1);
-                pause = (pause * 2).min(*PAUSE.end());
-            }
-        }
+        commit(&*store, jobs, &mut owed).await;
+        pause = if owed.later.is_empty() {
+            *PAUSE.start()
+        } else {
+            (pause * 2).min(*PAUSE.end())
+        };
     }
 }
 
 /// Applies the jobs in one transaction. Where that fails for another reason than an absent store, applies
 /// them one by one, so that a defect of one does not keep the others from happening.
-async fn commit(
-    store: &dyn LedgerStore,
-    jobs: Vec<Job>,
-    owed: &mut VecDeque<Job>,
-) -> Result<(), StoreError> {
-    match apply(
-        store,
-        jobs.iter().map(|job| job.operation().clone()).collect(),
-    )
-    .await
-    {
+async fn commit(store: &dyn LedgerStore, jobs: Vec<Job>, owed: &mut Owed) {
+    let batch = jobs.iter().map(|job| job.operation().clone()).collect();
+    match apply(store, batch).await {
         Ok(outcomes) => {
             for (job, outcome) in jobs.into_iter().zip(outcomes) {
                 job.done(outcome);
             }
-            Ok(())
         }
         Err(error) if error.kind() == StoreErrorKind::Unavailable || jobs.len() == 1 => {
+            report(&error, jobs.len());
             for job in jobs {
-                owed.extend(job.failed(StoreError::with_source(error.kind(), error.to_string())));
+                let why = StoreError::with_source(error.kind(), error.to_string());
+                owed.keep(job, why);
             }
-            Err(error)
         }
-        Err(whole) => {
-            let mut last = None;
+        Err(error) => {
+            report(&error, jobs.len());
             for job in jobs {
-                match apply(store, vec![job.operation().clone()]).await {
-                    Ok(mut outcomes) => job.done(outcomes.swap_remove(0)),
-                    Err(error) => {
-                        last = Some(StoreError::with_source(error.kind(), error.to_string()));
-                        owed.extend(job.failed(error));
-                    }
-                }
+                alone(store, job, owed).await;
             }
-            last.map_or_else(
-                || {
-                    tracing::warn!(
-                        error = &whole as &dyn std::error::Error,
-                        "a batch failed, its operations did not"
-                    );
-                    Ok(())
-                },
-                Err,
-            )
         }
     }
+}
+
+/// Reads the outcome of a job that was in a batch before, which may have been committed although it failed:
+/// what looks like a repetition is the job's own first time.
+const fn first_time(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Granted(grant) => Outcome::Granted(Grant {
+            repeated: false,
+            ..grant
+        }),
+        other => other,
+    }
+}
+
+/// Applies one job, which was in a batch that failed, in a transaction of its own.
+async fn alone(store: &dyn LedgerStore, job: Job, owed: &mut Owed) {
+    match apply(store, vec![job.operation().clone()]).await {
+        Ok(mut outcomes) => job.done(first_time(outcomes.swap_remove(0))),
+        Err(error) => {
+            report(&error, 1);
+            owed.keep(job, error);
+        }
+    }
+}
+
+fn report(error: &StoreError, operations: usize) {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        operations,
+        "the books cannot be written"
+    );
+    metrics::counter!("llm_gate_ledger_failures_total").increment(1);
 }
 
 /// Applies a batch and checks that every operation was answered.

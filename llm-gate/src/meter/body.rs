@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
 
-use super::scan::Scanner;
+use super::scan::{Scanner, TooLong};
 
 pin_project! {
     /// The body of [`TokenMeterLayer`](super::TokenMeterLayer).
@@ -40,6 +40,8 @@ enum After<E> {
     Inner,
     /// This, then the error.
     Event(Bytes, Option<E>),
+    /// A pause, then the error.
+    Pause(E),
     /// The upstream's error.
     Error(E),
     /// Nothing.
@@ -87,16 +89,14 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
             return this.inner.poll_frame(cx);
         };
         loop {
-            match std::mem::replace(&mut stream.after, After::End) {
+            match &stream.after {
                 After::Inner => {}
-                After::Event(event, error) => {
-                    stream.after = error.map_or(After::End, After::Error);
-                    return Poll::Ready(Some(Ok(Frame::data(event))));
+                After::Pause(_) => {
+                    stream.pause(cx);
+                    return Poll::Pending;
                 }
-                After::Error(error) => return Poll::Ready(Some(Err(error))),
-                After::End => return Poll::Ready(None),
+                _ => return Poll::Ready(stream.last()),
             }
-            stream.after = After::Inner;
             match ready!(this.inner.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
@@ -112,15 +112,15 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
                             }
                             return Poll::Ready(Some(Ok(Frame::data(events))));
                         }
-                        Err(_) => {
-                            stream.after =
-                                stream.broken("the upstream sent an event that is too long", None)
+                        Err(TooLong(before)) => {
+                            let why = "the upstream sent an event that is too long";
+                            stream.after = stream.broken(before, why, None);
                         }
                     }
                 }
                 Some(Err(error)) => {
-                    stream.after =
-                        stream.broken("the upstream ended the stream early", Some(error));
+                    let why = "the upstream ended the stream early";
+                    stream.after = stream.broken(Bytes::new(), why, Some(error));
                 }
                 None => {
                     let last = stream.scanner.finish();
@@ -152,16 +152,82 @@ impl<B: Body<Data = Bytes>> Body for MeterBody<B> {
 }
 
 impl<E> Stream<E> {
-    /// Ends the stream with an `error` event, behind the event that still waits.
-    fn broken(&mut self, why: &'static str, error: Option<E>) -> After<E> {
+    /// Returns what comes when the inner body has no more to give.
+    fn last(&mut self) -> Option<Result<Frame<Bytes>, E>> {
+        match std::mem::replace(&mut self.after, After::End) {
+            After::Event(event, error) => {
+                self.after = error.map_or(After::End, After::Pause);
+                Some(Ok(Frame::data(event)))
+            }
+            After::Pause(error) | After::Error(error) => Some(Err(error)),
+            After::Inner | After::End => None,
+        }
+    }
+
+    /// Gives the server time to write the last event. One that meets an error drops what it has not written
+    /// yet, and it writes when a body has nothing to give for now.
+    fn pause(&mut self, cx: &Context<'_>) {
+        if let After::Pause(error) = std::mem::replace(&mut self.after, After::End) {
+            self.after = After::Error(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Ends the stream with an `error` event, behind what came `before` and the event that still waits.
+    fn broken(&mut self, before: Bytes, why: &'static str, error: Option<E>) -> After<E> {
         tracing::warn!(why, "a stream ends early");
         let rejection = Rejection::new(http::StatusCode::BAD_GATEWAY, "upstream_error", why)
             .code("bad_gateway");
         let event = format!("data: {}\n\n", rejection.body(Envelope::OpenAi));
-        let event = match self.scanner.release() {
-            Some(waiting) => [&waiting[..], event.as_bytes()].concat().into(),
-            None => event.into(),
-        };
-        After::Event(event, error)
+        let waiting = self.scanner.release().unwrap_or_default();
+        After::Event(
+            [&before[..], &waiting[..], event.as_bytes()]
+                .concat()
+                .into(),
+            error,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use crate::meter::scan::Policy;
+    use crate::tokens::Metered;
+
+    use super::*;
+
+    /// Breaks off at once.
+    struct Broken;
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(Some(Err("gone")))
+        }
+    }
+
+    #[test]
+    fn an_error_leaves_time_to_write_the_event_before_it() {
+        let scanner = Scanner::new(Policy::default(), 1, 1, Metered::new());
+        let mut body = std::pin::pin!(MeterBody::stream(Broken, scanner, Instant::now()));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let event = body.as_mut().poll_frame(cx);
+        assert!(matches!(event, Poll::Ready(Some(Ok(_)))), "the event");
+        let pause = body.as_mut().poll_frame(cx);
+        assert!(
+            pause.is_pending(),
+            "hyper writes only when there is nothing to read"
+        );
+        let error = body.as_mut().poll_frame(cx);
+        assert!(matches!(error, Poll::Ready(Some(Err("gone")))), "the error");
+        let end = body.poll_frame(cx);
+        assert!(matches!(end, Poll::Ready(None)), "the end");
     }
 }

@@ -67,6 +67,11 @@ impl Body for ProxyBody {
         };
         if let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) {
             *this.heard = Instant::now();
+            // A body that always has more at once would never come to look at the alarm.
+            if *this.heard >= *this.ends && matches!(frame, Some(Ok(_))) {
+                *this.inner = None;
+                return Poll::Ready(Some(Err(ProxyError::Total)));
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(ProxyError::Broken)));
         }
         while this.alarm.as_mut().poll(cx).is_ready() {

@@ -3,8 +3,8 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
 
 use http::{Extensions, Uri};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -27,26 +27,42 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Connector(Transport);
 
-/// Whether a connection has answered before: the one case in which a request that got no answer may only
-/// have met a connection that was just being closed.
+/// Whether a connection has answered before, and is silent since something was sent on it: the one case in
+/// which a request that got no answer may only have met a connection that was just being closed.
 #[derive(Clone, Default)]
-pub(super) struct Proven(Arc<AtomicBool>);
+pub(super) struct Proven(Arc<Marks>);
+
+#[derive(Default)]
+struct Marks {
+    answered: AtomicBool,
+    /// How many reads had a result since something was sent; the end of the stream counts as one.
+    reads: AtomicU32,
+}
 
 impl Proven {
     /// Notes on the connection of `response`'s extensions that it answers.
     pub(super) fn note(extensions: &Extensions) {
-        if let Some(Self(flag)) = extensions.get() {
-            flag.store(true, Ordering::Relaxed);
+        if let Some(Self(marks)) = extensions.get() {
+            marks.answered.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Tells whether `connected` has answered before.
-    pub(super) fn is(connected: &Connected) -> bool {
+    /// Tells whether `connected` has answered before, but since something was sent last had no more than
+    /// `reads` results of reading.
+    pub(super) fn is(connected: &Connected, reads: u32) -> bool {
         let mut extensions = Extensions::new();
         connected.get_extras(&mut extensions);
-        extensions
-            .get::<Self>()
-            .is_some_and(|Self(flag)| flag.load(Ordering::Relaxed))
+        extensions.get::<Self>().is_some_and(|Self(marks)| {
+            marks.answered.load(Ordering::Relaxed) && marks.reads.load(Ordering::Relaxed) <= reads
+        })
+    }
+
+    fn wrote(&self) {
+        self.0.reads.store(0, Ordering::Relaxed);
+    }
+
+    fn read(&self) {
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -117,7 +133,10 @@ impl<T: Read> Read for Stream<T> {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.project().inner.poll_read(cx, buf)
+        let this = self.project();
+        ready!(this.inner.poll_read(cx, buf))?;
+        this.proven.read();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -127,7 +146,9 @@ impl<T: Write> Write for Stream<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.project().inner.poll_write(cx, buf)
+        let this = self.project();
+        this.proven.wrote();
+        this.inner.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -147,6 +168,8 @@ impl<T: Write> Write for Stream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().inner.poll_write_vectored(cx, bufs)
+        let this = self.project();
+        this.proven.wrote();
+        this.inner.poll_write_vectored(cx, bufs)
     }
 }

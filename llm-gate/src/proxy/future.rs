@@ -254,16 +254,28 @@ fn poll_refusal(
 /// Tells whether a request may only have met a connection that the upstream was just closing: one that had
 /// answered before and closed without a byte of an answer to this one.
 fn met_a_closed_connection(error: &Error) -> bool {
-    let closed = error.source().is_some_and(|source| {
-        let hyper = source.downcast_ref::<hyper::Error>();
-        let io = hyper.and_then(|error| error.source()?.downcast_ref::<std::io::Error>());
-        hyper.is_some_and(hyper::Error::is_incomplete_message)
-            || io.is_some_and(|io| {
-                use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-                matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
-            })
-    });
-    closed && error.connect_info().is_some_and(Proven::is)
+    let Some(hyper) = error
+        .source()
+        .and_then(|source| source.downcast_ref::<hyper::Error>())
+    else {
+        return false;
+    };
+    // The close itself is the result of one read, a reset of none.
+    let reads = if hyper.is_incomplete_message() {
+        1
+    } else {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        let io = hyper
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>());
+        match io.map(std::io::Error::kind) {
+            Some(BrokenPipe | ConnectionAborted | ConnectionReset) => 0,
+            _ => return false,
+        }
+    };
+    error
+        .connect_info()
+        .is_some_and(|connected| Proven::is(connected, reads))
 }
 
 /// Says that there is no answer, and not why: addresses stay in the log.

@@ -1,6 +1,8 @@
 //! Which headers pass: short lists, everything else stays here.
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::identity::RequestId;
@@ -22,9 +24,10 @@ const REQUEST: [HeaderName; 7] = [
 ];
 
 /// What of an answer's headers reaches the client.
-const RESPONSE: [HeaderName; 4] = [
+const RESPONSE: [HeaderName; 5] = [
     CACHE_CONTROL,
     CONTENT_TYPE,
+    RETRY_AFTER,
     HeaderName::from_static("endpoint-load-metrics"),
     HeaderName::from_static("metadata"),
 ];

@@ -1,3 +1,4 @@
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -6,17 +7,25 @@ use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::error::Envelope;
 use crate::ledger::{Charge, Reservation};
-use crate::store::{Ending, Standing};
+use crate::store::{Ending, Source, Standing};
 use crate::tokens::{Metered, Tokens};
+
+use super::refusal::unaccountable;
 
 pin_project! {
     /// The body of [`QuotaLayer`](super::QuotaLayer): keeps the reservation for as long as the answer lasts.
+    ///
+    /// What a frame will be charged is in the journal before the frame is handed on. If the journal cannot
+    /// be written, the frame is not handed on: the upstream is let go, and the stream ends with an `error`
+    /// event and without `[DONE]`.
     #[derive(Debug)]
     pub struct QuotaBody<B> {
-        // Before the guard, so that on drop the upstream is let go before the hold is settled.
+        // Before the guard, so that on drop the upstream is let go before the hold is settled. Taken out
+        // when the journal fails.
         #[pin]
-        inner: B,
+        inner: Option<B>,
         guard: Guard,
     }
 }
@@ -27,13 +36,16 @@ impl<B: Body> QuotaBody<B> {
         if inner.is_end_stream() {
             guard.settle(None);
         }
-        Self { inner, guard }
+        Self {
+            inner: Some(inner),
+            guard,
+        }
     }
 
     /// Passes `inner`; nothing is left to settle.
     pub(super) const fn settled(inner: B) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             guard: Guard(None),
         }
     }
@@ -48,12 +60,19 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let mut this = self.project();
-        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(inner.as_mut().poll_frame(cx));
         match &frame {
             Some(Ok(_)) => {
+                if let Err(error) = this.guard.journal() {
+                    this.inner.set(None);
+                    return Poll::Ready(Some(Ok(this.guard.break_off(&error))));
+                }
                 this.guard.delivered();
                 // Whoever reads may stop at the last frame without asking for the end.
-                if this.inner.is_end_stream() {
+                if inner.is_end_stream() {
                     this.guard.settle(None);
                 }
             }
@@ -64,11 +83,13 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner
+            .as_ref()
+            .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 
@@ -119,6 +140,7 @@ impl Bill {
             status,
             metered,
             delivered: false,
+            journaled: None,
         }))
     }
 }
@@ -133,20 +155,64 @@ struct Open {
     status: StatusCode,
     metered: Option<Metered>,
     delivered: bool,
+    /// What the journal knows: the charge of all that was delivered.
+    journaled: Option<Charge>,
 }
 
 impl Guard {
+    /// Notes in the journal what the answer is charged before any of it is delivered, where that is known
+    /// by then: an answer that is not a stream.
+    pub(super) fn journal_whole(&mut self) -> io::Result<()> {
+        let whole = |open: &Open| open.metered.as_ref().is_none_or(Metered::is_complete);
+        if self.0.as_ref().is_some_and(whole) {
+            self.journal()
+        } else {
+            Ok(())
+        }
+    }
+
     const fn delivered(&mut self) {
         if let Some(open) = &mut self.0 {
             open.delivered = true;
         }
     }
 
+    /// Notes in the journal what is charged once the frame at hand is delivered.
+    fn journal(&mut self) -> io::Result<()> {
+        let Some(open) = &mut self.0 else {
+            return Ok(());
+        };
+        let charge = open.charge(Ending::UpstreamCut, true);
+        if open.journaled != Some(charge) {
+            match charge.source {
+                Source::Upstream => open.bill.reservation.record(charge.usage)?,
+                Source::Estimated => open.bill.reservation.record_estimate(charge.tokens)?,
+                Source::Nothing | Source::Presumed => {}
+            }
+            open.journaled = Some(charge);
+        }
+        Ok(())
+    }
+
+    /// Settles what the journal knows, which is what was delivered, and returns the event to end with.
+    pub(super) fn break_off(&mut self, error: &io::Error) -> Frame<Bytes> {
+        tracing::error!(%error, "a stream ends: the journal cannot be written");
+        if let Some(open) = self.0.take() {
+            let status = open.status.as_u16();
+            let nothing = Charge::nothing(Ending::UpstreamCut, status);
+            open.bill
+                .reservation
+                .settle(open.journaled.unwrap_or(nothing));
+        }
+        let event = format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi));
+        Frame::data(event.into())
+    }
+
     /// Settles, unless that has happened. `None` for an end without an error.
     fn settle(&mut self, ending: Option<Ending>) {
         if let Some(open) = self.0.take() {
             let ending = ending.unwrap_or_else(|| open.regular_end());
-            let charge = open.charge(ending);
+            let charge = open.charge(ending, open.delivered);
             open.bill.reservation.settle(charge);
         }
     }
@@ -167,7 +233,8 @@ impl Open {
         }
     }
 
-    fn charge(&self, ending: Ending) -> Charge {
+    /// Works out the charge; `delivered` tells whether anything of the answer was.
+    fn charge(&self, ending: Ending, delivered: bool) -> Charge {
         let status = self.status.as_u16();
         let hold = self.bill.reservation.granted();
         let Some(metered) = &self.metered else {
@@ -179,14 +246,16 @@ impl Open {
         }
         // The upstream reported nothing. The text of a stream bounds what it generated; of any other answer
         // the hold does.
-        if metered.has_begun() {
-            let text = Tokens::new(metered.unreported_bytes());
+        let text = Tokens::new(metered.unreported_bytes());
+        // A whole answer without any text that is known here says nothing about its length.
+        let bounded = text > Tokens::ZERO || !metered.is_complete();
+        if metered.has_unreported() && bounded {
             Charge::estimated(
                 self.bill.prompt.saturating_add(text).min(hold),
                 ending,
                 status,
             )
-        } else if metered.is_complete() && self.delivered {
+        } else if metered.is_complete() && delivered {
             Charge::estimated(hold, ending, status)
         } else {
             Charge::nothing(ending, status)

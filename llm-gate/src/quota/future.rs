@@ -16,7 +16,7 @@ use crate::tokens::{Metered, Tokens, Unanswered};
 
 use super::QuotaLayer;
 use super::body::{Bill, QuotaBody};
-use super::refusal::{refused, show};
+use super::refusal::{refused, show, unaccountable};
 
 pin_project! {
     /// The future of [`QuotaService`](super::QuotaService): reserves, forwards, and hands the reservation to
@@ -106,15 +106,23 @@ where
                         Err(error) => State::Refused {
                             rejection: Some(refused(error, forward.least)),
                         },
-                        Ok(reservation) => {
-                            let prompt = fill_output(&mut forward.request, &reservation);
-                            State::Calling {
-                                future: forward.service.call(forward.request),
-                                reservation: Some(reservation),
-                                prompt,
-                                charge_lost: forward.charge_lost,
+                        Ok(mut reservation) => match reservation.forward() {
+                            Err(error) => {
+                                tracing::error!(%error, "not sent: the journal cannot be written");
+                                State::Refused {
+                                    rejection: Some(unaccountable()),
+                                }
                             }
-                        }
+                            Ok(()) => {
+                                let prompt = fill_output(&mut forward.request, &reservation);
+                                State::Calling {
+                                    future: forward.service.call(forward.request),
+                                    reservation: Some(reservation),
+                                    prompt,
+                                    charge_lost: forward.charge_lost,
+                                }
+                            }
+                        },
                     }
                 }
                 StateProjected::Calling {
@@ -167,7 +175,12 @@ fn with_bill<R: Body<Data = Bytes>>(
     show(&mut parts.headers, &bill.standing());
     let metered = parts.extensions.get::<Metered>().cloned();
     let body = if parts.status.is_success() {
-        QuotaBody::new(body, bill.served(parts.status, metered))
+        let mut guard = bill.served(parts.status, metered);
+        if let Err(error) = guard.journal_whole() {
+            drop(guard.break_off(&error));
+            return unaccountable().into_response(Envelope::OpenAi);
+        }
+        QuotaBody::new(body, guard)
     } else {
         // What was refused is not charged, whoever refused it.
         let unanswered = parts.extensions.get::<Unanswered>().is_some();

@@ -34,6 +34,11 @@ pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
             DenialReason::Exhausted => exhausted(&denial, least),
             DenialReason::Frozen => frozen(denial.subject),
         },
+        ReserveError::Repeated => {
+            let words = "the request id was used before";
+            Rejection::new(StatusCode::CONFLICT, "invalid_request_error", words)
+                .code("request_repeated")
+        }
         ReserveError::Full => {
             metrics::counter!("llm_gate_quota_refused_total", "reason" => "full").increment(1);
             Rejection::unavailable("too many requests are under way", RETRY)
@@ -45,9 +50,14 @@ pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
                 error = &error as &dyn Error,
                 "no reservation: the books cannot be written"
             );
-            Rejection::unavailable("the gate cannot account for the request now", RETRY)
+            unaccountable()
         }
     }
+}
+
+/// Makes the answer for a request that cannot be written down.
+pub(super) fn unaccountable() -> Rejection {
+    Rejection::unavailable("the gate cannot account for the request now", RETRY)
 }
 
 /// A total limit does not come back by itself, so trying again is of no use.

@@ -45,7 +45,8 @@ pub struct Settle {
     pub id: RequestId,
     /// When it ended.
     pub at: Timestamp,
-    /// What is charged to each counter. The rest of the hold is given back.
+    /// What is charged to each counter. The rest of the hold is given back. Not looked at where the source is
+    /// [`Source::Nothing`] (nothing is charged) or [`Source::Presumed`] (the whole hold is).
     pub charge: Tokens,
     /// The figures behind the charge.
     pub usage: Usage,
@@ -129,6 +130,8 @@ words! {
         Upstream = "upstream",
         /// A bound of ours, because the upstream reported nothing.
         Estimated = "estimated",
+        /// The whole hold, because nobody knows what was used any more.
+        Presumed = "presumed",
     }
 }
 
@@ -147,6 +150,8 @@ words! {
         Lost = "lost",
         /// The caller went away before the request was sent.
         Abandoned = "abandoned",
+        /// The process ended in the middle of it, and the journal told another one how far it had come.
+        Recovered = "recovered",
     }
 }
 
@@ -192,6 +197,8 @@ pub struct Grant {
     pub hold: Tokens,
     /// The tightest counter after the hold was taken.
     pub standing: Standing,
+    /// Whether it had been taken before, and this call changed nothing. It may have been settled since.
+    pub repeated: bool,
 }
 
 /// A hold that was refused.

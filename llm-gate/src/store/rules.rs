@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    Denial, DenialReason, Grant, Operation, Outcome, Reserve, Settle, Settlement, Standing,
+    Denial, DenialReason, Grant, Operation, Outcome, Reserve, Settle, Settlement, Source, Standing,
 };
 use crate::tokens::Tokens;
 
@@ -107,6 +107,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         return Outcome::Granted(Grant {
             hold,
             standing: tightest(book, &reserve.subjects),
+            repeated: true,
         });
     }
     let subjects = once_each(&reserve.subjects);
@@ -145,6 +146,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
     Outcome::Granted(Grant {
         hold,
         standing: tightest(book, &reserve.subjects),
+        repeated: false,
     })
 }
 
@@ -170,10 +172,10 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         }
     }
     // What served nothing charges nothing, whatever the operation says: the ledger has no line for it.
-    let charge = if settle.is_void() {
-        Tokens::ZERO
-    } else {
-        settle.charge
+    let charge = match settle.source {
+        Source::Nothing => Tokens::ZERO,
+        Source::Presumed => hold,
+        Source::Upstream | Source::Estimated => settle.charge,
     };
     let mut worst = Settlement {
         charged: charge,

@@ -1,4 +1,5 @@
-//! Tools for tests of the layers and of stores: a clock that is turned by hand.
+//! Tools for tests of the layers and of stores: a clock that is turned by hand, and bodies that follow
+//! a script.
 //!
 //! ```
 //! use std::time::Duration;
@@ -11,11 +12,15 @@
 //! assert_eq!(clock.now().since(before), Duration::from_secs(60));
 //! ```
 
+mod body;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
+
+pub use body::{BodyEnd, BodyGate, EndWatch, ScriptedBody, ScriptedError};
 
 /// A clock that stands still until it is turned. Clones share their hands.
 #[derive(Clone, Debug)]

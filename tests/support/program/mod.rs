@@ -1,10 +1,13 @@
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::in_time;
+use crate::world::until_ready;
 
 /// What a run of the program left behind.
 #[derive(Clone, Debug)]
@@ -34,6 +37,51 @@ pub fn program(folder: &Path) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// The gateway in a process of its own, to be killed. Dropping it kills it.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Server {
+    /// Starts `serve` on the data in `folder` in front of `upstream`, at free ports, and waits until it is
+    /// ready.
+    pub async fn start(folder: &Path, upstream: &str) -> Self {
+        let mut command = program(folder);
+        command
+            .args(["serve", "--port", "0"])
+            .env("LLM_GATE_METRICS__PORT", "0")
+            .env("LLM_GATE_LOG__FORMAT", "json")
+            .env("VLLM_ENDPOINT", upstream);
+        let mut child = command.spawn().expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let listening = async {
+            loop {
+                let line = log.next_line().await.expect("the log can be read");
+                let line = line.expect("the program goes on");
+                let line: Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = line["fields"]["address"].as_str() {
+                    return address.parse().expect("an address");
+                }
+            }
+        };
+        let address = in_time("the program listens", listening).await;
+        // Whoever writes a log wants a reader.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        until_ready(address).await;
+        Self { address, child }
+    }
+
+    /// Kills it: at once, with nothing put in order.
+    pub async fn kill(mut self) {
+        in_time("the end of a process", self.child.kill())
+            .await
+            .expect("it runs");
+    }
 }
 
 /// Cargo puts programs one folder above the tests.

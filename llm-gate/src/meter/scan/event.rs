@@ -7,24 +7,33 @@ use std::sync::LazyLock;
 use memchr::memchr2;
 use memchr::memmem::Finder;
 
-use super::json::{name, number, space, string, value};
+use super::json::{colon, hits, name, number, space, string, value};
 
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choices\""));
 static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"finish_reason\":"));
 static FINGERPRINT: LazyLock<Finder<'static>> =
     LazyLock::new(|| Finder::new("\"system_fingerprint\""));
 
+/// Where an event ends.
+pub(super) struct End {
+    /// Behind its blank line.
+    pub(super) behind: usize,
+    /// Its last line before that, without the line end.
+    pub(super) line: Range<usize>,
+}
+
 /// Finds the end of the event that starts at `start`: behind its blank line. `from` is where a line of it
 /// starts, to go on without reading the ones before again. Without an end, tells where the last line starts.
-pub(super) fn end(bytes: &[u8], mut from: usize) -> Result<usize, usize> {
+pub(super) fn end(bytes: &[u8], mut from: usize) -> Result<End, usize> {
     let line_end = |at: usize| match bytes.get(at) {
         Some(b'\r') if bytes.get(at + 1) == Some(&b'\n') => Some(at + 2),
         Some(b'\r' | b'\n') => Some(at + 1),
         _ => None,
     };
+    let mut line = from..from;
     loop {
-        if let Some(end) = line_end(from) {
-            return Ok(end);
+        if let Some(behind) = line_end(from) {
+            return Ok(End { behind, line });
         }
         let Some(found) = memchr2(b'\n', b'\r', &bytes[from..]) else {
             return Err(from);
@@ -36,6 +45,7 @@ pub(super) fn end(bytes: &[u8], mut from: usize) -> Result<usize, usize> {
         if next == bytes.len() && bytes[next - 1] == b'\r' {
             return Err(from);
         }
+        line = from..from + found;
         from = next;
     }
 }
@@ -50,19 +60,26 @@ pub(super) enum Data<'a> {
     Joined(Vec<u8>),
 }
 
+/// Takes the data out of an event that is one line, by far the most common form.
+pub(super) fn line(line: &[u8]) -> Data<'_> {
+    match line.strip_prefix(b"data:") {
+        Some(rest) => {
+            let skip = 5 + usize::from(rest.first() == Some(&b' '));
+            Data::Line(&line[skip..], skip..line.len())
+        }
+        None => Data::None,
+    }
+}
+
 /// Takes the data lines out of an event.
 pub(super) fn data(event: &[u8]) -> Data<'_> {
-    // By far the most common form: one line that starts the event.
     let mut found = Data::None;
     let mut at = 0;
     while at < event.len() {
         let end = memchr2(b'\n', b'\r', &event[at..]).map_or(event.len(), |found| at + found);
-        let line = &event[at..end];
-        if let Some(rest) = line.strip_prefix(b"data:") {
-            let skip = 5 + usize::from(rest.first() == Some(&b' '));
-            let text = &line[skip..];
+        if let Data::Line(text, place) = line(&event[at..end]) {
             found = match found {
-                Data::None => Data::Line(text, at + skip..end),
+                Data::None => Data::Line(text, at + place.start..end),
                 Data::Line(first, _) => Data::Joined([first, b"\n", text].concat()),
                 Data::Joined(mut all) => {
                     all.push(b'\n');
@@ -76,10 +93,16 @@ pub(super) fn data(event: &[u8]) -> Data<'_> {
     found
 }
 
-/// Where the value of `choices` starts in a chunk of an answer.
-pub(super) fn choices(chunk: &[u8]) -> Option<usize> {
-    CHOICES.find_iter(chunk).find_map(|at| {
-        let value = name(chunk, at)?;
+/// Where the value of `choices` starts in a chunk of an answer: at `likely`, where the last chunk had it, or
+/// wherever it is. The members before it are the same in every chunk of a stream.
+pub(super) fn choices(chunk: &[u8], likely: usize) -> Option<usize> {
+    const NAME: &[u8] = b"\"choices\":[";
+    let start = (likely + 1).wrapping_sub(NAME.len());
+    if chunk.get(start..=likely) == Some(NAME) {
+        return Some(likely);
+    }
+    hits(&CHOICES, chunk).find_map(|at| {
+        let value = colon(chunk, at + CHOICES.needle().len())?;
         (chunk.get(value) == Some(&b'[')).then_some(value)
     })
 }
@@ -113,14 +136,17 @@ pub(super) fn index(chunk: &[u8], at: usize) -> Option<usize> {
 /// Tells whether a choice ends here: a `finish_reason` that is not null. It may be wrong about a member of
 /// that name elsewhere, which does no harm: the event waits for the next one.
 pub(super) fn finishes(chunk: &[u8]) -> bool {
-    FINISH
-        .find_iter(chunk)
+    // What nearly every chunk of vLLM ends with before its usage.
+    if chunk.ends_with(b"\"finish_reason\":null,\"token_ids\":null}],") {
+        return false;
+    }
+    hits(&FINISH, chunk)
         .any(|at| chunk.get(space(chunk, at + FINISH.needle().len())) == Some(&b'"'))
 }
 
 /// Takes the `system_fingerprint` member out of a chunk, name and value.
 pub(super) fn fingerprint(chunk: &[u8]) -> Option<&[u8]> {
-    FINGERPRINT.find_iter(chunk).find_map(|at| {
+    hits(&FINGERPRINT, chunk).find_map(|at| {
         let start = name(chunk, at)?;
         (chunk.get(start) == Some(&b'"'))
             .then(|| string(chunk, start).map(|end| &chunk[at..end]))?
@@ -196,10 +222,11 @@ mod tests {
             "\n",
         ] {
             let more = format!("{event}data: b");
-            assert_eq!(end(more.as_bytes(), 0), Ok(event.len()), "{event:?}");
+            let end_of = |bytes| end(bytes, 0).ok().map(|end| end.behind);
+            assert_eq!(end_of(more.as_bytes()), Some(event.len()), "{event:?}");
             for cut in 0..event.len() {
                 let cut_short = &event.as_bytes()[..cut];
-                if let Ok(end) = end(cut_short, 0) {
+                if let Some(end) = end_of(cut_short) {
                     assert_eq!(
                         &event[end..],
                         "\n",
@@ -224,7 +251,7 @@ mod tests {
     #[test]
     fn the_index_is_the_choices_own() {
         let chunk = br#"{"choices": [ {"delta":{"tool_calls":[{"index":7}]},"index" : 3}]}"#;
-        let at = choices(chunk).expect("there");
+        let at = choices(chunk, 0).expect("there");
         assert_eq!(index(chunk, at), Some(3));
         assert!(!is_empty(chunk, at));
         assert!(is_empty(b"{\"choices\":[ ]}", 11));

@@ -2,6 +2,17 @@
 //! treats the text as unknown.
 
 use memchr::memchr2;
+use memchr::memmem::Finder;
+
+/// Finds a word again and again. (The finder's own iterator copies the finder.)
+pub(super) fn hits<'a>(word: &'a Finder<'_>, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let at = from + word.find(bytes.get(from..)?)?;
+        from = at + word.needle().len();
+        Some(at)
+    })
+}
 
 /// Moves over white space.
 pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
@@ -65,7 +76,12 @@ pub(super) fn name(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(at) != Some(&b'"') {
         return None;
     }
-    let at = space(bytes, string(bytes, at)?);
+    colon(bytes, string(bytes, at)?)
+}
+
+/// Moves from behind a member name over the colon to its value.
+pub(super) fn colon(bytes: &[u8], at: usize) -> Option<usize> {
+    let at = space(bytes, at);
     (bytes.get(at) == Some(&b':')).then(|| space(bytes, at + 1))
 }
 

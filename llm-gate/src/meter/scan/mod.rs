@@ -7,5 +7,5 @@ mod sse;
 mod tally;
 mod usage;
 
-pub(crate) use sse::{Policy, Scanner};
+pub(crate) use sse::{Policy, Scanner, TooLong};
 pub(crate) use usage::whole;

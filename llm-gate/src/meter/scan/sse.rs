@@ -1,10 +1,11 @@
 use std::mem;
+use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::tokens::{Metered, Usage};
 
-use super::event::{self, Data};
+use super::event::{self, Data, End};
 use super::tally::Tally;
 use super::usage;
 
@@ -20,9 +21,9 @@ pub(crate) struct Policy {
     pub(crate) strip_running: bool,
 }
 
-/// An event that does not end.
+/// An event that does not end, and what stood before it and can still go on.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;
+pub(crate) struct TooLong(pub(crate) Bytes);
 
 /// Passes a stream on in complete events, reads the running usage and takes out what was not asked for.
 #[derive(Debug)]
@@ -36,9 +37,13 @@ pub(crate) struct Scanner {
     resume: usize,
     /// The last event of a choice, waiting for the fingerprint of the usage event behind it.
     held: Option<Held>,
-    /// What goes out, where it is not what came in.
-    out: BytesMut,
+    /// What goes out of a frame, where it is not what came in.
+    out: Vec<u8>,
     failed: bool,
+    /// Where the last chunk had its `choices`, and how far from its end its `usage`: nearly every chunk has
+    /// them in the same places.
+    choices_at: usize,
+    usage_back: usize,
 }
 
 /// An event that waits, and what the upstream had reported with it.
@@ -48,11 +53,19 @@ struct Held {
     usage: Option<Usage>,
 }
 
+/// What an event says.
+#[derive(Default)]
+struct Chunk {
+    usage: Option<Usage>,
+    /// Whether it ends a choice, and has to wait for the usage event behind it.
+    finishes: bool,
+}
+
 /// What becomes of one event.
 enum Verdict {
     Pass,
     /// Without this part.
-    Without(std::ops::Range<usize>),
+    Without(Range<usize>),
     /// Written anew.
     Instead(Bytes),
     /// Not at all; the fingerprint moves to the event that waits.
@@ -70,8 +83,10 @@ impl Scanner {
             tail: BytesMut::new(),
             resume: 0,
             held: None,
-            out: BytesMut::new(),
+            out: Vec::new(),
             failed: false,
+            choices_at: 0,
+            usage_back: 0,
         }
     }
 
@@ -90,7 +105,7 @@ impl Scanner {
             Err(line) => {
                 self.resume = line;
                 if self.tail.len() > TAIL {
-                    Err(TooLong)
+                    Err(TooLong(Bytes::new()))
                 } else {
                     Ok(Bytes::new())
                 }
@@ -104,14 +119,19 @@ impl Scanner {
         let mut done = 0;
         while done < whole.len() {
             match event::end(&whole, from) {
-                Ok(end) => {
-                    self.event(&whole, done, end, &mut passed);
-                    done = end;
-                    from = end;
+                Ok(End { behind, line }) => {
+                    let data = if line.start == done {
+                        event::line(&whole[line])
+                    } else {
+                        event::data(&whole[done..behind])
+                    };
+                    self.event(&whole, done..behind, data, &mut passed);
+                    done = behind;
+                    from = behind;
                 }
                 Err(line) => {
                     if whole.len() - done > TAIL {
-                        return Err(TooLong);
+                        return Err(TooLong(self.take(whole, passed, done)));
                     }
                     self.resume = line - done;
                     self.tail.extend_from_slice(&whole[done..]);
@@ -119,7 +139,7 @@ impl Scanner {
                 }
             }
         }
-        Ok(self.take(&whole, passed, done))
+        Ok(self.take(whole, passed, done))
     }
 
     /// Returns what can go on at the end of the body. What is left of an event that did not end goes on
@@ -127,18 +147,19 @@ impl Scanner {
     pub(crate) fn finish(&mut self) -> Bytes {
         let tail = mem::take(&mut self.tail).freeze();
         let mut passed = 0;
-        let whole = match event::data(&tail) {
+        let end = tail.len();
+        let data = event::data(&tail);
+        let whole = match &data {
             Data::None => true,
             Data::Line(text, _) => is_whole(text),
-            Data::Joined(text) => is_whole(&text),
+            Data::Joined(text) => is_whole(text),
         };
         if whole && !tail.is_empty() {
-            self.event(&tail, 0, tail.len(), &mut passed);
+            self.event(&tail, 0..end, data, &mut passed);
         } else {
-            passed = tail.len();
+            passed = end;
         }
-        let end = tail.len();
-        let mut last = self.take(&tail, passed, end);
+        let mut last = self.take(tail, passed, end);
         if let Some(held) = self.release() {
             last = [held, last].concat().into();
         }
@@ -154,32 +175,31 @@ impl Scanner {
         Some(held.event)
     }
 
-    /// Looks at the event `whole[start..end]`. What stands from `passed` on is still to go out.
-    fn event(&mut self, whole: &Bytes, start: usize, end: usize, passed: &mut usize) {
+    /// Looks at the event `whole[place]`. What stands from `passed` on is still to go out.
+    fn event(&mut self, whole: &Bytes, place: Range<usize>, data: Data<'_>, passed: &mut usize) {
+        let Range { start, end } = place;
         let event = &whole[start..end];
-        let (verdict, usage) = match event::data(event) {
-            Data::None => (Verdict::Pass, None),
+        let (chunk, verdict) = match data {
+            Data::None => (Chunk::default(), Verdict::Pass),
             Data::Line(text, place) => match self.chunk(text) {
-                (Verdict::Without(part), usage) => (
+                (chunk, Verdict::Without(part)) => (
+                    chunk,
                     Verdict::Without(place.start + part.start..place.start + part.end),
-                    usage,
                 ),
                 other => other,
             },
             Data::Joined(text) => match self.chunk(&text) {
-                (Verdict::Without(part), usage) => {
-                    (Verdict::Instead(one_line(&text, &part)), usage)
+                (chunk, Verdict::Without(part)) => {
+                    (chunk, Verdict::Instead(one_line(&text, &part)))
                 }
                 other => other,
             },
         };
+        let Chunk { usage, finishes } = chunk;
         if let Some(held) = self.held.take() {
             self.put_held(whole, passed, start, held, &verdict);
         }
-        if self.policy.strip_final
-            && !matches!(verdict, Verdict::Drop { .. })
-            && event::finishes(event)
-        {
+        if finishes {
             self.flush(whole, passed, start, end);
             let event = match verdict {
                 Verdict::Without(part) => {
@@ -230,11 +250,10 @@ impl Scanner {
         };
         match moved {
             Some((brace, member)) => {
-                self.out.reserve(held.event.len() + member.len() + 1);
-                self.out.put_slice(&held.event[..brace]);
-                self.out.put_u8(b',');
-                self.out.put_slice(member);
-                self.out.put_slice(&held.event[brace..]);
+                self.out.extend_from_slice(&held.event[..brace]);
+                self.out.push(b',');
+                self.out.extend_from_slice(member);
+                self.out.extend_from_slice(&held.event[brace..]);
             }
             None => self.out.extend_from_slice(&held.event),
         }
@@ -243,79 +262,94 @@ impl Scanner {
     /// Copies what is still to go out before `until`, and goes on behind `behind`.
     fn flush(&mut self, whole: &Bytes, passed: &mut usize, until: usize, behind: usize) {
         if self.out.is_empty() {
-            // Room for what is left of the frame: one copy, no growing.
-            self.out.reserve(whole.len() - *passed);
+            // Room for what is left of the frame, and no more: one copy, no growing, no buffer that stays.
+            self.out
+                .reserve_exact(whole.len() - *passed - (behind - until));
         }
         self.out.extend_from_slice(&whole[*passed..until]);
         *passed = behind;
     }
 
     /// Returns what goes out of `whole[..done]`: the frame itself where nothing was taken out.
-    fn take(&mut self, whole: &Bytes, passed: usize, done: usize) -> Bytes {
+    fn take(&mut self, mut whole: Bytes, passed: usize, done: usize) -> Bytes {
         if passed == 0 && self.out.is_empty() {
-            return whole.slice(..done);
+            whole.truncate(done);
+            return whole;
         }
         if passed < done {
             self.out.extend_from_slice(&whole[passed..done]);
         }
-        self.out.split().freeze()
+        mem::take(&mut self.out).into()
     }
 
-    /// Reads one JSON chunk of the answer: what becomes of it, and what the upstream reports with it.
-    fn chunk(&mut self, text: &[u8]) -> (Verdict, Option<Usage>) {
+    /// Reads one JSON chunk of the answer: what it says, and what becomes of it.
+    fn chunk(&mut self, text: &[u8]) -> (Chunk, Verdict) {
         if text.first() != Some(&b'{') {
             if text == b"[DONE]" && !self.failed {
                 self.metered.complete();
             }
-            return (Verdict::Pass, None);
+            return (Chunk::default(), Verdict::Pass);
         }
-        let Some(member) = usage::find(text) else {
+        let choices = event::choices(text, self.choices_at);
+        // Usage stands behind the choices, and so does all that is generated.
+        let from = choices.unwrap_or(0);
+        self.choices_at = from;
+        let guess = text.len().saturating_sub(self.usage_back);
+        let member = usage::find(text, guess, from);
+        let until = match &member {
+            Some(member) if member.place.start > from => member.place.start,
+            _ => text.len(),
+        };
+        let mut chunk = Chunk {
+            usage: None,
+            finishes: self.policy.strip_final && event::finishes(&text[from..until]),
+        };
+        let Some(member) = member else {
             if text.starts_with(b"{\"error\"") {
                 self.failed = true;
             } else {
-                self.metered.begin();
-                self.metered.add_unreported_bytes(event::text_bytes(text));
+                self.add_text(text);
             }
-            return (Verdict::Pass, None);
+            return (chunk, Verdict::Pass);
         };
-        let Some(usage) = member.usage else {
-            self.metered.begin();
-            self.metered.add_unreported_bytes(event::text_bytes(text));
-            let null = event::with_comma(text, &member.place);
-            return (
-                if self.policy.strip_final {
-                    Verdict::Without(null)
-                } else {
-                    Verdict::Pass
-                },
-                None,
-            );
-        };
-        let choices = event::choices(text);
-        if choices.is_none_or(|at| event::is_empty(text, at)) {
-            let verdict = if self.policy.strip_final {
-                let fingerprint = event::fingerprint(text).map(Bytes::copy_from_slice);
-                Verdict::Drop { fingerprint }
+        self.usage_back = text.len() - member.place.start;
+        let without = |takes_out: bool| {
+            if takes_out {
+                Verdict::Without(event::with_comma(text, &member.place))
             } else {
                 Verdict::Pass
-            };
-            return (verdict, Some(self.tally.whole(usage)));
-        }
-        let index = match choices {
-            Some(at) if self.tally.by_choice() => event::index(text, at),
-            _ => None,
+            }
         };
-        let verdict = if self.policy.strip_running {
-            Verdict::Without(event::with_comma(text, &member.place))
+        let Some(usage) = member.usage else {
+            self.add_text(text);
+            return (chunk, without(self.policy.strip_final));
+        };
+        let Some(choices) = choices.filter(|&at| !event::is_empty(text, at)) else {
+            chunk.usage = Some(self.tally.whole(usage));
+            if !self.policy.strip_final {
+                return (chunk, Verdict::Pass);
+            }
+            chunk.finishes = false;
+            let fingerprint = event::fingerprint(text).map(Bytes::copy_from_slice);
+            return (chunk, Verdict::Drop { fingerprint });
+        };
+        let index = if self.tally.by_choice() {
+            event::index(text, choices).unwrap_or(0)
         } else {
-            Verdict::Pass
+            0
         };
-        (verdict, Some(self.tally.choice(index.unwrap_or(0), usage)))
+        chunk.usage = Some(self.tally.choice(index, usage));
+        (chunk, without(self.policy.strip_running))
+    }
+
+    /// Counts text that came without usage.
+    fn add_text(&self, text: &[u8]) {
+        self.metered.add_unreported_bytes(event::text_bytes(text));
     }
 }
 
 /// Writes joined data without a part of it as an event of one line, which means the same.
-fn one_line(text: &[u8], part: &std::ops::Range<usize>) -> Bytes {
+fn one_line(text: &[u8], part: &Range<usize>) -> Bytes {
     let kept = text[..part.start].iter().chain(&text[part.end..]);
     let kept = kept.map(|&byte| if byte == b'\n' { b' ' } else { byte });
     b"data: "

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::tokens::Usage;
+use crate::tokens::{Tokens, Usage};
 
-use super::json::{closes_top, name, number, space, string, value};
+use super::json::{closes_top, colon, hits, number, space, string, value};
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 
@@ -20,41 +20,53 @@ pub(super) struct Member {
     pub(super) usage: Option<Usage>,
 }
 
-/// Finds the `usage` member at the top level of the object `bytes`.
+/// Finds the `usage` member at the top level of the object `bytes`, where it most likely is: at `guess`, then
+/// from `likely` on, and only then before.
 ///
 /// A hit of the word counts if a member name starts there, and if from behind its value the text closes
 /// exactly one object. Quotes inside strings are escaped, so text cannot pretend to be a member.
-pub(super) fn find(bytes: &[u8]) -> Option<Member> {
-    USAGE.find_iter(bytes).find_map(|start| {
-        if start == 0 || !matches!(bytes[start - 1], b'{' | b',' | b' ' | b'\n' | b'\t' | b'\r') {
-            return None;
-        }
-        let colon = space(bytes, start + USAGE.needle().len());
-        if bytes.get(colon) != Some(&b':') {
-            return None;
-        }
-        let at = space(bytes, colon + 1);
-        let (usage, end) = match bytes.get(at)? {
-            b'{' => read(bytes, at)?,
-            _ => (None, value(bytes, at)?),
-        };
-        closes_top(bytes, end).then_some(Member {
-            place: start..end,
-            usage,
-        })
+pub(super) fn find(bytes: &[u8], guess: usize, likely: usize) -> Option<Member> {
+    if bytes
+        .get(guess..)
+        .is_some_and(|rest| rest.starts_with(USAGE.needle()))
+        && let Some(found) = member(bytes, guess)
+    {
+        return Some(found);
+    }
+    hits(&USAGE, &bytes[likely..])
+        .find_map(|at| member(bytes, likely + at))
+        .or_else(|| hits(&USAGE, &bytes[..likely]).find_map(|at| member(bytes, at)))
+}
+
+/// Reads the member whose name may start at `start`.
+fn member(bytes: &[u8], start: usize) -> Option<Member> {
+    if start == 0 || !matches!(bytes[start - 1], b'{' | b',' | b' ' | b'\n' | b'\t' | b'\r') {
+        return None;
+    }
+    let at = colon(bytes, start + USAGE.needle().len())?;
+    let (usage, end) = match bytes.get(at)? {
+        b'{' => read(bytes, at)?,
+        _ => (None, value(bytes, at)?),
+    };
+    closes_top(bytes, end).then_some(Member {
+        place: start..end,
+        usage,
     })
 }
 
 /// Reads the usage of a whole JSON answer.
 pub(crate) fn whole(bytes: &[u8]) -> Option<Usage> {
-    find(bytes)?.usage
+    find(bytes, bytes.len(), 0)?.usage
 }
 
 /// Reads a usage object. Without a prompt count it says nothing.
 fn read(bytes: &[u8], at: usize) -> Option<(Option<Usage>, usize)> {
+    if let Some((usage, end)) = running(bytes, at) {
+        return Some((Some(usage), end));
+    }
     let mut usage = Usage::default();
     let mut seen = false;
-    let end = members(bytes, at, &mut |name, at| match name {
+    let end = members(bytes, at, |name, at| match name {
         b"prompt_tokens" => {
             seen = true;
             set(&mut usage.prompt, bytes, at)
@@ -69,9 +81,42 @@ fn read(bytes: &[u8], at: usize) -> Option<(Option<Usage>, usize)> {
     Some((seen.then_some(usage), end))
 }
 
+/// Reads the running usage exactly as vLLM writes it; `None` for any other form.
+fn running(bytes: &[u8], at: usize) -> Option<(Usage, usize)> {
+    let (mut prompt, mut total, mut completion) = (0, 0, 0);
+    let at = set(
+        &mut prompt,
+        bytes,
+        behind(bytes, at, b"{\"prompt_tokens\":")?,
+    )?;
+    let at = set(&mut total, bytes, behind(bytes, at, b",\"total_tokens\":")?)?;
+    let at = set(
+        &mut completion,
+        bytes,
+        behind(bytes, at, b",\"completion_tokens\":")?,
+    )?;
+    let end = behind(bytes, at, b",\"completion_tokens_details\":null}")
+        .or_else(|| behind(bytes, at, b"}"))?;
+    let usage = Usage {
+        prompt,
+        completion,
+        cached: 0,
+        reasoning: 0,
+    };
+    Some((usage, end))
+}
+
+/// Moves over `text` if it stands at `at`.
+fn behind(bytes: &[u8], at: usize, text: &[u8]) -> Option<usize> {
+    bytes
+        .get(at..)?
+        .starts_with(text)
+        .then_some(at + text.len())
+}
+
 fn set(field: &mut u64, bytes: &[u8], at: usize) -> Option<usize> {
     let (number, end) = number(bytes, at)?;
-    *field = number;
+    *field = Some(number).filter(|&number| number <= Tokens::MAX.get())?;
     Some(end)
 }
 
@@ -79,7 +124,7 @@ fn details(bytes: &[u8], at: usize, wanted: &[u8], field: &mut u64) -> Option<us
     if bytes.get(at) != Some(&b'{') {
         return value(bytes, at);
     }
-    members(bytes, at, &mut |name, at| {
+    members(bytes, at, |name, at| {
         if name == wanted && bytes.get(at).is_some_and(u8::is_ascii_digit) {
             set(field, bytes, at)
         } else {
@@ -92,7 +137,7 @@ fn details(bytes: &[u8], at: usize, wanted: &[u8], field: &mut u64) -> Option<us
 fn members(
     bytes: &[u8],
     at: usize,
-    member: &mut dyn FnMut(&[u8], usize) -> Option<usize>,
+    mut member: impl FnMut(&[u8], usize) -> Option<usize>,
 ) -> Option<usize> {
     let mut at = space(bytes, at + 1);
     if bytes.get(at) == Some(&b'}') {
@@ -102,9 +147,9 @@ fn members(
         if bytes.get(at) != Some(&b'"') {
             return None;
         }
-        let raw = &bytes[at + 1..string(bytes, at)? - 1];
-        let start = name(bytes, at)?;
-        at = space(bytes, member(raw, start)?);
+        let end = string(bytes, at)?;
+        let start = colon(bytes, end)?;
+        at = space(bytes, member(&bytes[at + 1..end - 1], start)?);
         match bytes.get(at)? {
             b',' => at = space(bytes, at + 1),
             b'}' => return Some(at + 1),
@@ -171,6 +216,7 @@ mod tests {
             r#"{"usage":{"prompt_tokens":-1,"completion_tokens":2}}"#,
             r#"{"usage":{"prompt_tokens":1.5}}"#,
             r#"{"usage":{"prompt_tokens":99999999999999999999}}"#,
+            r#"{"usage":{"prompt_tokens":9007199254740992}}"#,
             r#"{"usage":{"prompt_tokens":1}"#,
             r#"{"usage":7}"#,
             "",
@@ -181,7 +227,7 @@ mod tests {
 
     #[test]
     fn null_is_found_so_that_it_can_be_taken_out() {
-        let member = find(br#"{"choices":[],"usage":null}"#).expect("a member");
+        let member = find(br#"{"choices":[],"usage":null}"#, 0, 0).expect("a member");
         assert_eq!(
             member,
             Member {
@@ -193,7 +239,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn agrees_with_a_parser_whatever_the_content(content in ".*", prompt in 0..u64::MAX, completion in 0..u64::MAX) {
+        fn agrees_with_a_parser_whatever_the_content(content in ".*", prompt in 0..1_u64 << 53, completion in 0..1_u64 << 53) {
             let text = serde_json::json!({
                 "choices": [{"delta": {"content": content.clone(), "usage": {"prompt_tokens": 1}}}],
                 "usage": {"prompt_tokens": prompt, "completion_tokens": completion},
