@@ -16,7 +16,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -79,6 +79,7 @@ async fn shared() -> &'static Cluster {
 /// A PostgreSQL server, and all that it keeps.
 pub struct Cluster {
     folder: PathBuf,
+    port: u16,
     user: Option<(u32, u32)>,
     /// Holds the input of the watchdog open.
     watchdog: Child,
@@ -93,12 +94,15 @@ impl Cluster {
     ///
     /// Panics when there is no PostgreSQL on this machine, or it does not start.
     pub async fn start(settings: &[&str]) -> Self {
+        let port = settings.iter().find_map(|line| line.strip_prefix("port="));
+        let port = port.map_or(5432, |port| port.parse().expect("a port is a number"));
         let settings: Vec<String> = FOR_TESTS
             .iter()
             .chain(settings)
             .map(|setting| format!("{setting}\n"))
             .collect();
-        let starting = tokio::task::spawn_blocking(move || Self::start_now(&settings.concat()));
+        let starting =
+            tokio::task::spawn_blocking(move || Self::start_now(&settings.concat(), port));
         let cluster = starting.await.expect("a PostgreSQL server starts");
         // The first store makes the tables.
         cluster.create(TEMPLATE, "template0").await;
@@ -106,7 +110,7 @@ impl Cluster {
         cluster
     }
 
-    fn start_now(settings: &str) -> Self {
+    fn start_now(settings: &str, port: u16) -> Self {
         let folder = TempDir::with_prefix("llm-gate-pg-")
             .expect("a temporary folder can be made")
             .keep();
@@ -123,6 +127,7 @@ impl Cluster {
         let cluster = Self {
             user: unprivileged(&folder),
             folder,
+            port,
             watchdog,
             made: AtomicU32::new(0),
         };
@@ -210,10 +215,27 @@ impl Cluster {
         );
     }
 
+    /// Puts a file beside the server's data, as the server's own and for nobody else to read.
+    ///
+    /// # Panics
+    ///
+    /// Panics when that fails.
+    pub fn keep(&self, name: &str, content: &str) {
+        let file = self.folder.join("data").join(name);
+        let mut options = fs::OpenOptions::new();
+        let written = options.create_new(true).write(true).mode(0o600).open(&file);
+        written
+            .and_then(|mut file| file.write_all(content.as_bytes()))
+            .expect("a file can be made");
+        if let Some((user, group)) = self.user {
+            chown(file, Some(user), Some(group)).expect("root may give a file away");
+        }
+    }
+
     fn url(&self, database: &str) -> String {
         let folder = self.folder.to_str().expect("its name was made of letters");
         let host = folder.replace('/', "%2F");
-        format!("postgres://postgres@{host}/{database}")
+        format!("postgres://postgres@{host}:{}/{database}", self.port)
     }
 
     async fn create(&self, name: &str, template: &str) {

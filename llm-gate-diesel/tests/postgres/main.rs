@@ -11,5 +11,6 @@ mod plans;
 mod replicas;
 mod rows;
 mod speed;
+mod tls;
 mod unavailable;
 mod watch;
