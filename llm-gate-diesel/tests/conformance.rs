@@ -1,19 +1,8 @@
-//! The suite of the stores, on every database.
+//! The suite of the stores on SQLite. On PostgreSQL it runs in `postgres/conformance.rs`.
+#![cfg(feature = "sqlite")]
 
-#[cfg(feature = "sqlite")]
-mod sqlite {
-    async fn make() -> llm_gate_diesel::SqliteStore {
-        llm_gate_diesel::test_db::open().await
-    }
-
-    llm_gate::conformance_tests!(super::make);
+async fn make() -> llm_gate_diesel::SqliteStore {
+    llm_gate_diesel::test_db::open().await
 }
 
-#[cfg(feature = "postgres")]
-mod postgres {
-    async fn make() -> llm_gate_diesel::PgStore {
-        llm_gate_diesel::test_db::postgres::open().await
-    }
-
-    llm_gate::conformance_tests!(super::make);
-}
+llm_gate::conformance_tests!(crate::make);

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conformance;
+mod differential;
 mod dropped;
 mod lost_commit;
 mod plans;
