@@ -836,3 +836,40 @@ async fn nobody_ever_sees_more_than_the_limit_and_nothing_is_stranded() {
         "{used} of {limit}: less than one bound is left over"
     );
 }
+
+#[tokio::test]
+async fn best_of_bounds_but_hides_no_prompt() {
+    // vLLM answers with `n` choices a prompt whatever `best_of` says: choice i is prompt i here.
+    let rig = Rig::new(100_000).await;
+    let event = |index: u32| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"text\":\"x\",\"finish_reason\":null}}],\
+             \"usage\":{{\"prompt_tokens\":1000,\"total_tokens\":1001,\"completion_tokens\":1}}}}\n\n"
+        )
+    };
+    let frames: Vec<Bytes> = (0..4).map(|index| event(index).into()).collect();
+    let service = stack(
+        rig.layer(),
+        upstream(move |_| Ok(sse(ScriptedBody::new(frames.clone())))),
+    );
+    let body = r#"{"model":"tiny","prompt":["a","b","c","d"],"best_of":4,"stream":true}"#;
+    let request = Request::post("/v1/completions")
+        .header("content-type", "application/json")
+        .extension(rig.principal.clone())
+        .body(Full::from(body))
+        .expect("valid");
+    let mut body = service
+        .oneshot(request)
+        .await
+        .expect("an answer")
+        .into_body();
+    for _ in 0..4 {
+        drop(body.frame().await);
+    }
+    drop(body);
+    assert_eq!(
+        rig.books.settled()[0].charge.get(),
+        4004,
+        "four prompts, four tokens"
+    );
+}

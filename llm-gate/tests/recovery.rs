@@ -238,3 +238,33 @@ async fn a_full_journal_lets_nobody_in() {
     drop(first);
     assert!(ledger.reserve(rig.request()).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_journal_of_another_store_is_not_thrown_away() {
+    let rig = Rig::new();
+    let journal = Journal::open(rig.path(), Options::new().boot(TODAY)).expect("a journal");
+    let mut slot = journal.claim(RequestId::new()).expect("a slot");
+    slot.record(Entry::forwarded()).expect("written");
+    slot.record(Entry::running(usage(1500))).expect("written");
+    drop((slot, journal));
+    let done = rig.recover(TODAY).await;
+    assert_eq!(
+        (done.settled, done.foreign),
+        (0, 1),
+        "it was sent, so its hold is in some books"
+    );
+    let aside = std::fs::read_dir(rig.path())
+        .expect("the folder")
+        .filter_map(Result::ok);
+    let aside = aside.filter(|file| file.file_name().to_string_lossy().ends_with(".aside"));
+    assert_eq!(
+        aside.count(),
+        1,
+        "delivered tokens are in it, and in no books here"
+    );
+    assert_eq!(
+        rig.recover(TODAY).await.foreign,
+        0,
+        "and it is not looked at again"
+    );
+}

@@ -9,6 +9,7 @@ mod database;
 mod demo;
 mod disconnect;
 mod flow;
+mod idle;
 mod killed;
 mod limits;
 mod openai_python;

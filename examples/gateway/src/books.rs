@@ -42,6 +42,7 @@ pub async fn open(
             settled = recovery.settled,
             presumed = recovery.presumed,
             unreadable = recovery.unreadable,
+            foreign = recovery.foreign,
             "the gateway was killed while requests were under way; they are settled now"
         );
     }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -21,7 +22,7 @@ use tower::util::{BoxCloneSyncService, MapRequestLayer};
 use tower::{ServiceBuilder, ServiceExt};
 
 use crate::app::App;
-use crate::edge::Caller;
+use crate::edge::{Caller, UnreadGuard};
 
 /// The stack as one service. Boxed here, once, so that nothing inside has to be.
 pub type LlmStack = BoxCloneSyncService<Request, Response, Infallible>;
@@ -49,5 +50,10 @@ pub fn stack(app: &App, ledger: Ledger, proxy: VllmProxyService) -> LlmStack {
         .layer(TokenMeterLayer::new())
         // Where it goes: applies the edits and sends the call to the model server. 502 and 504.
         .service(proxy);
-    BoxCloneSyncService::new(stack.map_response(|response| response.map(Body::new)))
+    // A client that takes nothing of its answer keeps neither hold nor upstream.
+    let patience = Duration::from_secs(app.config.server.stalled_write_seconds);
+    let watched = move |body| Body::new(UnreadGuard::new(body, patience));
+    BoxCloneSyncService::new(stack.map_response(move |response: http::Response<_>| {
+        response.map(|body| watched(Body::new(body)))
+    }))
 }

@@ -44,7 +44,7 @@ impl Bound {
         bytes: usize,
     ) -> Result<Self, Fault> {
         let prompts = request.prompts;
-        let choices = prompts.saturating_mul(request.n);
+        let choices = prompts.saturating_mul(request.best_of);
         let full = context.saturating_mul(prompts);
         let shown = match request.token_ids {
             Some(ids) => ids,

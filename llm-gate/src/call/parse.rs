@@ -19,8 +19,10 @@ pub(super) struct Request {
     /// The output bound that counts for the route.
     pub(super) asked: Option<u64>,
     pub(super) min_tokens: u64,
-    /// Choices a prompt: the largest of `n` and `best_of`.
+    /// Choices a prompt in the answer.
     pub(super) n: u64,
+    /// How many of them a server may generate, to answer with the best.
+    pub(super) best_of: u64,
     pub(super) prompts: u64,
     /// The prompts' length where they are token ids, which count themselves.
     pub(super) token_ids: Option<u64>,
@@ -332,7 +334,8 @@ impl Fields {
                 return Err(Fault::of(name, format!("{name} must be at most {max_n}")));
             }
         }
-        request.n = self.n.unwrap_or(1).max(self.best_of.unwrap_or(1));
+        request.n = self.n.unwrap_or(1);
+        request.best_of = self.best_of.unwrap_or(1).max(request.n);
         if self.has_options && !request.stream {
             return Err(Fault::of(
                 "stream_options",

@@ -1,10 +1,10 @@
 use std::io;
 
 use crate::clock::Timestamp;
-use crate::store::{Ending, Operation, Settle, Source, StoreError, StoreErrorKind};
+use crate::store::{Ending, Operation, Outcome, Settle, Source, StoreError, StoreErrorKind};
 use crate::tokens::{Tokens, Usage};
 
-use super::journal::{Adopted, Adoption, Leftover};
+use super::journal::{Adopted, Adoption, Leftover, State};
 use super::{Ledger, writer};
 
 /// How many settlements go into one transaction.
@@ -21,6 +21,9 @@ pub struct Recovery {
     pub presumed: usize,
     /// Slots that say nothing readable. The holds of their requests stay taken.
     pub unreadable: usize,
+    /// Requests that were sent and that the store has never heard of, or cannot settle: the journal is of
+    /// another store, or the store is defective. Their journals are set aside, not deleted.
+    pub foreign: usize,
 }
 
 impl Ledger {
@@ -44,8 +47,8 @@ impl Ledger {
             tracing::error!(path = %path.display(), %error, "a journal cannot be read");
         }
         for file in adoption.files {
-            self.settle_all(&file, &mut done).await?;
-            let settled = if file.unreadable().is_empty() {
+            let foreign = self.settle_all(&file, &mut done).await?;
+            let settled = if file.unreadable().is_empty() && foreign == 0 {
                 file.settled()
             } else {
                 // Kept for whoever looks into it; nothing in it is settled again.
@@ -56,19 +59,57 @@ impl Ledger {
         Ok(done)
     }
 
-    async fn settle_all(&self, file: &Adopted, done: &mut Recovery) -> Result<(), StoreError> {
+    /// Settles what a file says; returns how many requests it could not.
+    async fn settle_all(&self, file: &Adopted, done: &mut Recovery) -> Result<usize, StoreError> {
         let now = self.now();
         done.unreadable += file.unreadable().len();
+        let mut foreign = 0;
         for part in file.leftovers().chunks(BATCH) {
-            let batch = part.iter().map(|leftover| settlement(leftover, now));
-            for outcome in self.shared.store.apply(batch.collect()).await? {
-                writer::note(&outcome);
+            let batch: Vec<Operation> = part
+                .iter()
+                .map(|leftover| settlement(leftover, now))
+                .collect();
+            let outcomes = match self.shared.store.apply(batch.clone()).await {
+                Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
+                Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
+                // One that the store cannot take must not keep the others, or the gate, from starting.
+                Err(_) => self.one_by_one(batch).await?,
+            };
+            for (leftover, outcome) in part.iter().zip(outcomes) {
+                match outcome {
+                    Some(Outcome::Unknown) | None if leftover.state != State::Intent => {
+                        foreign += 1
+                    }
+                    Some(outcome) => {
+                        writer::note(&outcome);
+                        if leftover.trusted {
+                            done.settled += 1
+                        } else {
+                            done.presumed += 1
+                        }
+                    }
+                    None => foreign += 1,
+                }
             }
-            let presumed = part.iter().filter(|leftover| !leftover.trusted).count();
-            done.presumed += presumed;
-            done.settled += part.len() - presumed;
         }
-        Ok(())
+        done.foreign += foreign;
+        Ok(foreign)
+    }
+
+    async fn one_by_one(&self, batch: Vec<Operation>) -> Result<Vec<Option<Outcome>>, StoreError> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for operation in batch {
+            let id = operation.id();
+            outcomes.push(match self.shared.store.apply(vec![operation]).await {
+                Ok(mut outcome) => outcome.pop(),
+                Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
+                Err(error) => {
+                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a request cannot be settled");
+                    None
+                }
+            });
+        }
+        Ok(outcomes)
     }
 }
 

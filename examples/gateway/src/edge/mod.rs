@@ -5,6 +5,7 @@ mod body;
 mod failures;
 mod headers;
 mod observe;
+mod unread;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -15,6 +16,7 @@ use tower_http::cors::CorsLayer;
 pub use self::body::ObservedBody;
 pub use self::headers::Hardening;
 pub use self::observe::{Caller, X_REQUEST_ID};
+pub use self::unread::UnreadGuard;
 
 /// Puts the edge around all routes.
 pub fn around(routes: Router, hardening: Hardening, cors: Option<CorsLayer>) -> Router {

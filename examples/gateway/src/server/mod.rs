@@ -1,6 +1,7 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, every wait bounded, and an end that lets
 //! open streams finish.
 
+mod request;
 mod stall;
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tower_http::timeout::TimeoutBody;
 
+use self::request::InTime;
 pub use self::stall::StallGuard;
 use crate::config::ServerConfig;
 
@@ -34,6 +36,8 @@ const MAX_STREAMS: u32 = 128;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How long a client may be silent in the middle of a body.
 const BODY_IDLE: Duration = Duration::from_secs(30);
+/// How long a body may take in all.
+const BODY_TOTAL: Duration = Duration::from_secs(300);
 /// How long to wait when no connection can be accepted, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,6 +51,7 @@ pub async fn serve(
 ) {
     let builder = builder(config);
     let stall = Duration::from_secs(config.stalled_write_seconds);
+    let opening = Duration::from_secs(config.header_timeout_seconds);
     let places = Arc::new(Semaphore::new(config.max_connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -66,7 +71,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let io = TokioIo::new(StallGuard::new(stream, stall));
+        let io = TokioIo::new(StallGuard::new(stream, stall).opening(opening));
         let service = TowerToHyperService::new(routes.clone().map_request(into_axum));
         let connection = builder.serve_connection(io, service).into_owned();
         let connection = graceful.watch(connection);
@@ -92,9 +97,12 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// Bounds how long a client may be silent in the middle of a body.
+/// Bounds how long a client may be silent in the middle of a body, and take for the whole.
 fn into_axum(request: http::Request<Incoming>) -> Request {
-    request.map(|body| axum::body::Body::new(TimeoutBody::new(BODY_IDLE, body)))
+    request.map(|body| {
+        let body = InTime::new(TimeoutBody::new(BODY_IDLE, body), BODY_TOTAL);
+        axum::body::Body::new(body)
+    })
 }
 
 /// Waits for a free place first: connections beyond the limit wait in the kernel's queue.

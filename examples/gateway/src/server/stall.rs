@@ -16,6 +16,17 @@ pub struct StallGuard<S> {
     limit: Duration,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Runs until so many bytes were read that it is clear what the client speaks.
+    opening: Option<Opening>,
+}
+
+/// How many bytes tell HTTP/2 from HTTP/1.1. Whoever sends a call sends more.
+const PREFACE: usize = 24;
+
+#[derive(Debug)]
+struct Opening {
+    deadline: Pin<Box<Sleep>>,
+    missing: usize,
 }
 
 impl<S> StallGuard<S> {
@@ -26,7 +37,23 @@ impl<S> StallGuard<S> {
             inner,
             limit,
             deadline: None,
+            opening: None,
         }
+    }
+
+    /// Lets the client take at most `limit` for the first bytes of the connection. Nothing else bounds them:
+    /// the time for a header block begins when it is known which HTTP it is.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    #[must_use]
+    pub fn opening(mut self, limit: Duration) -> Self {
+        self.opening = Some(Opening {
+            deadline: Box::pin(tokio::time::sleep(limit)),
+            missing: PREFACE,
+        });
+        self
     }
 
     fn watch<T>(
@@ -56,7 +83,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        let Some(opening) = &mut self.opening else {
+            return polled;
+        };
+        if polled.is_ready() {
+            opening.missing = opening
+                .missing
+                .saturating_sub(buffer.filled().len() - before);
+            if opening.missing == 0 {
+                self.opening = None;
+            }
+            return polled;
+        }
+        ready!(opening.deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the client says nothing",
+        )))
     }
 }
 
@@ -110,6 +155,28 @@ mod tests {
         let error = server.write_all(b"five!").await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() >= LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_cut() {
+        for words in [&b""[..], b"PRI * HT"] {
+            let (server, mut client) = tokio::io::duplex(64);
+            let mut server = StallGuard::new(server, LIMIT).opening(LIMIT);
+            client.write_all(words).await.expect("there is room");
+            let error = server
+                .read_to_end(&mut Vec::new())
+                .await
+                .expect_err("no more comes");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
+        let (server, mut client) = tokio::io::duplex(64);
+        let mut server = StallGuard::new(server, LIMIT).opening(LIMIT);
+        client
+            .write_all(&[b'x'; PREFACE])
+            .await
+            .expect("there is room");
+        let read = tokio::time::timeout(LIMIT * 2, server.read_to_end(&mut Vec::new())).await;
+        assert!(read.is_err(), "whoever has said something may think");
     }
 
     #[tokio::test(start_paused = true)]
