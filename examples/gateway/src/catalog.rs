@@ -83,7 +83,9 @@ impl Catalog {
             } else {
                 // Said once, when it begins; each attempt has its own line from the proxy.
                 if retry == FIRST_RETRY {
-                    tracing::warn!("the model server does not tell its models");
+                    tracing::warn!(
+                        "the model server does not list its models; calls are answered 503 until it has"
+                    );
                 }
                 self.seen.send_modify(|seen| seen.reachable = false);
                 let pause = retry;
@@ -99,9 +101,13 @@ impl Catalog {
             let refined = self.refined.get(&listed.id).copied().unwrap_or_default();
             refined.refine(Model::from(listed))
         }));
-        self.seen.send_replace(Seen {
+        let names: Vec<String> = list.iter().map(|listed| listed.id.clone()).collect();
+        let before = self.seen.send_replace(Seen {
             list: Some(list.into()),
             reachable: true,
         });
+        if !before.reachable {
+            tracing::info!(models = ?names, "the model server lists its models");
+        }
     }
 }

@@ -109,6 +109,7 @@ impl Gateway {
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);
         let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));
+        let upstream = config.upstream.url.clone();
         let hardening = Hardening::new(web_url.starts_with("https://"));
         let routes = edge::around(routes, hardening, cors(&config));
         let (stop, stopped) = watch::channel(false);
@@ -117,7 +118,7 @@ impl Gateway {
             follow.abort();
             settle(&config, &ledger).await;
         });
-        tracing::info!(%address, %metrics_address, "listening");
+        tracing::info!(%address, %metrics_address, upstream, "listening");
         Ok(Running {
             address,
             metrics_address,

@@ -22,6 +22,9 @@ const BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0,
 ];
 
+/// Operations that are written together.
+const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Starts the log. A log that is there already stays.
@@ -42,9 +45,12 @@ pub fn install_log(config: &LogConfig) {
 pub fn install_metrics() -> Option<PrometheusHandle> {
     RECORDER
         .get_or_init(|| {
-            let matcher = Matcher::Suffix("_seconds".to_owned());
+            let seconds = Matcher::Suffix("_seconds".to_owned());
+            let operations = Matcher::Suffix("_operations".to_owned());
             PrometheusBuilder::new()
-                .set_buckets_for_metric(matcher, &BUCKETS)
+                .set_buckets_for_metric(seconds, &BUCKETS)
+                .ok()?
+                .set_buckets_for_metric(operations, &BATCHES)
                 .ok()?
                 .install_recorder()
                 .ok()

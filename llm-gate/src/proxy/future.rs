@@ -280,15 +280,16 @@ fn met_a_closed_connection(error: &Error) -> bool {
 
 /// Says that there is no answer, and not why: addresses stay in the log.
 fn unreachable(error: &Error) -> Rejection {
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(%error, cause, "the upstream gave no answer");
+    let mut words = error.to_string();
     let mut cause = error.source();
     let mut timed_out = false;
     while let Some(error) = cause {
+        words = format!("{words}: {error}");
         let io = error.downcast_ref::<std::io::Error>();
         timed_out |= io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
         cause = error.source();
     }
+    tracing::warn!(error = words, "the upstream gave no answer");
     if timed_out {
         timeout()
     } else {

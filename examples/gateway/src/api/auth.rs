@@ -29,10 +29,12 @@ pub(super) async fn register(
     };
     let password = fields.secret("password");
     let with_key = fields.flag("create_api_key");
-    if let Err(reason) = app.policy.check(password.expose(), &names.all()) {
+    if !fields.refused("password")
+        && let Err(reason) = app.policy.check(password.expose(), &names.all())
+    {
         fields.refuse("password", reason);
     }
-    if names.all().is_empty() {
+    if names.all().is_empty() && !fields.refused("username") && !fields.refused("email") {
         fields.refuse("username", "a user name or an e-mail address is required");
     }
     fields.finish()?;

@@ -67,6 +67,11 @@ impl Fields {
         });
     }
 
+    /// Tells whether something is wrong with a field so far.
+    pub(crate) fn refused(&self, name: &str) -> bool {
+        self.errors.iter().any(|error| error.loc[1] == name)
+    }
+
     /// Takes a text, if it is there. Null is the same as nothing.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.values.remove(name)? {
@@ -260,7 +265,11 @@ fn check_type(request: &Request, expected: &str) -> Result<(), ApiError> {
     } else {
         Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body has another content type than this route reads",
+            if expected == FORM {
+                "the content type must be application/x-www-form-urlencoded"
+            } else {
+                "the content type must be application/json"
+            },
         ))
     }
 }

@@ -1,6 +1,6 @@
 use clap::{Args, ValueEnum};
 
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use crate::config::Loaded;
 
 /// Where the snippets take the key from, so that none is written into a file. Not `LLM_GATE_…`: those are
@@ -34,7 +34,7 @@ pub(super) fn run(loaded: &Loaded, arguments: &Arguments) -> Result<(), CommandE
     let base = format!("{}/v1", web_url.trim_end_matches('/'));
     let model = arguments.model.as_ref().or(config.upstream.model.as_ref());
     let model = model.map_or("your-model", String::as_str);
-    println!("{}", snippet(arguments.client, &base, model));
+    say!("{}", snippet(arguments.client, &base, model))?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 use clap::Subcommand;
 
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use crate::config::{Loaded, SETTINGS};
 
 #[derive(Debug, Subcommand)]
@@ -14,10 +14,20 @@ pub(super) fn run(loaded: &Loaded, command: &Command) -> Result<(), CommandError
         Command::Show => {
             for setting in SETTINGS {
                 let value = setting.show(&loaded.config);
-                println!("{} = {value}  # {}", setting.name, loaded.origin(setting));
+                say!("{} = {value}  # {}", setting.name, loaded.origin(setting))?;
             }
             for (name, model) in &loaded.config.models {
-                println!("models.{name:?} = {model:?}  # file");
+                let fields = [
+                    ("context_length", model.context_length),
+                    ("output_cap", model.output_cap),
+                    ("allowance", model.allowance),
+                    ("bytes_factor", model.bytes_factor),
+                ];
+                for (field, value) in fields {
+                    if let Some(value) = value {
+                        say!("models.{name:?}.{field} = {value}  # file")?;
+                    }
+                }
             }
             Ok(())
         }

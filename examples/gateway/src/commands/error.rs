@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -38,13 +39,39 @@ impl CommandError {
         }
     }
 
+    /// Ends the command because nobody reads what it prints, as in `llm-gate user list | head -1`.
+    fn unread() -> Self {
+        Self::failed("")
+    }
+
     /// Prints one line and returns the exit code.
     pub(super) fn report(self) -> ExitCode {
+        if self.words.is_empty() {
+            return ExitCode::from(self.code);
+        }
         let line = self.words.replace('\n', " ");
         // Where standard error is closed nobody wants to know.
         let _ = writeln!(io::stderr(), "llm-gate: {line}");
         ExitCode::from(self.code)
     }
+}
+
+/// Prints a line to standard output. Unlike `println!`, it fails where that is closed, and does not panic.
+macro_rules! say {
+    ($($words:tt)*) => {
+        $crate::commands::error::print(format_args!($($words)*), "\n")
+    };
+}
+pub(super) use say;
+
+/// Prints words and an end, see [`say`].
+pub(super) fn print(words: fmt::Arguments<'_>, end: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    let printed = write!(out, "{words}{end}").and_then(|()| out.flush());
+    printed.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CommandError::unread(),
+        _ => CommandError::failed(format!("cannot print: {error}")),
+    })
 }
 
 /// Writes an error with its causes, a colon between them.

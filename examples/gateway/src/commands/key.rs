@@ -4,7 +4,7 @@ use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::KeyId;
 use llm_gate::store::{ApiKey, Store};
 
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use super::user;
 use crate::accounts::{self, KeyRequest};
 use crate::config::Loaded;
@@ -48,14 +48,14 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
             create(&*store, &hasher, &user, &name).await
         }
         Command::List { user } => {
-            println!("ID\tPREFIX\tNAME\tSTATE");
+            say!("ID\tPREFIX\tNAME\tSTATE")?;
             for key in keys(&*store, &user).await? {
                 let state = if key.revoked_at.is_some() {
                     "revoked"
                 } else {
                     "active"
                 };
-                println!("{}\tlg_{}\t{}\t{state}", key.id, key.public_id, key.name);
+                say!("{}\tlg_{}\t{}\t{state}", key.id, key.public_id, key.name)?;
             }
             Ok(())
         }
@@ -79,8 +79,8 @@ async fn create(
         expires_at: None,
     };
     let (key, secret) = accounts::create_key(store, hasher, request, SystemClock.now()).await?;
-    println!("created {} for {}", key.id, user::called(&user));
-    println!("key, shown this once: {}", secret.expose());
+    say!("created {} for {}", key.id, user::called(&user))?;
+    say!("key, shown this once: {}", secret.expose())?;
     Ok(())
 }
 
@@ -95,7 +95,7 @@ async fn revoke(store: &dyn Store, user: &str, wanted: &str) -> Result<(), Comma
     store
         .revoke_key(key.project, owner.id, key.id, SystemClock.now())
         .await?;
-    println!("revoked lg_{}", key.public_id);
+    say!("revoked lg_{}", key.public_id)?;
     Ok(())
 }
 

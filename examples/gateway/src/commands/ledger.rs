@@ -1,7 +1,7 @@
 use clap::Subcommand;
 use llm_gate::store::Totals;
 
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use super::user;
 use crate::config::Loaded;
 
@@ -16,14 +16,15 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
     let store = user::open(&loaded.config).await?;
     let totals = store.totals().await?;
     for (what, ledger, counters) in lines(&totals) {
-        println!("{what:<10} {ledger:>16} {counters:>16}");
+        say!("{what:<10} {ledger:>16} {counters:>16}")?;
     }
-    println!(
+    say!(
         "requests   {:>16} settled, {} under way",
-        totals.settled, totals.pending
-    );
+        totals.settled,
+        totals.pending
+    )?;
     if totals.balance() {
-        println!("ledger and counters agree");
+        say!("ledger and counters agree")?;
         Ok(())
     } else {
         Err(CommandError::failed("ledger and counters do not agree"))

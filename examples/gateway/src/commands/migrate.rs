@@ -1,4 +1,4 @@
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use crate::config::{Database, Loaded};
 use crate::database;
 
@@ -6,8 +6,8 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
     // Opening brings the tables up to date.
     database::open(&loaded.config).await?;
     match loaded.config.database()? {
-        Database::Sqlite(path) => println!("up to date: {}", path.display()),
-        Database::Memory => println!("a database in memory needs no migration"),
+        Database::Sqlite(path) => say!("up to date: {}", path.display())?,
+        Database::Memory => say!("a database in memory needs no migration")?,
     }
     Ok(())
 }

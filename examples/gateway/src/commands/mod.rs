@@ -18,9 +18,14 @@ use clap::{Parser, Subcommand};
 use self::error::CommandError;
 use crate::config::{Environment, Loaded, Sources};
 
-/// A trustworthy gate in front of self-hosted language models.
+/// What stands below the help.
+const AFTER: &str = "\
+Settings come from the file, the environment and flags; `llm-gate config show` prints those in force.
+Exit codes: 0 done, 1 failed, 2 asked or configured wrongly.";
+
+/// The gate in front of self-hosted language models: accounts, API keys, limits and metering
 #[derive(Debug, Parser)]
-#[command(name = "llm-gate", version, about)]
+#[command(name = "llm-gate", version, after_help = AFTER)]
 struct Cli {
     /// The configuration file; ./llm-gate.toml if there is one
     #[arg(long, global = true, value_name = "FILE")]

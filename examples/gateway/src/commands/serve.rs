@@ -47,7 +47,10 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
     let name = signals.next().await;
     tracing::info!(signal = name, "shutting down, once more to stop at once");
     tokio::select! {
-        () = running.shutdown() => Ok(()),
+        () = running.shutdown() => {
+            tracing::info!("stopped");
+            Ok(())
+        }
         _ = signals.next() => Err(CommandError::failed("stopped before everything was drained")),
     }
 }

@@ -11,7 +11,7 @@ use llm_gate::tokens::Tokens;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use crate::accounts::{self, Names};
 use crate::config::{Config, Database, Loaded, Secret};
 use crate::database;
@@ -90,7 +90,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
         Command::SetLimit { name, tokens } => {
             let user = find(&*store, &name).await?;
             store.set_limit(Subject::User(user.id), tokens.0).await?;
-            println!("{}: {}", called(&user), shown(tokens.0));
+            say!("{}: {}", called(&user), shown(tokens.0))?;
             Ok(())
         }
         Command::Disable { name } => set_disabled(&*store, &name, true).await,
@@ -132,9 +132,9 @@ async fn create(
     let user = store
         .create_user(names.account(hash, role, limit, SystemClock.now()))
         .await?;
-    println!("created {} ({})", called(&user), user.id);
+    say!("created {} ({})", called(&user), user.id)?;
     if generated {
-        println!("password, shown this once: {}", password.expose());
+        say!("password, shown this once: {}", password.expose())?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn generate() -> Result<Secret, CommandError> {
 }
 
 async fn list(store: &dyn Store) -> Result<(), CommandError> {
-    println!("NAME\tROLE\tUSED\tLIMIT\tSTATE");
+    say!("NAME\tROLE\tUSED\tLIMIT\tSTATE")?;
     let mut after = None;
     loop {
         let users = store.users(after, PAGE).await?;
@@ -168,7 +168,7 @@ async fn list(store: &dyn Store) -> Result<(), CommandError> {
             };
             let state = if user.disabled { "disabled" } else { "active" };
             let (used, limit) = (standing.used, shown(standing.limit));
-            println!("{}\t{role}\t{used}\t{limit}\t{state}", called(user));
+            say!("{}\t{role}\t{used}\t{limit}\t{state}", called(user))?;
         }
         match users.last() {
             Some(last) if users.len() == PAGE as usize => after = Some(last.id),
@@ -181,7 +181,7 @@ async fn set_disabled(store: &dyn Store, name: &str, disabled: bool) -> Result<(
     let user = find(store, name).await?;
     store.set_user_disabled(user.id, disabled).await?;
     let state = if disabled { "disabled" } else { "enabled" };
-    println!("{}: {state}", called(&user));
+    say!("{}: {state}", called(&user))?;
     Ok(())
 }
 

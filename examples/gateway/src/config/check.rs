@@ -1,4 +1,5 @@
 use http::Uri;
+use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError, MIN_SECRET_BYTES, Secret};
 
@@ -18,7 +19,17 @@ impl Config {
         self.check_passwords()?;
         self.check_addresses()?;
         self.check_models()?;
+        self.check_log()?;
         self.database().map(drop)
+    }
+
+    fn check_log(&self) -> Result<(), ConfigError> {
+        EnvFilter::try_new(&self.log.filter).map(drop).map_err(|_| {
+            ConfigError::refused(
+                "log.filter (LLM_GATE_LOG__FILTER)",
+                "must be a level such as info or debug, or levels by target such as info,llm_gate=debug",
+            )
+        })
     }
 
     fn check_models(&self) -> Result<(), ConfigError> {

@@ -295,6 +295,36 @@ mod tests {
     }
 
     #[test]
+    fn an_error_names_the_setting_and_what_it_takes() {
+        for (file, variable, words) in [
+            ("", ("PORT", "99999"), "server.port (PORT): must be a whole"),
+            (
+                "",
+                ("LLM_GATE_REGISTRATION", "maybe"),
+                "registration (LLM_GATE_REGISTRATION): must be open or closed",
+            ),
+            (
+                "log.format = 5",
+                ("", ""),
+                "log.format (LLM_GATE_LOG__FORMAT):",
+            ),
+            (
+                "",
+                ("LLM_GATE_LOG__FILTER", "=="),
+                "log.filter (LLM_GATE_LOG__FILTER):",
+            ),
+            (
+                "server.prot = 1",
+                ("", ""),
+                "server.prot: no such setting; there are host",
+            ),
+        ] {
+            let error = load(file, &[variable]).expect_err("wrong");
+            assert!(error.starts_with(words), "{error}");
+        }
+    }
+
+    #[test]
     fn a_variable_set_twice_must_agree() {
         let both = |other| load("", &[("PORT", "1"), ("LLM_GATE_SERVER__PORT", other)]);
         assert!(both("1").is_ok());
@@ -305,6 +335,16 @@ mod tests {
     fn a_secret_is_not_repeated_in_errors() {
         let error = load("auth.jwt_secret = 12345678", &[]).expect_err("a number");
         assert!(!error.contains("12345678"), "{error}");
+        for file in [
+            "auth.jwt_secret = \"hunter2",
+            "auth.jwt_secret = hunter2",
+            "auth = \"hunter2\"",
+            "[auth]\njwt_secret = \"hunter2\"\njwt_secret = \"hunter2\"",
+        ] {
+            let error = load(file, &[]).expect_err("malformed");
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains("gate.toml"), "says where: {error}");
+        }
         let error = load("", &[("JWT_SECRET_KEY", "hunter2")]).expect_err("too short");
         assert!(error.contains("32 bytes"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");

@@ -1,4 +1,4 @@
-use super::Config;
+use super::{Config, Secret};
 
 /// How the text of a variable is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +55,27 @@ fn optional<T: std::fmt::Debug>(value: Option<&T>) -> String {
     value.map_or_else(|| "(unset)".to_owned(), |value| format!("{value:?}"))
 }
 
+fn made(secret: Option<&Secret>) -> String {
+    secret.map_or_else(
+        || "(unset: the one in the data folder)".to_owned(),
+        |secret| format!("{secret:?}"),
+    )
+}
+
 /// Everything that can be set, in the order of the module page.
 pub static SETTINGS: &[Setting] = &[
     setting!("data_dir", None, Text, |c| format!("{:?}", c.data_dir)),
-    setting!("registration", None, Text, |c| match c.registration {
-        None => "(unset)".to_owned(),
-        Some(_) if c.registration_open() => "\"open\"".to_owned(),
-        Some(_) => "\"closed\"".to_owned(),
+    setting!("registration", None, Text, |c| {
+        let word = if c.registration_open() {
+            "open"
+        } else {
+            "closed"
+        };
+        format!("{word:?}")
     }),
-    setting!("web_url", Some("WEB_URL"), Text, |c| optional(
-        c.web_url.as_ref()
+    setting!("web_url", Some("WEB_URL"), Text, |c| format!(
+        "{:?}",
+        c.web_url((c.server.host, c.server.port).into())
     )),
     setting!("server.host", None, Text, |c| format!(
         "\"{}\"",
@@ -95,11 +106,16 @@ pub static SETTINGS: &[Setting] = &[
         c.metrics.host
     )),
     setting!("metrics.port", None, Number, |c| c.metrics.port.to_string()),
-    setting!("database.url", Some("DATABASE_URL"), Text, |c| optional(
-        c.database.url.as_ref()
-    )),
+    setting!("database.url", Some("DATABASE_URL"), Text, |c| c
+        .database
+        .url
+        .as_ref()
+        .map_or_else(
+            || format!("\"sqlite:{}\"", c.data_dir.join("llm-gate.db").display()),
+            |url| format!("{url:?}")
+        )),
     setting!("auth.jwt_secret", Some("JWT_SECRET_KEY"), Text, |c| {
-        optional(c.auth.jwt_secret.as_ref())
+        made(c.auth.jwt_secret.as_ref())
     }),
     setting!(
         "auth.jwt_algorithm",
@@ -111,10 +127,13 @@ pub static SETTINGS: &[Setting] = &[
         "auth.jwt_expiration_hours",
         Some("JWT_EXPIRATION_HOURS"),
         Number,
-        |c| optional(c.auth.jwt_expiration_hours.as_ref())
+        |c| c.auth.jwt_expiration_hours.map_or_else(
+            || "(unset: 10 minutes)".to_owned(),
+            |hours| hours.to_string()
+        )
     ),
     setting!("auth.api_key_pepper", Some("API_KEY_PEPPER"), Text, |c| {
-        optional(c.auth.api_key_pepper.as_ref())
+        made(c.auth.api_key_pepper.as_ref())
     }),
     setting!("auth.refresh_idle_hours", None, Number, |c| c
         .auth
@@ -187,8 +206,11 @@ pub static SETTINGS: &[Setting] = &[
         "{:?}",
         c.cors.origins
     )),
-    setting!("log.format", None, Text, |c| format!("{:?}", c.log.format)
-        .to_lowercase()),
+    setting!("log.format", None, Text, |c| format!(
+        "\"{:?}\"",
+        c.log.format
+    )
+    .to_lowercase()),
     setting!("log.filter", None, Text, |c| format!("{:?}", c.log.filter)),
 ];
 

@@ -102,6 +102,27 @@ async fn a_key_made_beside_the_gateway_works_until_it_is_revoked() {
     );
 }
 
+/// A pipe that nobody reads, as behind `head`.
+#[tokio::test]
+async fn a_command_whose_output_nobody_reads_ends_without_a_word() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let folder = folder();
+    let ended = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
+        .args(["config", "show"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+        .wait_with_output()
+        .await
+        .expect("the program ends");
+    assert_eq!(ended.status.code(), Some(1), "a panic would be 101");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
 #[tokio::test]
 async fn the_configuration_is_shown_without_secrets() {
     let folder = folder();

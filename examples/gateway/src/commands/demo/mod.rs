@@ -12,7 +12,7 @@ use scripted_vllm::{ModelCard, ScriptedVllm};
 use tempfile::TempDir;
 
 use self::walk::Visitor;
-use super::error::CommandError;
+use super::error::{CommandError, say};
 use super::serve::Signals;
 use crate::config::Config;
 use crate::{Gateway, Running};
@@ -45,19 +45,19 @@ struct Stage {
 pub(super) async fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let mut signals = Signals::new()?;
     let stage = Stage::set(arguments.port).await?;
-    println!("gateway       {}", stage.running.url());
-    println!(
+    say!("gateway       {}", stage.running.url())?;
+    say!(
         "metrics       http://{}/metrics",
         stage.running.metrics_address
-    );
-    println!("model server  {} (scripted)\n", stage.upstream.url());
+    )?;
+    say!("model server  {} (scripted)\n", stage.upstream.url())?;
     let visitor = tokio::select! {
         walked = walk::walk(&stage) => walked?,
         _ = signals.next() => return Err(CommandError::failed("interrupted")),
     };
-    println!("\nall checks passed\n");
+    say!("\nall checks passed\n")?;
     if !arguments.once {
-        paste(&stage, &visitor);
+        paste(&stage, &visitor)?;
         signals.next().await;
     }
     stage.running.shutdown().await;
@@ -114,35 +114,36 @@ impl Stage {
 }
 
 /// Prints what to try by hand.
-fn paste(stage: &Stage, visitor: &Visitor) {
+fn paste(stage: &Stage, visitor: &Visitor) -> Result<(), CommandError> {
     let url = stage.running.url();
     let json = "-H 'Content-Type: application/json'";
     let body = |stream: bool| {
         let message = r#""messages": [{"role": "user", "content": "Hello!"}]"#;
         format!(r#"'{{"model": "{MODEL}", "stream": {stream}, "max_tokens": 60, {message}}}'"#)
     };
-    println!("Paste these; Ctrl-C ends the demo and removes its data.\n");
-    println!("# what the key and the login are good for");
-    println!("export KEY={}", visitor.key);
-    println!("export LOGIN={}\n", visitor.access_token);
-    println!("# chat");
-    println!(
+    say!("Paste these; Ctrl-C ends the demo and removes its data.\n")?;
+    say!("# what the key and the login are good for")?;
+    say!("export KEY={}", visitor.key)?;
+    say!("export LOGIN={}\n", visitor.access_token)?;
+    say!("# chat")?;
+    say!(
         "curl {url}/v1/chat/completions -H \"Authorization: Bearer $KEY\" {json} -d {}\n",
         body(false)
-    );
-    println!("# stream");
-    println!(
+    )?;
+    say!("# stream")?;
+    say!(
         "curl -N {url}/v1/chat/completions -H \"Authorization: Bearer $KEY\" {json} -d {}\n",
         body(true)
-    );
-    println!("# usage (the login is good for ten minutes)");
-    println!("curl {url}/api/v1/users/me/usage -H \"Authorization: Bearer $LOGIN\"\n");
-    println!("# quota exhausted: lower the own limit, then ask again");
-    println!(
+    )?;
+    say!("# usage (the login is good for ten minutes)")?;
+    say!("curl {url}/api/v1/users/me/usage -H \"Authorization: Bearer $LOGIN\"\n")?;
+    say!("# quota exhausted: lower the own limit, then ask again")?;
+    say!(
         "curl -X PUT {url}/api/v1/users/me/token-limit -H \"Authorization: Bearer $LOGIN\" {json} -d '{{\"token_limit\": 1}}'"
-    );
-    println!(
+    )?;
+    say!(
         "curl -i {url}/v1/chat/completions -H \"Authorization: Bearer $KEY\" {json} -d {}\n",
         body(false)
-    );
+    )?;
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The way of two users through the HTTP API, checked at every step.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{MODEL, Stage};
 use crate::client::{Answer, Client};
-use crate::commands::error::CommandError;
+use crate::commands::error::{CommandError, print, say};
 
 /// How long to wait for a settlement, and how often to look.
 const PATIENCE: (Duration, u32) = (Duration::from_millis(20), 250);
@@ -40,13 +40,13 @@ async fn enter(stage: &Stage, name: &str) -> Result<Visitor, CommandError> {
     let registered = client.post("/api/v1/auth/register", &body).await?;
     expect(&registered, StatusCode::CREATED, "register")?;
     let limit = &registered.json()["token_limit"];
-    println!("register      {name}, may spend {limit} tokens");
+    say!("register      {name}, may spend {limit} tokens")?;
 
     let pair = client.post("/api/v1/auth/login", &body).await?;
     expect(&pair, StatusCode::OK, "login")?;
     let access_token = pair.text("access_token");
     let session = client.bearer(&*access_token);
-    println!("login         good for {} s", pair.json()["expires_in"]);
+    say!("login         good for {} s", pair.json()["expires_in"])?;
 
     let me = session.get("/api/v1/users/me").await?;
     let keys = format!(
@@ -56,7 +56,7 @@ async fn enter(stage: &Stage, name: &str) -> Result<Visitor, CommandError> {
     let made = session.post(&keys, &json!({ "name": "demo" })).await?;
     expect(&made, StatusCode::CREATED, "key")?;
     let key = made.text("api_key");
-    println!("key           {}…", made.text("prefix"));
+    say!("key           {}…", made.text("prefix"))?;
     Ok(Visitor {
         access_token,
         caller: client.bearer(&*key),
@@ -71,11 +71,11 @@ async fn chat(visitor: &Visitor) -> Result<(), CommandError> {
     let answer = answer.json();
     let usage = &answer["usage"];
     let (prompt, completion) = (&usage["prompt_tokens"], &usage["completion_tokens"]);
-    println!(
+    say!(
         "chat          {}",
         answer["choices"][0]["message"]["content"]
-    );
-    println!("              {prompt} prompt + {completion} completion tokens");
+    )?;
+    say!("              {prompt} prompt + {completion} completion tokens")?;
     Ok(())
 }
 
@@ -85,7 +85,7 @@ async fn stream(visitor: &Visitor) -> Result<(), CommandError> {
     let request = visitor.caller.request(Method::POST, CHAT, body)?;
     let mut response = visitor.caller.stream(request).await?;
     let mut text = String::new();
-    print!("stream        ");
+    print(format_args!("stream        "), "")?;
     while let Some(frame) = response.frame().await {
         let frame = frame.map_err(io::Error::other)?;
         // The gate hands on whole events, so no event is cut between two frames.
@@ -94,12 +94,11 @@ async fn stream(visitor: &Visitor) -> Result<(), CommandError> {
         for event in piece.lines().filter_map(|line| line.strip_prefix("data: ")) {
             let event: Value = serde_json::from_str(event).unwrap_or_default();
             let delta = &event["choices"][0]["delta"]["content"];
-            print!("{}", delta.as_str().unwrap_or_default());
+            print(format_args!("{}", delta.as_str().unwrap_or_default()), "")?;
         }
-        io::stdout().flush()?;
         text.push_str(&piece);
     }
-    println!();
+    say!("")?;
     if response.status() == StatusCode::OK && text.ends_with("data: [DONE]\n\n") {
         Ok(())
     } else {
@@ -111,8 +110,8 @@ async fn stream(visitor: &Visitor) -> Result<(), CommandError> {
 async fn account(stage: &Stage, visitor: &Visitor) -> Result<(), CommandError> {
     let usage = settled(visitor).await?;
     let (charged, counted) = (usage["tokens_used"].as_u64(), stage.counted());
-    println!("usage         {usage}");
-    println!("model server  {counted} tokens counted");
+    say!("usage         {usage}")?;
+    say!("model server  {counted} tokens counted")?;
     if charged != Some(counted) {
         return Err(CommandError::failed(format!(
             "charged {charged:?} tokens, but the model server counted {counted}"
@@ -121,13 +120,13 @@ async fn account(stage: &Stage, visitor: &Visitor) -> Result<(), CommandError> {
     if !stage.books_balance().await? {
         return Err(CommandError::failed("the books do not balance"));
     }
-    println!("books         ledger and counters agree");
+    say!("books         ledger and counters agree")?;
     Ok(())
 }
 
 /// Spends nothing on somebody whose limit is too low.
 async fn exhaust(stage: &Stage) -> Result<(), CommandError> {
-    println!();
+    say!("")?;
     let visitor = enter(stage, "eve").await?;
     let path = "/api/v1/users/me/token-limit";
     let lowered = visitor
@@ -138,13 +137,13 @@ async fn exhaust(stage: &Stage) -> Result<(), CommandError> {
     let asked = stage.upstream.counts().requests;
     let refused = visitor.caller.post(CHAT, &question(false)).await?;
     expect(&refused, StatusCode::TOO_MANY_REQUESTS, "exhausted quota")?;
-    println!("limit of 5    429 {}", refused.json()["error"]["message"]);
+    say!("limit of 5    429 {}", refused.json()["error"]["message"])?;
     if stage.upstream.counts().requests != asked {
         return Err(CommandError::failed(
             "a refused call reached the model server",
         ));
     }
-    println!("model server  was not asked");
+    say!("model server  was not asked")?;
     Ok(())
 }
 
