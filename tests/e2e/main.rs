@@ -13,6 +13,7 @@ mod idle;
 mod killed;
 mod limits;
 mod openai_python;
+mod replicas;
 mod shutdown;
 mod upstream;
 mod wire;

@@ -25,7 +25,7 @@ pub async fn open(
     clock: Arc<dyn Clock>,
 ) -> Result<Ledger, StartError> {
     let builder = Ledger::builder().clock(clock);
-    if !durable || config.database()? == Database::Memory {
+    if !durable || matches!(config.database()?, Database::Memory) {
         return Ok(builder.spawn(store as _));
     }
     let folder = config.data_dir.join("journal");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llm_gate::store::{MemoryStore, Store};
-use llm_gate_diesel::{SqliteConfig, SqliteStore};
+use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
 
 use crate::config::{Config, Database};
 use crate::error::StartError;
@@ -17,6 +17,7 @@ use crate::secrets;
 pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     match config.database()? {
         Database::Memory => Ok(Arc::new(MemoryStore::new())),
+        Database::Postgres(url) => Ok(Arc::new(PgStore::open(PgConfig::new(url.expose())).await?)),
         Database::Sqlite(path) => {
             if config.database()?.lies_in(&config.data_dir) {
                 secrets::make_folder(&config.data_dir).map_err(StartError::Folder)?;

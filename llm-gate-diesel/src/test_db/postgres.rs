@@ -52,6 +52,12 @@ const WATCHDOG: &str = r#"
     rm -rf "$1"
 "#;
 
+/// Returns whether there is a PostgreSQL on this machine.
+#[must_use]
+pub fn installed() -> bool {
+    look_for("initdb").is_some()
+}
+
 /// Describes a new database with all tables, in the cluster that the tests of this process share.
 ///
 /// # Panics
@@ -284,6 +290,10 @@ impl Drop for Cluster {
 ///
 /// Panics when it is not there and `CI` is set; ends the process where it is not.
 fn find(program: &str) -> PathBuf {
+    look_for(program).unwrap_or_else(|| skip(program))
+}
+
+fn look_for(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -297,7 +307,6 @@ fn find(program: &str) -> PathBuf {
         .chain(std::env::split_paths(&path))
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
-        .unwrap_or_else(|| skip(program))
 }
 
 /// Ends the tests of this process, loudly: as a failure where `CI` is set, as passed elsewhere, so that somebody

@@ -7,6 +7,7 @@ pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
     database::open(&loaded.config).await?;
     match loaded.config.database()? {
         Database::Sqlite(path) => say!("up to date: {}", path.display())?,
+        Database::Postgres(_) => println!("up to date: the server of DATABASE_URL"),
         Database::Memory => say!("a database in memory needs no migration")?,
     }
     Ok(())

@@ -100,7 +100,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
 
 /// Opens the books for a command beside the server.
 pub(super) async fn open(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
-    if config.database()? == Database::Memory {
+    if matches!(config.database()?, Database::Memory) {
         return Err(CommandError::wrong(
             "a database in memory ends with this command; set DATABASE_URL to a file",
         ));

@@ -18,7 +18,7 @@
 //! | `server.drain_seconds` | `LLM_GATE_SERVER__DRAIN_SECONDS` | 30 |
 //! | `metrics.host` | `LLM_GATE_METRICS__HOST` | `127.0.0.1` |
 //! | `metrics.port` | `LLM_GATE_METRICS__PORT` | 9464 |
-//! | `database.url` | `DATABASE_URL` | `sqlite:` and `llm-gate.db` in the data folder |
+//! | `database.url` | `DATABASE_URL` | `sqlite:` and `llm-gate.db` in the data folder; or `postgres://…` |
 //! | `auth.jwt_secret` | `JWT_SECRET_KEY` | made once in the data folder, if the database lies there too |
 //! | `auth.jwt_algorithm` | `JWT_ALGORITHM` | `HS256` |
 //! | `auth.jwt_expiration_hours` | `JWT_EXPIRATION_HOURS` | 10 minutes unless set; at most 24 |
@@ -183,7 +183,7 @@ pub struct MetricsConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// `sqlite:PATH` or a bare path. May hold a password, so it is treated as a secret.
+    /// `sqlite:PATH`, a bare path, or `postgres://…`. May hold a password, so it is treated as a secret.
     pub url: Option<Secret>,
 }
 

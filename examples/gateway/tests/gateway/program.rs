@@ -151,8 +151,8 @@ async fn what_is_configured_wrongly_is_said_in_one_line() {
         ("server.prot = 1", "prot"),
         ("auth.jwt_secret = \"short\"", "32 bytes"),
         (
-            "database.url = \"postgres://gate:hunter2@db/gate\"",
-            "not in this build yet",
+            "database.url = \"mysql://gate:hunter2@db/gate\"",
+            "postgres://",
         ),
         ("server.host = \"0.0.0.0\"", "registration"),
     ] {
