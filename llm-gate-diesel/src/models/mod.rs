@@ -10,7 +10,7 @@ pub(crate) use columns::{Hash, Id, tokens};
 pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
 pub(crate) use ledger::{
     ANY_MODEL, CounterRow, LedgerRow, LimitRow, NewCounterRow, ReservationCounterRow,
-    ReservationEnd, ReservationRow, TOKENS, TOTAL, reservation, subject,
+    ReservationEnd, ReservationHold, ReservationRow, TOKENS, TOTAL, reservation, subject,
 };
 pub(crate) use project::{MemberRow, ProjectRow};
 pub(crate) use user::{LoginRow, UserRow};

@@ -2,11 +2,11 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use diesel::upsert::excluded;
 
-use crate::models::{Id, ReservationCounterRow, ReservationEnd, ReservationRow};
+use crate::models::{Id, ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow};
 use crate::schema::{counters, reservation_counters, reservations};
 
-/// Identifier, hold, state, charged and overage of a reservation.
-type Known = (Id, i64, String, i64, i64);
+/// Identifier, hold, its version, state, charged and overage of a reservation.
+type Known = (Id, i64, i64, String, i64, i64);
 
 /// Reads where reservations are in their lives.
 pub(crate) fn by_ids(connection: &mut SqliteConnection, ids: &[Id]) -> QueryResult<Vec<Known>> {
@@ -15,6 +15,7 @@ pub(crate) fn by_ids(connection: &mut SqliteConnection, ids: &[Id]) -> QueryResu
         .select((
             reservations::id,
             reservations::hold,
+            reservations::version,
             reservations::state,
             reservations::charged,
             reservations::overage,
@@ -52,6 +53,17 @@ pub(crate) fn insert(
         .execute(connection)
 }
 
+/// Changes the hold of a pending reservation.
+pub(crate) fn hold(
+    connection: &mut SqliteConnection,
+    hold: &ReservationHold,
+) -> QueryResult<usize> {
+    diesel::update(hold)
+        .filter(reservations::state.eq("pending"))
+        .set(hold)
+        .execute(connection)
+}
+
 /// Moves a pending reservation to its end.
 pub(crate) fn close(connection: &mut SqliteConnection, end: &ReservationEnd) -> QueryResult<usize> {
     diesel::update(end)
@@ -72,6 +84,9 @@ pub(crate) fn put_counters(
             reservation_counters::counter_id,
         ))
         .do_update()
-        .set(reservation_counters::charged.eq(excluded(reservation_counters::charged)))
+        .set((
+            reservation_counters::held.eq(excluded(reservation_counters::held)),
+            reservation_counters::charged.eq(excluded(reservation_counters::charged)),
+        ))
         .execute(connection)
 }

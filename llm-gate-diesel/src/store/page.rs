@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::rules::{Book, Counter, Entry, Reservation, State};
-use llm_gate::store::{Operation, Reserve, Settle};
+use llm_gate::store::{Extend, Operation, Reserve, Settle};
 use llm_gate::tokens::Tokens;
 
 use crate::error::Failure;
 use crate::models::{
-    Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationRow,
+    Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationHold,
+    ReservationRow,
     reservation, subject,
 };
 use crate::queries::{self, CHUNK};
@@ -25,6 +26,8 @@ pub(super) struct Page {
     reservations: HashMap<RequestId, Reservation>,
     changed: BTreeSet<Subject>,
     opened: Vec<ReservationRow>,
+    /// The last change of each hold.
+    held: BTreeMap<RequestId, ReservationHold>,
     closed: Vec<ReservationEnd>,
     /// What each counter holds for a reservation and was charged for it.
     parts: BTreeMap<(RequestId, Subject), (Tokens, Tokens)>,
@@ -66,9 +69,9 @@ impl Page {
         for ids in ids.chunks(CHUNK) {
             let known = queries::reservations::by_ids(connection, ids)?;
             let found: Vec<Id> = known.iter().map(|(id, ..)| *id).collect();
-            for (id, hold, state, charged, overage) in known {
+            for (id, hold, version, state, charged, overage) in known {
                 self.reservations
-                    .insert(id.into(), reservation(hold, &state, charged, overage)?);
+                    .insert(id.into(), reservation(hold, version, &state, charged, overage)?);
             }
             // A batch of nothing but new reservations is spared the second look.
             if found.is_empty() {
@@ -122,6 +125,11 @@ impl Page {
         in_chunks(&self.opened, |rows| {
             queries::reservations::insert(connection, rows)
         })?;
+        for hold in self.held.values() {
+            if queries::reservations::hold(connection, hold)? != 1 {
+                return Err(Failure::corrupt("a reservation that has ended was extended"));
+            }
+        }
         for end in &self.closed {
             if queries::reservations::close(connection, end)? != 1 {
                 return Err(Failure::corrupt("a reservation ended twice"));
@@ -192,6 +200,18 @@ impl Book for Page {
                 .insert((reserve.id, subject), (reservation.hold, Tokens::ZERO));
         }
         self.reservations.insert(reserve.id, reservation);
+    }
+
+    fn hold(&mut self, extend: &Extend) {
+        self.held.insert(extend.id, extend.into());
+        if let Some(reservation) = self.reservations.get_mut(&extend.id) {
+            reservation.hold = extend.hold;
+            reservation.version = extend.version;
+            for &subject in &reservation.subjects {
+                self.parts
+                    .insert((extend.id, subject), (extend.hold, Tokens::ZERO));
+            }
+        }
     }
 
     fn close(&mut self, settle: &Settle, state: State) {
