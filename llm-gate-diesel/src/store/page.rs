@@ -11,8 +11,7 @@ use llm_gate::tokens::Tokens;
 use crate::error::Failure;
 use crate::models::{
     Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationHold,
-    ReservationRow,
-    reservation, subject,
+    ReservationRow, reservation, subject,
 };
 use crate::queries::{self, CHUNK};
 
@@ -70,8 +69,10 @@ impl Page {
             let known = queries::reservations::by_ids(connection, ids)?;
             let found: Vec<Id> = known.iter().map(|(id, ..)| *id).collect();
             for (id, hold, version, state, charged, overage) in known {
-                self.reservations
-                    .insert(id.into(), reservation(hold, version, &state, charged, overage)?);
+                self.reservations.insert(
+                    id.into(),
+                    reservation(hold, version, &state, charged, overage)?,
+                );
             }
             // A batch of nothing but new reservations is spared the second look.
             if found.is_empty() {
@@ -127,7 +128,9 @@ impl Page {
         })?;
         for hold in self.held.values() {
             if queries::reservations::hold(connection, hold)? != 1 {
-                return Err(Failure::corrupt("a reservation that has ended was extended"));
+                return Err(Failure::corrupt(
+                    "a reservation that has ended was extended",
+                ));
             }
         }
         for end in &self.closed {

@@ -60,13 +60,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    CallInfo, Extend, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
+    CallInfo, Extend, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError,
+    StoreErrorKind,
 };
 use crate::tokens::Tokens;
 
 pub use error::{ExtendError, ReserveError};
-pub use recovery::Recovery;
 pub use extending::Extending;
+pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
 use journal::{ClaimError, Journal, Slot};

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use crate::identity::RequestId;
-use crate::store::{Ending, Extend, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind};
+use crate::store::{
+    Ending, Extend, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind,
+};
 use crate::tokens::{Tokens, Usage};
 
 use super::journal::Entry;

@@ -3,16 +3,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::error::Envelope;
-use crate::ledger::{Charge, Reservation};
+use crate::ledger::{Charge, Extending, Reservation};
 use crate::store::{Ending, Source, Standing};
 use crate::tokens::{Metered, Tokens};
 
+use super::cut::Choices;
 use super::refusal::unaccountable;
+use super::rolling::{Refusal, Rolling};
 
 pin_project! {
     /// The body of [`QuotaLayer`](super::QuotaLayer): keeps the reservation for as long as the answer lasts.
@@ -20,12 +22,16 @@ pin_project! {
     /// What a frame will be charged is in the journal before the frame is handed on. If the journal cannot
     /// be written, the frame is not handed on: the upstream is let go, and the stream ends with an `error`
     /// event and without `[DONE]`.
+    ///
+    /// A frame beyond the hold is kept, and nothing more is read, until more is held.
     #[derive(Debug)]
     pub struct QuotaBody<B> {
         // Before the guard, so that on drop the upstream is let go before the hold is settled. Taken out
         // when the journal fails.
         #[pin]
         inner: Option<B>,
+        // What is not covered by the hold.
+        kept: Option<Frame<Bytes>>,
         guard: Guard,
     }
 }
@@ -38,6 +44,7 @@ impl<B: Body> QuotaBody<B> {
         }
         Self {
             inner: Some(inner),
+            kept: None,
             guard,
         }
     }
@@ -46,6 +53,7 @@ impl<B: Body> QuotaBody<B> {
     pub(super) const fn settled(inner: B) -> Self {
         Self {
             inner: Some(inner),
+            kept: None,
             guard: Guard(None),
         }
     }
@@ -63,14 +71,29 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(inner.as_mut().poll_frame(cx));
+        let frame = match this.kept.take() {
+            Some(kept) => Some(Ok(kept)),
+            None => ready!(inner.as_mut().poll_frame(cx)),
+        };
         match &frame {
-            Some(Ok(_)) => {
+            Some(Ok(next)) => {
+                match this.guard.poll_admit(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending => {
+                        *this.kept = frame.and_then(Result::ok);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(refusal)) => {
+                        this.inner.set(None);
+                        let end = this.guard.cut(refusal, next.data_ref());
+                        return Poll::Ready(Some(Ok(end)));
+                    }
+                }
                 if let Err(error) = this.guard.journal() {
                     this.inner.set(None);
                     return Poll::Ready(Some(Ok(this.guard.break_off(&error))));
                 }
-                this.guard.delivered();
+                this.guard.delivered(next);
                 // Whoever reads may stop at the last frame without asking for the end.
                 if inner.is_end_stream() {
                     this.guard.settle(None);
@@ -83,12 +106,13 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.kept.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner
             .as_ref()
+            .filter(|_| self.kept.is_none())
             .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
@@ -98,16 +122,49 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
 pub(super) struct Bill {
     reservation: Reservation,
     prompt: Tokens,
+    /// The bound of the whole call.
+    whole: Tokens,
     charge_lost: bool,
 }
 
+/// The hold of a stream that is extended while it runs.
+#[derive(Debug)]
+pub(super) struct Steps {
+    pub(super) rolling: Rolling,
+    pub(super) choices: Choices,
+}
+
 impl Bill {
-    pub(super) const fn new(reservation: Reservation, prompt: Tokens, charge_lost: bool) -> Self {
+    pub(super) const fn new(
+        reservation: Reservation,
+        prompt: Tokens,
+        whole: Tokens,
+        charge_lost: bool,
+    ) -> Self {
         Self {
             reservation,
             prompt,
+            whole,
             charge_lost,
         }
+    }
+
+    /// Returns what has to be held before an answer is delivered that does not tell what it uses while it
+    /// runs; `None` if it is held.
+    pub(super) fn beyond<R>(&self, response: &Response<R>) -> Option<Tokens> {
+        if !response.status().is_success() {
+            return None;
+        }
+        let usage = response
+            .extensions()
+            .get::<Metered>()
+            .and_then(Metered::usage);
+        let wanted = usage.map_or(self.whole, |usage| usage.total().min(self.whole));
+        (wanted > self.reservation.granted()).then_some(wanted)
+    }
+
+    pub(super) fn extend(&mut self, hold: Tokens) -> Extending {
+        self.reservation.extend(hold)
     }
 
     pub(super) const fn standing(&self) -> Standing {
@@ -134,8 +191,15 @@ impl Bill {
     }
 
     /// Keeps it for as long as the answer lasts.
-    pub(super) const fn served(self, status: StatusCode, metered: Option<Metered>) -> Guard {
+    pub(super) const fn served(
+        self,
+        status: StatusCode,
+        metered: Option<Metered>,
+        steps: Option<Box<Steps>>,
+    ) -> Guard {
         Guard(Some(Open {
+            steps,
+            kept: false,
             bill: self,
             status,
             metered,
@@ -152,6 +216,9 @@ pub(super) struct Guard(Option<Open>);
 #[derive(Debug)]
 struct Open {
     bill: Bill,
+    steps: Option<Box<Steps>>,
+    /// Whether what the meter tells last is not delivered.
+    kept: bool,
     status: StatusCode,
     metered: Option<Metered>,
     delivered: bool,
@@ -171,9 +238,67 @@ impl Guard {
         }
     }
 
-    const fn delivered(&mut self) {
+    /// Holds what the frame at hand needs.
+    fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let Some(open) = &mut self.0 else {
+            return Poll::Ready(Ok(()));
+        };
+        if open.steps.is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let charge = open.charge(Ending::UpstreamCut, true);
+        let delivered = open.journaled.map_or(Tokens::ZERO, |charge| charge.tokens);
+        let (steps, reservation) = (&mut open.steps, &mut open.bill.reservation);
+        let admitted = steps.as_mut().map_or(Poll::Ready(Ok(())), |steps| {
+            steps
+                .rolling
+                .poll_admit(&charge, delivered, reservation, cx)
+        });
+        open.kept = !matches!(admitted, Poll::Ready(Ok(())));
+        admitted
+    }
+
+    /// Settles what was delivered, and returns what the stream ends with instead of the frame `next`.
+    fn cut(&mut self, refusal: Refusal, next: Option<&Bytes>) -> Frame<Bytes> {
+        let event = || format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi)).into();
+        let Some(open) = self.0.take() else {
+            return Frame::data(event());
+        };
+        let charge = open.known(Ending::Cut);
+        let end = match (refusal, &open.steps) {
+            (Refusal::Room, Some(steps)) => {
+                metrics::counter!("llm_gate_quota_cut_total", "reason" => "room").increment(1);
+                let mut figures = charge.usage;
+                if charge.source == Source::Estimated {
+                    figures.prompt = charge.tokens.min(open.bill.prompt).get();
+                    figures.completion = charge.tokens.get() - figures.prompt;
+                }
+                steps.choices.end(next.map_or(&[], |next| &**next), figures)
+            }
+            _ => {
+                metrics::counter!("llm_gate_quota_cut_total", "reason" => "unavailable")
+                    .increment(1);
+                event()
+            }
+        };
+        if let Some(metered) = open
+            .metered
+            .as_ref()
+            .filter(|_| charge.source == Source::Upstream)
+        {
+            // What was read beyond that went nowhere.
+            metered.report(charge.usage);
+        }
+        open.bill.reservation.settle(charge);
+        Frame::data(end)
+    }
+
+    fn delivered(&mut self, frame: &Frame<Bytes>) {
         if let Some(open) = &mut self.0 {
             open.delivered = true;
+            if let (Some(steps), Some(data)) = (&mut open.steps, frame.data_ref()) {
+                steps.choices.delivered(data);
+            }
         }
     }
 
@@ -212,7 +337,11 @@ impl Guard {
     fn settle(&mut self, ending: Option<Ending>) {
         if let Some(open) = self.0.take() {
             let ending = ending.unwrap_or_else(|| open.regular_end());
-            let charge = open.charge(ending, open.delivered);
+            let charge = if open.kept {
+                open.known(ending)
+            } else {
+                open.charge(ending, open.delivered)
+            };
             open.bill.reservation.settle(charge);
         }
     }
@@ -233,10 +362,20 @@ impl Open {
         }
     }
 
+    /// Returns the charge of what was delivered, whatever the meter has read since.
+    fn known(&self, ending: Ending) -> Charge {
+        let status = self.status.as_u16();
+        self.journaled
+            .map_or(Charge::nothing(ending, status), |charge| Charge {
+                ending,
+                ..charge
+            })
+    }
+
     /// Works out the charge; `delivered` tells whether anything of the answer was.
     fn charge(&self, ending: Ending, delivered: bool) -> Charge {
         let status = self.status.as_u16();
-        let hold = self.bill.reservation.granted();
+        let hold = self.bill.whole;
         let Some(metered) = &self.metered else {
             // Nobody measures: the bound is all there is.
             return Charge::estimated(hold, ending, status);

@@ -17,7 +17,8 @@ use std::borrow::Cow;
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    Denial, DenialReason, Extend, Grant, Operation, Outcome, Reserve, Settle, Settlement, Source, Standing,
+    Denial, DenialReason, Extend, Grant, Operation, Outcome, Reserve, Settle, Settlement, Source,
+    Standing,
 };
 use crate::tokens::Tokens;
 

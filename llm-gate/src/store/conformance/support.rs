@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId};
 use crate::store::{
-    CallInfo, Denial, Ending, Extend, Grant, LedgerStore, NewApiKey, NewSession, NewUser, Operation,
-    Outcome, Reserve, Settle, Settlement, Source, StoreError, StoreErrorKind, TokenHash, User,
-    UserStore,
+    CallInfo, Denial, Ending, Extend, Grant, LedgerStore, NewApiKey, NewSession, NewUser,
+    Operation, Outcome, Reserve, Settle, Settlement, Source, StoreError, StoreErrorKind, TokenHash,
+    User, UserStore,
 };
 use crate::tokens::{Tokens, Usage};
 

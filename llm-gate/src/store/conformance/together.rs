@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::rules;
 use super::support::{
-    account, balances, conflict, denied, done, extend, extended, granted, key, later, race, reserve, settle, settled,
-    stands, tokens, try_extend, try_reserve, user,
+    account, balances, conflict, denied, done, extend, extended, granted, key, later, race,
+    reserve, settle, settled, stands, tokens, try_extend, try_reserve, user,
 };
 use crate::identity::Subject;
 use crate::store::{DenialReason, Outcome, Store};
