@@ -12,6 +12,7 @@ mod flow;
 mod killed;
 mod limits;
 mod openai_python;
+mod rolling;
 mod shutdown;
 mod upstream;
 mod wire;
