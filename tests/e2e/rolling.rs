@@ -1,6 +1,8 @@
 //! Streams hold step by step: many share a small budget, one is cut where the budget ends, and whatever
 //! happens on the way, what was delivered is charged.
 
+use std::time::Duration;
+
 use llm_gate::store::LedgerStore;
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
 use scripted_vllm::{Answer, Config, Gate, ScriptedVllm};
@@ -56,7 +58,9 @@ async fn ten_streams_with_wide_bounds_share_a_small_budget() {
 
 #[tokio::test]
 async fn a_stream_that_needs_more_is_cut_at_the_budget() {
-    let world = World::start().await;
+    // Slow enough not to have written all of it when it is cut.
+    let world = World::builder().vllm(|config| config.pace = Duration::from_millis(1));
+    let world = world.start().await;
     for ask in [
         chat("Hi").max_tokens(1_000).stream(),
         chat("Hi").max_tokens(1_000).stream().usage(),

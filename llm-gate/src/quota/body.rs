@@ -31,7 +31,7 @@ pin_project! {
         #[pin]
         inner: Option<B>,
         // What is not covered by the hold.
-        kept: Option<Frame<Bytes>>,
+        kept: Option<Box<Frame<Bytes>>>,
         guard: Guard,
     }
 }
@@ -72,28 +72,22 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
             return Poll::Ready(None);
         };
         let frame = match this.kept.take() {
-            Some(kept) => Some(Ok(kept)),
             None => ready!(inner.as_mut().poll_frame(cx)),
+            Some(kept) => Some(Ok(*kept)),
         };
         match &frame {
             Some(Ok(next)) => {
-                match this.guard.poll_admit(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Pending => {
-                        *this.kept = frame.and_then(Result::ok);
+                match this.guard.poll_pass(next, cx) {
+                    Pass::Deliver => {}
+                    Pass::Wait => {
+                        *this.kept = frame.and_then(Result::ok).map(Box::new);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Err(refusal)) => {
+                    Pass::Stop(last) => {
                         this.inner.set(None);
-                        let end = this.guard.cut(refusal, next.data_ref());
-                        return Poll::Ready(Some(Ok(end)));
+                        return Poll::Ready(Some(Ok(Frame::data(this.guard.stop(last, next)))));
                     }
                 }
-                if let Err(error) = this.guard.journal() {
-                    this.inner.set(None);
-                    return Poll::Ready(Some(Ok(this.guard.break_off(&error))));
-                }
-                this.guard.delivered(next);
                 // Whoever reads may stop at the last frame without asking for the end.
                 if inner.is_end_stream() {
                     this.guard.settle(None);
@@ -191,13 +185,19 @@ impl Bill {
     }
 
     /// Keeps it for as long as the answer lasts.
-    pub(super) const fn served(
+    pub(super) fn served(
         self,
         status: StatusCode,
         metered: Option<Metered>,
         steps: Option<Box<Steps>>,
     ) -> Guard {
         Guard(Some(Open {
+            quiet: if steps.is_some() {
+                Tokens::ZERO
+            } else {
+                Tokens::MAX
+            },
+            many: steps.as_ref().is_some_and(|steps| steps.choices.are_many()),
             steps,
             kept: false,
             bill: self,
@@ -217,6 +217,10 @@ pub(super) struct Guard(Option<Open>);
 struct Open {
     bill: Bill,
     steps: Option<Box<Steps>>,
+    /// A charge up to this is covered, with nothing to do about it.
+    quiet: Tokens,
+    /// Whether the steps are of more than one choice.
+    many: bool,
     /// Whether what the meter tells last is not delivered.
     kept: bool,
     status: StatusCode,
@@ -232,37 +236,54 @@ impl Guard {
     pub(super) fn journal_whole(&mut self) -> io::Result<()> {
         let whole = |open: &Open| open.metered.as_ref().is_none_or(Metered::is_complete);
         if self.0.as_ref().is_some_and(whole) {
-            self.journal()
+            let open = self.0.as_mut();
+            open.map_or(Ok(()), |open| {
+                open.journal(open.charge(Ending::UpstreamCut, true))
+            })
         } else {
             Ok(())
         }
     }
 
-    /// Holds what the frame at hand needs.
-    fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+    /// Holds what the frame at hand needs, and notes in the journal what is charged once it is delivered.
+    #[inline]
+    fn poll_pass(&mut self, frame: &Frame<Bytes>, cx: &mut Context<'_>) -> Pass {
         let Some(open) = &mut self.0 else {
-            return Poll::Ready(Ok(()));
+            return Pass::Deliver;
         };
-        if open.steps.is_none() {
-            return Poll::Ready(Ok(()));
-        }
         let charge = open.charge(Ending::UpstreamCut, true);
-        let delivered = open.journaled.map_or(Tokens::ZERO, |charge| charge.tokens);
-        let (steps, reservation) = (&mut open.steps, &mut open.bill.reservation);
-        let admitted = steps.as_mut().map_or(Poll::Ready(Ok(())), |steps| {
-            steps
-                .rolling
-                .poll_admit(&charge, delivered, reservation, cx)
-        });
-        open.kept = !matches!(admitted, Poll::Ready(Ok(())));
-        admitted
+        if charge.tokens > open.quiet {
+            match open.poll_hold(&charge, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(refusal)) => return Pass::Stop(Stop::Refused(refusal)),
+                Poll::Pending => return Pass::Wait,
+            }
+        }
+        if let Err(error) = open.journal(charge) {
+            return Pass::Stop(Stop::Journal(Box::new(error)));
+        }
+        if open.many
+            && let (Some(steps), Some(data)) = (&mut open.steps, frame.data_ref())
+        {
+            steps.choices.delivered(data);
+        }
+        open.delivered = true;
+        Pass::Deliver
+    }
+
+    /// Ends the stream before the frame `next`, and returns what it ends with.
+    #[cold]
+    fn stop(&mut self, stop: Stop, next: &Frame<Bytes>) -> Bytes {
+        match stop {
+            Stop::Journal(error) => self.break_off(&error),
+            Stop::Refused(refusal) => self.cut(refusal, next.data_ref()),
+        }
     }
 
     /// Settles what was delivered, and returns what the stream ends with instead of the frame `next`.
-    fn cut(&mut self, refusal: Refusal, next: Option<&Bytes>) -> Frame<Bytes> {
-        let event = || format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi)).into();
+    fn cut(&mut self, refusal: Refusal, next: Option<&Bytes>) -> Bytes {
         let Some(open) = self.0.take() else {
-            return Frame::data(event());
+            return error_event();
         };
         let charge = open.known(Ending::Cut);
         let end = match (refusal, &open.steps) {
@@ -278,7 +299,7 @@ impl Guard {
             _ => {
                 metrics::counter!("llm_gate_quota_cut_total", "reason" => "unavailable")
                     .increment(1);
-                event()
+                error_event()
             }
         };
         if let Some(metered) = open
@@ -290,37 +311,11 @@ impl Guard {
             metered.report(charge.usage);
         }
         open.bill.reservation.settle(charge);
-        Frame::data(end)
-    }
-
-    fn delivered(&mut self, frame: &Frame<Bytes>) {
-        if let Some(open) = &mut self.0 {
-            open.delivered = true;
-            if let (Some(steps), Some(data)) = (&mut open.steps, frame.data_ref()) {
-                steps.choices.delivered(data);
-            }
-        }
-    }
-
-    /// Notes in the journal what is charged once the frame at hand is delivered.
-    fn journal(&mut self) -> io::Result<()> {
-        let Some(open) = &mut self.0 else {
-            return Ok(());
-        };
-        let charge = open.charge(Ending::UpstreamCut, true);
-        if open.journaled != Some(charge) {
-            match charge.source {
-                Source::Upstream => open.bill.reservation.record(charge.usage)?,
-                Source::Estimated => open.bill.reservation.record_estimate(charge.tokens)?,
-                Source::Nothing | Source::Presumed => {}
-            }
-            open.journaled = Some(charge);
-        }
-        Ok(())
+        end
     }
 
     /// Settles what the journal knows, which is what was delivered, and returns the event to end with.
-    pub(super) fn break_off(&mut self, error: &io::Error) -> Frame<Bytes> {
+    pub(super) fn break_off(&mut self, error: &io::Error) -> Bytes {
         tracing::error!(%error, "a stream ends: the journal cannot be written");
         if let Some(open) = self.0.take() {
             let status = open.status.as_u16();
@@ -329,8 +324,7 @@ impl Guard {
                 .reservation
                 .settle(open.journaled.unwrap_or(nothing));
         }
-        let event = format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi));
-        Frame::data(event.into())
+        error_event()
     }
 
     /// Settles, unless that has happened. `None` for an end without an error.
@@ -353,7 +347,50 @@ impl Drop for Guard {
     }
 }
 
+/// What becomes of a frame.
+enum Pass {
+    Deliver,
+    /// Not before more is held.
+    Wait,
+    Stop(Stop),
+}
+
+/// Why a frame is not delivered, nor any behind it.
+enum Stop {
+    /// More cannot be held.
+    Refused(Refusal),
+    /// The journal cannot be written.
+    Journal(Box<io::Error>),
+}
+
 impl Open {
+    /// Holds what `charge` needs.
+    #[cold]
+    fn poll_hold(&mut self, charge: &Charge, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let Some(steps) = &mut self.steps else {
+            return Poll::Ready(Ok(()));
+        };
+        let delivered = self.journaled.map_or(Tokens::ZERO, |known| known.tokens);
+        let reservation = &mut self.bill.reservation;
+        let held = steps.rolling.poll_hold(charge, delivered, reservation, cx);
+        self.quiet = steps.rolling.quiet();
+        self.kept = !matches!(held, Poll::Ready(Ok(())));
+        held
+    }
+
+    /// Notes in the journal what is charged from now on.
+    fn journal(&mut self, charge: Charge) -> io::Result<()> {
+        if self.journaled != Some(charge) {
+            match charge.source {
+                Source::Upstream => self.bill.reservation.record(charge.usage)?,
+                Source::Estimated => self.bill.reservation.record_estimate(charge.tokens)?,
+                Source::Nothing | Source::Presumed => {}
+            }
+            self.journaled = Some(charge);
+        }
+        Ok(())
+    }
+
     /// A body that ends without an error is complete only if the meter saw the answer's own end.
     fn regular_end(&self) -> Ending {
         match &self.metered {
@@ -400,4 +437,9 @@ impl Open {
             Charge::nothing(ending, status)
         }
     }
+}
+
+/// The event of a stream that ends because nothing more can be written down.
+fn error_event() -> Bytes {
+    format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi)).into()
 }

@@ -39,9 +39,13 @@ impl Choices {
         }
     }
 
+    pub(super) const fn are_many(&self) -> bool {
+        self.count > 1
+    }
+
     /// Notes which choices end with a frame that is delivered.
     pub(super) fn delivered(&mut self, frame: &[u8]) {
-        if self.count > 1 && finishes(frame) {
+        if self.are_many() && finishes(frame) {
             let ended = events(frame).flat_map(|event| ended(&event));
             self.finished.extend(ended);
         }

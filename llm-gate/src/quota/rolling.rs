@@ -82,22 +82,14 @@ impl Rolling {
         self.whole
     }
 
-    /// Holds what the event at hand needs, which brings the charge from `delivered` to `charge`. Ready when it
-    /// may be delivered, or never may be.
-    pub(super) fn poll_admit(
-        &mut self,
-        charge: &Charge,
-        delivered: Tokens,
-        reservation: &mut Reservation,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Refusal>> {
-        if charge.tokens <= self.quiet {
-            return Poll::Ready(Ok(()));
-        }
-        self.decide(charge, delivered, reservation, cx)
+    /// Returns the charge up to which events may be delivered, with nothing else to do.
+    pub(super) const fn quiet(&self) -> Tokens {
+        self.quiet
     }
 
-    fn decide(
+    /// Holds what the event at hand needs, which brings the charge from `delivered` to `charge`. Ready when it
+    /// may be delivered, or never may be.
+    pub(super) fn poll_hold(
         &mut self,
         charge: &Charge,
         delivered: Tokens,
@@ -113,7 +105,7 @@ impl Rolling {
                 } else if self.asks_ahead(charge, target) {
                     self.ask(target, false, reservation);
                 } else {
-                    self.rest();
+                    self.rest(charge);
                     return Poll::Ready(Ok(()));
                 }
                 continue;
@@ -181,18 +173,21 @@ impl Rolling {
             // Nothing runs that could tell when more is needed.
             return self.whole;
         }
-        let usage = charge.usage;
-        let prompt = Tokens::new(usage.prompt);
-        let prompt = if self.single {
-            prompt
-        } else {
-            prompt.max(self.prompt)
-        };
-        let output = Tokens::new(usage.completion).saturating_add(STEP);
-        prompt
+        let output = Tokens::new(charge.usage.completion).saturating_add(STEP);
+        self.prompt(charge)
             .saturating_add(output.min(self.outputs))
             .max(charge.tokens)
             .min(self.whole)
+    }
+
+    /// Returns the prompt, as far as it is known.
+    fn prompt(&self, charge: &Charge) -> Tokens {
+        let prompt = Tokens::new(charge.usage.prompt);
+        if self.single {
+            prompt
+        } else {
+            prompt.max(self.prompt)
+        }
     }
 
     fn asks_ahead(&mut self, charge: &Charge, target: Tokens) -> bool {
@@ -217,12 +212,14 @@ impl Rolling {
     }
 
     /// Works out up to where nothing is to be done.
-    fn rest(&mut self) {
+    fn rest(&mut self, charge: &Charge) {
+        // While the upstream keeps to its bound, no more is needed than the prompt and all of the output.
+        let enough = self.hold >= self.prompt(charge).saturating_add(self.outputs);
         self.quiet = if !self.seen {
             Tokens::ZERO
         } else if self.hold >= self.whole {
             Tokens::MAX
-        } else if self.ahead {
+        } else if self.ahead && !enough {
             self.hold.saturating_sub(LOW)
         } else {
             self.hold
