@@ -402,11 +402,10 @@ impl Open {
     /// Returns the charge of what was delivered, whatever the meter has read since.
     fn known(&self, ending: Ending) -> Charge {
         let status = self.status.as_u16();
-        self.journaled
-            .map_or(Charge::nothing(ending, status), |charge| Charge {
-                ending,
-                ..charge
-            })
+        self.journaled.map_or_else(
+            || Charge::nothing(ending, status),
+            |charge| Charge { ending, ..charge },
+        )
     }
 
     /// Works out the charge; `delivered` tells whether anything of the answer was.
