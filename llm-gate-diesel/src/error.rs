@@ -1,5 +1,7 @@
 //! What Diesel says, turned into what callers can act on. The one place where this happens.
 
+use std::error::Error;
+
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 use llm_gate::store::{StoreError, StoreErrorKind};
 
@@ -15,28 +17,71 @@ pub enum OpenError {
         /// The first version without the defect.
         needed: &'static str,
     },
-    /// The file cannot be opened or is no database; or not now, as the source's kind tells.
+    /// The configuration makes no sense.
+    #[error("the configuration of the database cannot be used")]
+    Config(#[source] Box<dyn Error + Send + Sync>),
+    /// The database cannot be opened or is none; or not now, as the source's kind tells.
     #[error("the database cannot be opened")]
     Unusable(#[source] StoreError),
     /// The tables cannot be brought up to date.
     #[error("the database cannot be migrated")]
-    Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Migrate(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// A failure inside a transaction. Bodies use `?` on it.
 #[derive(Debug)]
-pub(crate) struct Failure(StoreError);
+pub(crate) struct Failure {
+    error: StoreError,
+    /// Whether the same again may succeed at once.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite has one writer")
+    )]
+    lost_race: bool,
+}
 
 impl Failure {
     /// Reports rows that no version of this program writes.
     pub(crate) fn corrupt(what: &'static str) -> Self {
-        Self(StoreError::with_source(StoreErrorKind::Other, what))
+        Self::new(StoreErrorKind::Other, what)
+    }
+
+    fn new(kind: StoreErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            error: StoreError::with_source(kind, cause),
+            lost_race: false,
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Failure {
+    /// Reports that another transaction was faster, and that repeating this one is called for.
+    pub(crate) fn lost_race(what: &'static str) -> Self {
+        Self {
+            lost_race: true,
+            ..Self::new(StoreErrorKind::Unavailable, what)
+        }
+    }
+
+    /// Returns whether repeating the transaction is called for.
+    pub(crate) const fn is_lost_race(&self) -> bool {
+        self.lost_race
+    }
+
+    /// Takes it for a state that can pass, whatever it is.
+    pub(crate) fn into_passing(self) -> Self {
+        Self::new(StoreErrorKind::Unavailable, StoreError::from(self))
     }
 }
 
 impl From<DieselError> for Failure {
     fn from(error: DieselError) -> Self {
-        Self(StoreError::with_source(kind(&error), error))
+        let lost_race = is_lost_race(&error);
+        Self {
+            lost_race,
+            ..Self::new(kind(&error), error)
+        }
     }
 }
 
@@ -52,19 +97,52 @@ impl From<ConnectionError> for Failure {
             }
             _ => StoreErrorKind::Unavailable,
         };
-        Self(StoreError::with_source(kind, error))
+        Self::new(kind, error)
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self(StoreError::with_source(StoreErrorKind::Unavailable, error))
+        Self::new(StoreErrorKind::Unavailable, error)
     }
+}
+
+#[cfg(feature = "postgres")]
+impl From<diesel_async::pooled_connection::deadpool::PoolError> for Failure {
+    fn from(error: diesel_async::pooled_connection::deadpool::PoolError) -> Self {
+        use diesel_async::pooled_connection::PoolError as Cause;
+        use diesel_async::pooled_connection::deadpool::PoolError;
+        match error {
+            PoolError::Backend(Cause::ConnectionError(error)) => error.into(),
+            PoolError::Backend(Cause::QueryError(error)) => error.into(),
+            error => Self::new(StoreErrorKind::Unavailable, error),
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<tokio::time::error::Elapsed> for Failure {
+    fn from(error: tokio::time::error::Elapsed) -> Self {
+        Self::new(StoreErrorKind::Unavailable, error)
+    }
+}
+
+/// Sorts what a PostgreSQL server, or the way to it, has against a connection. Who may not connect or names no
+/// database has a wrong URL; everything else can pass.
+#[cfg(feature = "postgres")]
+pub(crate) fn not_connected(error: tokio_postgres::Error) -> ConnectionError {
+    let code = error
+        .code()
+        .map_or("", tokio_postgres::error::SqlState::code);
+    if code.starts_with("28") || code.starts_with("3D") {
+        return ConnectionError::InvalidConnectionUrl(error.to_string());
+    }
+    ConnectionError::CouldntSetupConfiguration(DieselError::QueryBuilderError(error.into()))
 }
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        failure.0
+        failure.error
     }
 }
 
@@ -85,6 +163,11 @@ fn kind(error: &DieselError) -> StoreErrorKind {
         {
             StoreErrorKind::Unavailable
         }
+        // Made by `not_connected` only.
+        #[cfg(feature = "postgres")]
+        DieselError::QueryBuilderError(cause) if cause.is::<tokio_postgres::Error>() => {
+            StoreErrorKind::Unavailable
+        }
         // The connection is given up with it, the next call has a fresh one.
         DieselError::BrokenTransactionManager => StoreErrorKind::Unavailable,
         DieselError::RollbackErrorOnCommit { commit_error, .. } => kind(commit_error),
@@ -94,6 +177,7 @@ fn kind(error: &DieselError) -> StoreErrorKind {
 
 /// What SQLite says for BUSY, LOCKED, READONLY, FULL, IOERR, CANTOPEN, PROTOCOL, NOMEM and INTERRUPT, with
 /// all their extended codes. Diesel does not pass on the codes of these.
+#[cfg(feature = "sqlite")]
 const PASSING: [&str; 11] = [
     "database is locked",
     "database table is locked",
@@ -108,9 +192,49 @@ const PASSING: [&str; 11] = [
     "interrupted",
 ];
 
+/// What PostgreSQL says for the codes 40P01, 53…, 55P03, 57… and 58030. Neither does diesel-async pass on
+/// these codes; the connections ask for messages in English.
+#[cfg(feature = "postgres")]
+const PASSING_ON_POSTGRES: [&str; 14] = [
+    "deadlock detected",
+    "could not extend file",
+    "could not write to file",
+    "could not write block",
+    "could not fsync file",
+    "could not resize shared memory segment",
+    "out of memory",
+    "out of shared memory",
+    "remaining connection slots are reserved",
+    "sorry, too many clients already",
+    "too many connections for",
+    "canceling statement due to",
+    "terminating connection",
+    "the database system is",
+];
+
 /// Returns whether a message speaks of a state that can pass by itself.
 fn is_passing(message: &str) -> bool {
-    PASSING.iter().any(|known| message.starts_with(known))
+    let starts_with = |known: &&str| message.starts_with(known);
+    #[cfg(feature = "sqlite")]
+    if PASSING.iter().any(starts_with) {
+        return true;
+    }
+    #[cfg(feature = "postgres")]
+    if PASSING_ON_POSTGRES.iter().any(starts_with) || message.ends_with("No space left on device") {
+        return true;
+    }
+    false
+}
+
+/// Returns whether a transaction was chosen to give way to others.
+fn is_lost_race(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, information) => {
+            information.message() == "deadlock detected"
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -126,9 +250,43 @@ mod tests {
 
     #[test]
     fn a_state_that_can_pass_is_unavailable() {
-        for message in PASSING {
+        let mut known: Vec<&str> = Vec::new();
+        #[cfg(feature = "sqlite")]
+        known.extend(PASSING);
+        #[cfg(feature = "postgres")]
+        known.extend(PASSING_ON_POSTGRES);
+        #[cfg(feature = "postgres")]
+        known.extend([
+            "could not extend file \"base/5/16402\": No space left on device",
+            "could not write to log file: No space left on device",
+            "terminating connection due to administrator command",
+            "canceling statement due to lock timeout",
+            "canceling statement due to statement timeout",
+            "the database system is starting up",
+        ]);
+        for message in known {
             assert_eq!(unknown(message), StoreErrorKind::Unavailable, "{message}");
         }
+    }
+
+    #[test]
+    fn a_lost_race_is_repeated_and_nothing_else_is() {
+        let races = |kind, message: &str| {
+            is_lost_race(&DieselError::DatabaseError(
+                kind,
+                Box::new(message.to_owned()),
+            ))
+        };
+        assert!(races(DatabaseErrorKind::SerializationFailure, ""));
+        assert!(races(DatabaseErrorKind::Unknown, "deadlock detected"));
+        for message in ["canceling statement due to lock timeout", "syntax error"] {
+            assert!(!races(DatabaseErrorKind::Unknown, message), "{message}");
+        }
+        // It may have been committed: that is for the caller to find out.
+        assert!(!races(
+            DatabaseErrorKind::UnableToSendCommand,
+            "connection closed"
+        ));
     }
 
     #[test]
@@ -178,6 +336,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "sqlite")]
     #[test]
     fn a_file_that_cannot_be_opened_is_unavailable() {
         let failure = |message: &str| {

@@ -1,4 +1,7 @@
-//! The storage traits of [`llm_gate`] on Diesel: [`SqliteStore`].
+//! The storage traits of [`llm_gate`] on Diesel: `SqliteStore` and `PgStore`.
+//!
+//! Both run the same code over the same tables; what differs is how transactions are run and how the batches of the
+//! ledger are written.
 //!
 //! # Examples
 //!
@@ -22,22 +25,32 @@
 //!
 //! | Feature | What it adds |
 //! |---|---|
+//! | `sqlite` (default) | `SqliteStore`: an embedded database, SQLite compiled in |
+//! | `postgres` (default) | `PgStore`: several gateways on one server, without libpq |
 //! | `test-util` | `test_db`: a fresh database per test, and hooks to the connections |
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    allow(
+        dead_code,
+        unused,
+        reason = "without a database there is nothing to use it"
+    )
+)]
 
-mod config;
 mod error;
-mod migrate;
 mod models;
-mod pool;
-mod queries;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod schema;
-mod store;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(feature = "test-util")]
 pub mod test_db;
-mod transaction;
 
-pub use config::SqliteConfig;
 pub use error::OpenError;
-pub use store::SqliteStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{PgConfig, PgStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteConfig, SqliteStore};

@@ -1,7 +1,19 @@
-//! The suite of the stores, on SQLite.
+//! The suite of the stores, on every database.
 
-async fn make() -> llm_gate_diesel::SqliteStore {
-    llm_gate_diesel::test_db::open().await
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    async fn make() -> llm_gate_diesel::SqliteStore {
+        llm_gate_diesel::test_db::open().await
+    }
+
+    llm_gate::conformance_tests!(super::make);
 }
 
-llm_gate::conformance_tests!(crate::make);
+#[cfg(feature = "postgres")]
+mod postgres {
+    async fn make() -> llm_gate_diesel::PgStore {
+        llm_gate_diesel::test_db::postgres::open().await
+    }
+
+    llm_gate::conformance_tests!(super::make);
+}

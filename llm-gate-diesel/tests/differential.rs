@@ -1,5 +1,6 @@
-//! SQLite decides as memory does: the same operations have the same outcomes, whatever they are and however
+//! Every database decides as memory does: the same operations have the same outcomes, whatever they are and however
 //! they are cut into batches.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
@@ -86,29 +87,49 @@ fn script() -> impl Strategy<Value = Script> {
     proptest::collection::vec((limit, batch), 1..8)
 }
 
+/// Runs a script against a store and against memory.
+async fn agrees<S: LedgerStore>(store: S, script: Script) -> Result<(), TestCaseError> {
+    let memory = MemoryStore::new();
+    for ((subject, limit), batch) in script {
+        let (subject, limit) = (subjects()[subject], limit.map(Tokens::new));
+        let set = store.set_limit(subject, limit).await.unwrap();
+        prop_assert_eq!(set, memory.set_limit(subject, limit).await.unwrap());
+        let outcomes = store.apply(batch.clone()).await.unwrap();
+        prop_assert_eq!(outcomes, memory.apply(batch).await.unwrap());
+        for subject in subjects() {
+            let standing = store.standing(subject).await.unwrap();
+            prop_assert_eq!(standing, memory.standing(subject).await.unwrap());
+        }
+    }
+    let totals = store.totals().await.unwrap();
+    prop_assert_eq!(totals, memory.totals().await.unwrap());
+    prop_assert!(totals.balance(), "the books balance: {:?}", totals);
+    Ok(())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[cfg(feature = "sqlite")]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn sqlite_decides_as_memory_does(script in script()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let (sqlite, memory) = (test_db::open().await, MemoryStore::new());
-            for ((subject, limit), batch) in script {
-                let (subject, limit) = (subjects()[subject], limit.map(Tokens::new));
-                let set = sqlite.set_limit(subject, limit).await.unwrap();
-                prop_assert_eq!(set, memory.set_limit(subject, limit).await.unwrap());
-                let outcomes = sqlite.apply(batch.clone()).await.unwrap();
-                prop_assert_eq!(outcomes, memory.apply(batch).await.unwrap());
-                for subject in subjects() {
-                    let standing = sqlite.standing(subject).await.unwrap();
-                    prop_assert_eq!(standing, memory.standing(subject).await.unwrap());
-                }
-            }
-            let totals = sqlite.totals().await.unwrap();
-            prop_assert_eq!(totals, memory.totals().await.unwrap());
-            prop_assert!(totals.balance(), "the books balance: {:?}", totals);
-            Ok(())
-        })?;
+        runtime().block_on(async { agrees(test_db::open().await, script).await })?;
+    }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn postgres_decides_as_memory_does(script in script()) {
+        runtime().block_on(async { agrees(test_db::postgres::open().await, script).await })?;
     }
 }

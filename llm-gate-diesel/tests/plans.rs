@@ -1,4 +1,5 @@
 //! The hot statements and how SQLite runs them, pinned: a change of either is to be seen in review.
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod support;

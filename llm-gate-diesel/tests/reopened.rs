@@ -1,4 +1,5 @@
 //! What was answered is on the disk: a store that is opened again finds it.
+#![cfg(feature = "sqlite")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What no trait reads back yet: the settings of the connections, and the record of a call.
+#![cfg(feature = "sqlite")]
 
 mod support;
 

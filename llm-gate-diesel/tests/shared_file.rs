@@ -1,4 +1,5 @@
 //! Several stores on one file, as a command beside a running server would be.
+#![cfg(feature = "sqlite")]
 
 mod support;
 

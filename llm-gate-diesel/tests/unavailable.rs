@@ -1,5 +1,6 @@
 //! A database that is locked, read-only, full or away: calls fail as unavailable, nothing is lost, and the
 //! store is back as soon as the database is.
+#![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod support;

@@ -687,3 +687,43 @@ async fn whatever_fails_the_books_balance() {
         "every settlement once, nothing else"
     );
 }
+
+#[tokio::test]
+async fn a_request_id_is_good_for_one_reservation() {
+    let desk = Desk::new().await;
+    // In place, and through the writer.
+    let in_place = Arc::new(MemoryStore::new());
+    for (ledger, store) in [
+        (
+            Ledger::spawn(in_place.clone()),
+            in_place as Arc<dyn LedgerStore>,
+        ),
+        (desk.ledger.clone(), desk.store.clone() as _),
+    ] {
+        let request = desk.request(40);
+        let first = ledger
+            .reserve(request.clone())
+            .await
+            .expect("there is room");
+        let again = ledger.reserve(request.clone()).await;
+        assert!(matches!(again, Err(ReserveError::Repeated)), "{again:?}");
+        let standing = store
+            .standing(Subject::User(desk.user))
+            .await
+            .expect("in memory");
+        assert_eq!(
+            standing.reserved.get(),
+            40,
+            "the hold is the first one's, and stays"
+        );
+        drop(first);
+        let later = ledger.reserve(request).await;
+        assert!(
+            matches!(later, Err(ReserveError::Repeated)),
+            "nothing is served on a spent id"
+        );
+        ledger.drain().await;
+        let totals = store.totals().await.expect("in memory");
+        assert_eq!((totals.pending, totals.settled), (0, 0));
+    }
+}

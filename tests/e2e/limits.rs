@@ -232,6 +232,19 @@ async fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
         answer.starts_with("HTTP/1.1 413"),
         "logins are short: {answer}"
     );
+
+    let mut client = world.raw().await;
+    client
+        .send(format!(
+            "{head}\r\nhost: gate\r\ncontent-length: {}\r\n\r\n{{",
+            body.len()
+        ))
+        .await;
+    let answer = client.until("\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 413"),
+        "by its length alone, here too: {answer}"
+    );
     world.settle().await;
 }
 

@@ -78,3 +78,12 @@ where
 pub(crate) fn tokens(amount: i64) -> Result<Tokens, Failure> {
     Tokens::try_new(amount).ok_or_else(|| Failure::corrupt("an amount is out of range"))
 }
+
+/// Prepares free text, which may come from anywhere: PostgreSQL keeps any character but NUL.
+pub(crate) fn text(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}

@@ -2,7 +2,7 @@ use diesel::prelude::*;
 use llm_gate::clock::Timestamp;
 use llm_gate::store::{ApiKey, ApiKeyRecord, NewApiKey, NewSession, Session};
 
-use super::{Hash, Id, user};
+use super::{Hash, Id, text, user};
 use crate::error::Failure;
 use crate::schema::{api_keys, refresh_tokens, sessions};
 
@@ -27,7 +27,7 @@ impl From<NewApiKey> for ApiKeyRow {
             id: new.id.into(),
             public_id: new.public_id,
             hash: Hash(new.hash),
-            name: new.name,
+            name: text(new.name),
             user_id: new.user.into(),
             project_id: new.project.into(),
             created_at: new.created_at.as_micros(),

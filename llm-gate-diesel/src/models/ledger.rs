@@ -4,7 +4,7 @@ use llm_gate::store::rules::{Counter, Reservation, State};
 use llm_gate::store::{Extend, Reserve, Settle, Settlement, Standing};
 use llm_gate::tokens::Tokens;
 
-use super::{Id, tokens};
+use super::{Id, text, tokens};
 use crate::error::Failure;
 use crate::schema::{counters, ledger, limits, reservation_counters, reservations};
 
@@ -23,13 +23,13 @@ pub(crate) fn subject(kind: &str, id: Id) -> Result<Subject, Failure> {
 #[derive(Insertable)]
 #[diesel(table_name = limits)]
 pub(crate) struct LimitRow {
-    subject_id: Id,
-    subject_kind: &'static str,
-    model: &'static str,
-    unit: &'static str,
-    window_kind: &'static str,
-    zone: &'static str,
-    amount: i64,
+    pub(crate) subject_id: Id,
+    pub(crate) subject_kind: &'static str,
+    pub(crate) model: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) window_kind: &'static str,
+    pub(crate) zone: &'static str,
+    pub(crate) amount: i64,
 }
 
 impl LimitRow {
@@ -83,13 +83,13 @@ impl CounterRow {
 pub(crate) struct NewCounterRow {
     pub(crate) subject_id: Id,
     pub(crate) subject_kind: &'static str,
-    unit: &'static str,
-    window_kind: &'static str,
-    window_start: i64,
-    used: i64,
-    reserved: i64,
-    overage: i64,
-    frozen: bool,
+    pub(crate) unit: &'static str,
+    pub(crate) window_kind: &'static str,
+    pub(crate) window_start: i64,
+    pub(crate) used: i64,
+    pub(crate) reserved: i64,
+    pub(crate) overage: i64,
+    pub(crate) frozen: bool,
 }
 
 impl NewCounterRow {
@@ -113,16 +113,16 @@ impl NewCounterRow {
 #[derive(Insertable)]
 #[diesel(table_name = reservations, treat_none_as_default_value = false)]
 pub(crate) struct ReservationRow {
-    id: Id,
-    user_id: Id,
-    project_id: Id,
-    key_id: Option<Id>,
-    route: String,
-    model: String,
-    stream: bool,
-    hold: i64,
-    state: &'static str,
-    created_at: i64,
+    pub(crate) id: Id,
+    pub(crate) user_id: Id,
+    pub(crate) project_id: Id,
+    pub(crate) key_id: Option<Id>,
+    pub(crate) route: String,
+    pub(crate) model: String,
+    pub(crate) stream: bool,
+    pub(crate) hold: i64,
+    pub(crate) state: &'static str,
+    pub(crate) created_at: i64,
 }
 
 impl ReservationRow {
@@ -136,7 +136,7 @@ impl ReservationRow {
                 _ => None,
             }),
             route: reserve.call.route.clone().into_owned(),
-            model: reserve.call.model.clone(),
+            model: text(reserve.call.model.clone()),
             stream: reserve.call.stream,
             hold: hold.as_i64(),
             state: state_word(State::Pending),
@@ -149,9 +149,9 @@ impl ReservationRow {
 #[derive(AsChangeset, Identifiable)]
 #[diesel(table_name = reservations)]
 pub(crate) struct ReservationHold {
-    id: Id,
-    hold: i64,
-    version: i64,
+    pub(crate) id: Id,
+    pub(crate) hold: i64,
+    pub(crate) version: i64,
 }
 
 impl From<&Extend> for ReservationHold {
@@ -168,18 +168,18 @@ impl From<&Extend> for ReservationHold {
 #[derive(AsChangeset, Identifiable)]
 #[diesel(table_name = reservations)]
 pub(crate) struct ReservationEnd {
-    id: Id,
-    state: &'static str,
-    settled_at: i64,
-    charged: i64,
-    overage: i64,
-    prompt: i64,
-    completion: i64,
-    cached: i64,
-    reasoning: i64,
-    source: &'static str,
-    ending: &'static str,
-    status: i64,
+    pub(crate) id: Id,
+    pub(crate) state: &'static str,
+    pub(crate) settled_at: i64,
+    pub(crate) charged: i64,
+    pub(crate) overage: i64,
+    pub(crate) prompt: i64,
+    pub(crate) completion: i64,
+    pub(crate) cached: i64,
+    pub(crate) reasoning: i64,
+    pub(crate) source: &'static str,
+    pub(crate) ending: &'static str,
+    pub(crate) status: i64,
 }
 
 impl ReservationEnd {
@@ -210,6 +210,9 @@ impl ReservationEnd {
 fn figure(figure: u64) -> i64 {
     Tokens::new(figure).as_i64()
 }
+
+/// Identifier, hold, its version, state, charged and overage of a reservation.
+pub(crate) type KnownReservation = (Id, i64, i64, String, i64, i64);
 
 /// Reads where a reservation is in its life.
 pub(crate) fn reservation(

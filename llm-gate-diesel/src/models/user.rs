@@ -3,7 +3,7 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::Role;
 use llm_gate::store::{NewUser, PasswordRecord, User};
 
-use super::Id;
+use super::{Id, text};
 use crate::error::Failure;
 use crate::schema::{logins, users};
 
@@ -24,8 +24,8 @@ impl UserRow {
     pub(crate) fn new(new: &NewUser) -> Self {
         Self {
             id: new.id.into(),
-            email: new.email.clone(),
-            username: new.username.clone(),
+            email: new.email.clone().map(text),
+            username: new.username.clone().map(text),
             password_hash: new.password_hash.clone(),
             role: role_word(new.role).to_owned(),
             disabled: false,

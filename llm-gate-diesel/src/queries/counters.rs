@@ -1,7 +1,7 @@
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 use diesel::upsert::excluded;
 
+use super::Connection;
 use crate::models::{ANY_MODEL, CounterRow, Id, LimitRow, NewCounterRow, TOKENS, TOTAL};
 use crate::schema::{counters, limits};
 
@@ -9,7 +9,7 @@ use crate::schema::{counters, limits};
 ///
 /// The identifier alone selects: another kind of subject with the same one is read along and does no harm.
 pub(crate) fn of_subjects(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     subjects: &[Id],
 ) -> QueryResult<Vec<(CounterRow, Option<i64>)>> {
     let limit = limits::subject_id
@@ -27,31 +27,8 @@ pub(crate) fn of_subjects(
         .load(connection)
 }
 
-/// Writes balances; makes counters that are not there. Whether one is frozen stays as it is.
-pub(crate) fn put(connection: &mut SqliteConnection, rows: &[NewCounterRow]) -> QueryResult<usize> {
-    diesel::insert_into(counters::table)
-        .values(rows)
-        .on_conflict((
-            counters::subject_id,
-            counters::subject_kind,
-            counters::unit,
-            counters::window_kind,
-            counters::window_start,
-        ))
-        .do_update()
-        .set((
-            counters::used.eq(excluded(counters::used)),
-            counters::reserved.eq(excluded(counters::reserved)),
-            counters::overage.eq(excluded(counters::overage)),
-        ))
-        .execute(connection)
-}
-
 /// Makes counters, where there are none.
-pub(crate) fn ensure(
-    connection: &mut SqliteConnection,
-    rows: &[NewCounterRow],
-) -> QueryResult<usize> {
+pub(crate) fn ensure(connection: &mut Connection, rows: &[NewCounterRow]) -> QueryResult<usize> {
     diesel::insert_into(counters::table)
         .values(rows)
         .on_conflict_do_nothing()
@@ -60,7 +37,7 @@ pub(crate) fn ensure(
 
 /// Freezes or releases all counters of a subject.
 pub(crate) fn freeze(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     kind: &str,
     id: Id,
     frozen: bool,
@@ -73,7 +50,7 @@ pub(crate) fn freeze(
 }
 
 /// Sets a subject's limit.
-pub(crate) fn put_limit(connection: &mut SqliteConnection, row: &LimitRow) -> QueryResult<usize> {
+pub(crate) fn put_limit(connection: &mut Connection, row: &LimitRow) -> QueryResult<usize> {
     diesel::insert_into(limits::table)
         .values(row)
         .on_conflict((
@@ -89,11 +66,7 @@ pub(crate) fn put_limit(connection: &mut SqliteConnection, row: &LimitRow) -> Qu
 }
 
 /// Takes a subject's limit away.
-pub(crate) fn delete_limit(
-    connection: &mut SqliteConnection,
-    kind: &str,
-    id: Id,
-) -> QueryResult<usize> {
+pub(crate) fn delete_limit(connection: &mut Connection, kind: &str, id: Id) -> QueryResult<usize> {
     diesel::delete(limits::table)
         .filter(limits::subject_id.eq(id))
         .filter(limits::subject_kind.eq(kind))

@@ -1,11 +1,11 @@
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 
+use super::Connection;
 use crate::models::{ApiKeyRow, Id};
 use crate::schema::{api_keys, users};
 
 /// Writes a key.
-pub(crate) fn insert(connection: &mut SqliteConnection, row: &ApiKeyRow) -> QueryResult<usize> {
+pub(crate) fn insert(connection: &mut Connection, row: &ApiKeyRow) -> QueryResult<usize> {
     diesel::insert_into(api_keys::table)
         .values(row)
         .execute(connection)
@@ -13,7 +13,7 @@ pub(crate) fn insert(connection: &mut SqliteConnection, row: &ApiKeyRow) -> Quer
 
 /// Finds a key by its public part, with its user's role and whether the user is disabled.
 pub(crate) fn by_public_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     public_id: &str,
 ) -> QueryResult<Option<(ApiKeyRow, String, bool)>> {
     api_keys::table
@@ -26,7 +26,7 @@ pub(crate) fn by_public_id(
 
 /// Lists the keys of a user in a project, newest first.
 pub(crate) fn of_owner(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     project: Id,
     user: Id,
     limit: u32,
@@ -42,7 +42,7 @@ pub(crate) fn of_owner(
 
 /// Reads one key of a user in a project.
 pub(crate) fn one_of_owner(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     project: Id,
     user: Id,
     key: Id,
@@ -58,7 +58,7 @@ pub(crate) fn one_of_owner(
 
 /// Revokes one key of a user in a project, unless it is revoked.
 pub(crate) fn revoke(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     project: Id,
     user: Id,
     key: Id,
@@ -74,7 +74,7 @@ pub(crate) fn revoke(
 }
 
 /// Notes a use, unless a later one is noted.
-pub(crate) fn touch(connection: &mut SqliteConnection, key: Id, at: i64) -> QueryResult<usize> {
+pub(crate) fn touch(connection: &mut Connection, key: Id, at: i64) -> QueryResult<usize> {
     diesel::update(api_keys::table)
         .filter(api_keys::id.eq(key))
         .filter(

@@ -1,18 +1,18 @@
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 
+use super::Connection;
 use crate::models::{Id, MemberRow, ProjectRow};
 use crate::schema::{project_members, projects};
 
 /// Writes a project.
-pub(crate) fn insert(connection: &mut SqliteConnection, row: &ProjectRow) -> QueryResult<usize> {
+pub(crate) fn insert(connection: &mut Connection, row: &ProjectRow) -> QueryResult<usize> {
     diesel::insert_into(projects::table)
         .values(row)
         .execute(connection)
 }
 
 /// Makes a user a member of a project.
-pub(crate) fn add_member(connection: &mut SqliteConnection, row: &MemberRow) -> QueryResult<usize> {
+pub(crate) fn add_member(connection: &mut Connection, row: &MemberRow) -> QueryResult<usize> {
     diesel::insert_into(project_members::table)
         .values(row)
         .execute(connection)
@@ -20,7 +20,7 @@ pub(crate) fn add_member(connection: &mut SqliteConnection, row: &MemberRow) -> 
 
 /// Lists the projects of a user and the user's role in each, oldest first.
 pub(crate) fn of_user(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user: Id,
 ) -> QueryResult<Vec<(ProjectRow, String)>> {
     project_members::table
@@ -33,7 +33,7 @@ pub(crate) fn of_user(
 
 /// Reads one project of a user and the user's role in it.
 pub(crate) fn membership(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     project: Id,
     user: Id,
 ) -> QueryResult<Option<(ProjectRow, String)>> {

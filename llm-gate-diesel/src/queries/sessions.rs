@@ -1,11 +1,11 @@
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 
+use super::Connection;
 use crate::models::{Hash, Id, RefreshTokenRow, SessionRow};
 use crate::schema::{refresh_tokens, sessions, users};
 
 /// Writes a session.
-pub(crate) fn insert(connection: &mut SqliteConnection, row: &SessionRow) -> QueryResult<usize> {
+pub(crate) fn insert(connection: &mut Connection, row: &SessionRow) -> QueryResult<usize> {
     diesel::insert_into(sessions::table)
         .values(row)
         .execute(connection)
@@ -13,7 +13,7 @@ pub(crate) fn insert(connection: &mut SqliteConnection, row: &SessionRow) -> Que
 
 /// Writes a refresh token.
 pub(crate) fn insert_token(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     row: &RefreshTokenRow,
 ) -> QueryResult<usize> {
     diesel::insert_into(refresh_tokens::table)
@@ -23,7 +23,7 @@ pub(crate) fn insert_token(
 
 /// Finds a refresh token, with its session and whether the user is disabled.
 pub(crate) fn by_token(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     hash: Hash,
 ) -> QueryResult<Option<(RefreshTokenRow, SessionRow, bool)>> {
     refresh_tokens::table
@@ -39,7 +39,7 @@ pub(crate) fn by_token(
 }
 
 /// Spends a refresh token, unless it is spent.
-pub(crate) fn spend(connection: &mut SqliteConnection, hash: Hash, at: i64) -> QueryResult<usize> {
+pub(crate) fn spend(connection: &mut Connection, hash: Hash, at: i64) -> QueryResult<usize> {
     diesel::update(refresh_tokens::table)
         .filter(refresh_tokens::hash.eq(hash))
         .filter(refresh_tokens::spent_at.is_null())
@@ -48,7 +48,7 @@ pub(crate) fn spend(connection: &mut SqliteConnection, hash: Hash, at: i64) -> Q
 }
 
 /// Ends a session, unless it has ended.
-pub(crate) fn revoke(connection: &mut SqliteConnection, id: Id) -> QueryResult<usize> {
+pub(crate) fn revoke(connection: &mut Connection, id: Id) -> QueryResult<usize> {
     diesel::update(sessions::table)
         .filter(sessions::id.eq(id))
         .filter(sessions::revoked.eq(false))
@@ -57,7 +57,7 @@ pub(crate) fn revoke(connection: &mut SqliteConnection, id: Id) -> QueryResult<u
 }
 
 /// Ends all sessions of a user.
-pub(crate) fn revoke_of_user(connection: &mut SqliteConnection, user: Id) -> QueryResult<usize> {
+pub(crate) fn revoke_of_user(connection: &mut Connection, user: Id) -> QueryResult<usize> {
     diesel::update(sessions::table)
         .filter(sessions::user_id.eq(user))
         .set(sessions::revoked.eq(true))

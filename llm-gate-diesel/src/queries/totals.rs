@@ -3,12 +3,12 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
-use diesel::sqlite::SqliteConnection;
 
+use super::Connection;
 use crate::schema::{counters, ledger, reservation_counters, reservations};
 
 /// Adds up used, reserved and overage of all counters.
-pub(crate) fn counters(connection: &mut SqliteConnection) -> QueryResult<(i64, i64, i64)> {
+pub(crate) fn counters(connection: &mut Connection) -> QueryResult<(i64, i64, i64)> {
     counters::table
         .select((
             sql::<BigInt>("CAST(COALESCE(SUM(used), 0) AS BIGINT)"),
@@ -19,7 +19,7 @@ pub(crate) fn counters(connection: &mut SqliteConnection) -> QueryResult<(i64, i
 }
 
 /// Adds up charges and overages of the ledger.
-pub(crate) fn ledger(connection: &mut SqliteConnection) -> QueryResult<(i64, i64)> {
+pub(crate) fn ledger(connection: &mut Connection) -> QueryResult<(i64, i64)> {
     ledger::table
         .select((
             sql::<BigInt>("CAST(COALESCE(SUM(charge), 0) AS BIGINT)"),
@@ -29,7 +29,7 @@ pub(crate) fn ledger(connection: &mut SqliteConnection) -> QueryResult<(i64, i64
 }
 
 /// Adds up what counters hold for pending reservations.
-pub(crate) fn held(connection: &mut SqliteConnection) -> QueryResult<i64> {
+pub(crate) fn held(connection: &mut Connection) -> QueryResult<i64> {
     reservation_counters::table
         .inner_join(reservations::table)
         .filter(sql::<Bool>("reservations.state = 'pending'"))
@@ -40,7 +40,7 @@ pub(crate) fn held(connection: &mut SqliteConnection) -> QueryResult<i64> {
 }
 
 /// Counts the reservations that are pending.
-pub(crate) fn pending(connection: &mut SqliteConnection) -> QueryResult<i64> {
+pub(crate) fn pending(connection: &mut Connection) -> QueryResult<i64> {
     reservations::table
         .filter(sql::<Bool>("state = 'pending'"))
         .count()
@@ -48,7 +48,7 @@ pub(crate) fn pending(connection: &mut SqliteConnection) -> QueryResult<i64> {
 }
 
 /// Counts the reservations that are settled.
-pub(crate) fn settled(connection: &mut SqliteConnection) -> QueryResult<i64> {
+pub(crate) fn settled(connection: &mut Connection) -> QueryResult<i64> {
     reservations::table
         .filter(reservations::state.eq("settled"))
         .count()

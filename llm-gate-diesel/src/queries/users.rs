@@ -1,28 +1,25 @@
 use diesel::prelude::*;
-use diesel::sqlite::SqliteConnection;
 
+use super::Connection;
 use crate::models::{Id, LoginRow, UserRow};
 use crate::schema::{logins, users};
 
 /// Writes an account.
-pub(crate) fn insert(connection: &mut SqliteConnection, row: &UserRow) -> QueryResult<usize> {
+pub(crate) fn insert(connection: &mut Connection, row: &UserRow) -> QueryResult<usize> {
     diesel::insert_into(users::table)
         .values(row)
         .execute(connection)
 }
 
 /// Claims the names an account logs in by. Fails when one is taken.
-pub(crate) fn claim(
-    connection: &mut SqliteConnection,
-    rows: &[LoginRow<'_>],
-) -> QueryResult<usize> {
+pub(crate) fn claim(connection: &mut Connection, rows: &[LoginRow<'_>]) -> QueryResult<usize> {
     diesel::insert_into(logins::table)
         .values(rows)
         .execute(connection)
 }
 
 /// Reads an account.
-pub(crate) fn by_id(connection: &mut SqliteConnection, id: Id) -> QueryResult<Option<UserRow>> {
+pub(crate) fn by_id(connection: &mut Connection, id: Id) -> QueryResult<Option<UserRow>> {
     users::table
         .filter(users::id.eq(id))
         .select(UserRow::as_select())
@@ -31,10 +28,7 @@ pub(crate) fn by_id(connection: &mut SqliteConnection, id: Id) -> QueryResult<Op
 }
 
 /// Finds an account by what it logs in with.
-pub(crate) fn by_login(
-    connection: &mut SqliteConnection,
-    login: &str,
-) -> QueryResult<Option<UserRow>> {
+pub(crate) fn by_login(connection: &mut Connection, login: &str) -> QueryResult<Option<UserRow>> {
     logins::table
         .inner_join(users::table)
         .filter(logins::name.eq(login))
@@ -45,7 +39,7 @@ pub(crate) fn by_login(
 
 /// Lists the accounts after `after`.
 pub(crate) fn after(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: Id,
     limit: u32,
 ) -> QueryResult<Vec<UserRow>> {
@@ -59,7 +53,7 @@ pub(crate) fn after(
 
 /// Replaces a password's hash if it is `old`.
 pub(crate) fn replace_hash(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: Id,
     old: &str,
     new: &str,
@@ -73,7 +67,7 @@ pub(crate) fn replace_hash(
 
 /// Disables or enables an account.
 pub(crate) fn set_disabled(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: Id,
     disabled: bool,
 ) -> QueryResult<usize> {

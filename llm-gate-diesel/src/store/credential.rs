@@ -1,4 +1,3 @@
-use diesel::sqlite::SqliteConnection;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
 use llm_gate::store::rules::Counter;
@@ -7,14 +6,14 @@ use llm_gate::store::{
     TokenHash,
 };
 
-use super::{SqliteStore, ledger};
+use super::queries::{counters, keys, sessions};
+use super::{Connection, Store, ledger};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Hash, NewCounterRow, RefreshTokenRow, SessionRow};
-use crate::queries::{counters, keys, sessions};
+use crate::models::{ApiKeyRow, Hash, NewCounterRow, RefreshTokenRow, SessionRow, text};
 
 /// Spends `old` and puts `new` in its place.
 fn rotate(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     old: TokenHash,
     new: TokenHash,
     at: Timestamp,
@@ -27,14 +26,16 @@ fn rotate(
         return Ok(Rotation::Refused);
     }
     if token.spent_at.is_some() {
-        sessions::revoke(connection, session.id)?;
-        return Ok(Rotation::Reused(Session::from(&session)));
+        return reused(connection, &session);
     }
     let at = at.as_micros();
     if at >= token.idle_until || at >= session.ends_at {
         return Ok(Rotation::Refused);
     }
-    sessions::spend(connection, token.hash, at)?;
+    // Where two rotate at once, both may have read it as unspent; the statement lets one of them spend it.
+    if sessions::spend(connection, token.hash, at)? == 0 {
+        return reused(connection, &session);
+    }
     let next = RefreshTokenRow {
         hash: Hash(new),
         session_id: session.id,
@@ -46,11 +47,19 @@ fn rotate(
     Ok(Rotation::Rotated(Session::from(&session)))
 }
 
-impl CredentialStore for SqliteStore {
+/// Ends the session of a token that was spent before.
+fn reused(connection: &mut Connection, session: &SessionRow) -> Result<Rotation, Failure> {
+    if sessions::revoke(connection, session.id)? == 0 {
+        return Ok(Rotation::Refused);
+    }
+    Ok(Rotation::Reused(Session::from(session)))
+}
+
+impl CredentialStore for Store {
     fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ApiKey> {
         self.write(move |connection| {
             let subject = Subject::Key(key.id);
-            let row = ApiKeyRow::from(key);
+            let row = ApiKeyRow::from(key.clone());
             keys::insert(connection, &row)?;
             counters::ensure(
                 connection,
@@ -62,7 +71,7 @@ impl CredentialStore for SqliteStore {
 
     fn key_by_public_id(&self, public_id: String) -> StoreFuture<'_, Option<ApiKeyRecord>> {
         self.read(move |connection| {
-            keys::by_public_id(connection, &public_id)?
+            keys::by_public_id(connection, &text(public_id.clone()))?
                 .map(|(row, role, disabled)| row.record(&role, disabled))
                 .transpose()
         })

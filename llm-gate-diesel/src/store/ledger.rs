@@ -1,17 +1,18 @@
-use diesel::sqlite::SqliteConnection;
+use std::collections::BTreeSet;
+
 use llm_gate::identity::Subject;
 use llm_gate::store::rules::{self, Counter};
 use llm_gate::store::{LedgerStore, Operation, Outcome, Standing, StoreFuture, Totals};
 use llm_gate::tokens::Tokens;
 
-use super::SqliteStore;
 use super::page::Page;
+use super::queries::{counters, totals};
+use super::{Connection, Store, batch};
 use crate::error::Failure;
 use crate::models::{Id, LimitRow, NewCounterRow};
-use crate::queries::{counters, totals};
 
 /// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
-fn apply(connection: &mut SqliteConnection, batch: &[Operation]) -> Result<Vec<Outcome>, Failure> {
+fn apply(connection: &mut Connection, batch: &[Operation]) -> Result<Vec<Outcome>, Failure> {
     let mut page = Page::read(connection, batch)?;
     let outcomes = batch
         .iter()
@@ -22,7 +23,7 @@ fn apply(connection: &mut SqliteConnection, batch: &[Operation]) -> Result<Vec<O
 }
 
 /// Reads how a subject stands.
-fn standing(connection: &mut SqliteConnection, subject: Subject) -> Result<Standing, Failure> {
+fn standing(connection: &mut Connection, subject: Subject) -> Result<Standing, Failure> {
     let (kind, id) = subject.parts();
     counters::of_subjects(connection, &[Id(*id)])?
         .into_iter()
@@ -33,16 +34,24 @@ fn standing(connection: &mut SqliteConnection, subject: Subject) -> Result<Stand
         )
 }
 
-/// Sets or removes a subject's limit.
-pub(super) fn set_limit(
-    connection: &mut SqliteConnection,
-    subject: Subject,
-    limit: Option<Tokens>,
-) -> Result<Standing, Failure> {
+/// Takes a subject's counter for this transaction, which is made where there is none.
+fn take(connection: &mut Connection, subject: Subject) -> Result<(), Failure> {
     counters::ensure(
         connection,
         &[NewCounterRow::new(subject, &Counter::default())],
     )?;
+    batch::lock(connection, &BTreeSet::from([subject]))
+}
+
+/// Sets or removes a subject's limit.
+///
+/// The counter is taken first, so that no batch decides by the old limit after this has been committed.
+pub(super) fn set_limit(
+    connection: &mut Connection,
+    subject: Subject,
+    limit: Option<Tokens>,
+) -> Result<Standing, Failure> {
+    take(connection, subject)?;
     match limit {
         Some(amount) => counters::put_limit(connection, &LimitRow::new(subject, amount))?,
         None => {
@@ -55,7 +64,7 @@ pub(super) fn set_limit(
 
 /// Freezes or releases a subject.
 pub(super) fn freeze(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     subject: Subject,
     frozen: bool,
 ) -> Result<(), Failure> {
@@ -68,7 +77,7 @@ pub(super) fn freeze(
     Ok(())
 }
 
-fn add_up(connection: &mut SqliteConnection) -> Result<Totals, Failure> {
+fn add_up(connection: &mut Connection) -> Result<Totals, Failure> {
     let (used, reserved, overage) = totals::counters(connection)?;
     let (charges, overages) = totals::ledger(connection)?;
     let held = totals::held(connection)?;
@@ -87,7 +96,7 @@ fn add_up(connection: &mut SqliteConnection) -> Result<Totals, Failure> {
     })
 }
 
-impl LedgerStore for SqliteStore {
+impl LedgerStore for Store {
     fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
         self.write(move |connection| apply(connection, &batch))
     }
@@ -102,6 +111,7 @@ impl LedgerStore for SqliteStore {
 
     fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
         self.write(move |connection| {
+            take(connection, subject)?;
             let raises = standing(connection, subject)?
                 .limit
                 .is_some_and(|now| limit > now);
@@ -114,6 +124,6 @@ impl LedgerStore for SqliteStore {
     }
 
     fn totals(&self) -> StoreFuture<'_, Totals> {
-        self.read(add_up)
+        self.snapshot(add_up)
     }
 }

@@ -1,19 +1,18 @@
 //! The rows that one batch touches.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::rules::{Book, Counter, Entry, Reservation, State};
 use llm_gate::store::{Extend, Operation, Reserve, Settle};
 use llm_gate::tokens::Tokens;
 
+use super::{Connection, batch};
 use crate::error::Failure;
 use crate::models::{
     Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationHold,
     ReservationRow, reservation, subject,
 };
-use crate::queries::{self, CHUNK};
 
 /// A [`Book`] of the rows that a batch touches: read at the beginning, written at the end, decided in
 /// between by the rules alone.
@@ -35,61 +34,45 @@ pub(super) struct Page {
 
 impl Page {
     /// Reads what `batch` touches.
-    pub(super) fn read(
-        connection: &mut SqliteConnection,
-        batch: &[Operation],
-    ) -> Result<Self, Failure> {
-        let mut page = Self::default();
-        page.read_reservations(connection, batch)?;
-        let mut subjects: HashSet<Subject> = page
-            .reservations
-            .values()
-            .flat_map(|reservation| reservation.subjects.iter().copied())
-            .collect();
+    ///
+    /// The counters are taken before the reservations are read: whoever had to wait for a counter knows what was
+    /// decided on it in the meantime, also about the same request.
+    pub(super) fn read(connection: &mut Connection, batch: &[Operation]) -> Result<Self, Failure> {
+        let known = |operation: &&Operation| !matches!(operation, Operation::Reserve(_));
+        let known = batch.iter().filter(known).map(id).collect();
+        let mut holders = holders(connection, known)?;
+        let mut subjects: BTreeSet<Subject> = holders.values().flatten().copied().collect();
         for operation in batch {
             if let Operation::Reserve(reserve) = operation {
                 subjects.extend(&reserve.subjects);
             }
         }
+        batch::lock(connection, &subjects)?;
+
+        let ids: BTreeSet<Id> = batch.iter().map(id).collect();
+        let known = batch::reservations(connection, &Vec::from_iter(ids))?;
+        // Those that are reserved again, and those that are there only since the counters were named.
+        let others = known.iter().map(|(id, ..)| *id);
+        let others = others.filter(|id| !holders.contains_key(id)).collect();
+        holders.extend(self::holders(connection, others)?);
+        let all: BTreeSet<Subject> = holders.values().flatten().copied().collect();
+        let late: BTreeSet<Subject> = all.difference(&subjects).copied().collect();
+        batch::lock(connection, &late)?;
+        subjects.extend(late);
+
+        let mut page = Self::default();
+        for (id, hold, version, state, charged, overage) in known {
+            let mut reservation = reservation(hold, version, &state, charged, overage)?;
+            reservation.subjects = holders.remove(&id).unwrap_or_default();
+            page.reservations.insert(id.into(), reservation);
+        }
         page.read_counters(connection, subjects)?;
         Ok(page)
     }
 
-    fn read_reservations(
-        &mut self,
-        connection: &mut SqliteConnection,
-        batch: &[Operation],
-    ) -> Result<(), Failure> {
-        let ids: BTreeSet<Id> = batch
-            .iter()
-            .map(|operation| operation.id().into())
-            .collect();
-        let ids: Vec<Id> = ids.into_iter().collect();
-        for ids in ids.chunks(CHUNK) {
-            let known = queries::reservations::by_ids(connection, ids)?;
-            let found: Vec<Id> = known.iter().map(|(id, ..)| *id).collect();
-            for (id, hold, version, state, charged, overage) in known {
-                self.reservations.insert(
-                    id.into(),
-                    reservation(hold, version, &state, charged, overage)?,
-                );
-            }
-            // A batch of nothing but new reservations is spared the second look.
-            if found.is_empty() {
-                continue;
-            }
-            for (id, kind, of) in queries::reservations::subjects(connection, &found)? {
-                if let Some(reservation) = self.reservations.get_mut(&id.into()) {
-                    reservation.subjects.push(subject(&kind, of)?);
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn read_counters(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         subjects: impl IntoIterator<Item = Subject>,
     ) -> Result<(), Failure> {
         let ids: BTreeSet<Id> = subjects
@@ -97,24 +80,22 @@ impl Page {
             .map(|subject| Id(*subject.parts().1))
             .collect();
         let ids: Vec<Id> = ids.into_iter().collect();
-        for ids in ids.chunks(CHUNK) {
-            for (row, limit) in queries::counters::of_subjects(connection, ids)? {
-                let subject = row.subject()?;
-                self.rows.insert(subject, row.id);
-                self.counters.insert(subject, row.standing(limit)?);
-            }
+        for (row, limit) in batch::counters(connection, &ids)? {
+            let subject = row.subject()?;
+            self.rows.insert(subject, row.id);
+            self.counters.insert(subject, row.standing(limit)?);
         }
         Ok(())
     }
 
     /// Writes what has changed.
-    pub(super) fn write(mut self, connection: &mut SqliteConnection) -> Result<(), Failure> {
+    pub(super) fn write(mut self, connection: &mut Connection) -> Result<(), Failure> {
         let balances: Vec<NewCounterRow> = self
             .changed
             .iter()
             .map(|&subject| NewCounterRow::new(subject, &self.counter(subject)))
             .collect();
-        in_chunks(&balances, |rows| queries::counters::put(connection, rows))?;
+        batch::put_balances(connection, &balances)?;
         let new: Vec<Subject> = self
             .changed
             .iter()
@@ -123,27 +104,19 @@ impl Page {
             .collect();
         self.read_counters(connection, new)?;
 
-        in_chunks(&self.opened, |rows| {
-            queries::reservations::insert(connection, rows)
-        })?;
-        for hold in self.held.values() {
-            if queries::reservations::hold(connection, hold)? != 1 {
-                return Err(Failure::corrupt(
-                    "a reservation that has ended was extended",
-                ));
-            }
+        batch::open(connection, &self.opened)?;
+        let held: Vec<ReservationHold> = std::mem::take(&mut self.held).into_values().collect();
+        if batch::hold(connection, &held)? != held.len() {
+            return Err(Failure::corrupt(
+                "a reservation that has ended was extended",
+            ));
         }
-        for end in &self.closed {
-            if queries::reservations::close(connection, end)? != 1 {
-                return Err(Failure::corrupt("a reservation ended twice"));
-            }
+        if batch::close(connection, &self.closed)? != self.closed.len() {
+            return Err(Failure::corrupt("a reservation ended twice"));
         }
-        let parts = self.part_rows()?;
-        in_chunks(&parts, |rows| {
-            queries::reservations::put_counters(connection, rows)
-        })?;
-        let lines = self.ledger_rows()?;
-        in_chunks(&lines, |rows| queries::ledger::append(connection, rows))
+        batch::put_parts(connection, &self.part_rows()?)?;
+        batch::post(connection, &self.ledger_rows()?)?;
+        Ok(())
     }
 
     fn part_rows(&self) -> Result<Vec<ReservationCounterRow>, Failure> {
@@ -179,6 +152,22 @@ impl Page {
             .copied()
             .ok_or_else(|| Failure::corrupt("a counter was written and is not there"))
     }
+}
+
+fn id(operation: &Operation) -> Id {
+    operation.id().into()
+}
+
+/// Reads the subjects of reservations, for those that are there.
+fn holders(
+    connection: &mut Connection,
+    ids: BTreeSet<Id>,
+) -> Result<HashMap<Id, Vec<Subject>>, Failure> {
+    let mut holders = HashMap::<Id, Vec<Subject>>::new();
+    for (id, kind, of) in batch::subjects(connection, &Vec::from_iter(ids))? {
+        holders.entry(id).or_default().push(subject(&kind, of)?);
+    }
+    Ok(holders)
 }
 
 impl Book for Page {
@@ -233,15 +222,4 @@ impl Book for Page {
             .insert((entry.reservation, entry.subject), (hold, entry.charge));
         self.posted.push(entry);
     }
-}
-
-/// Writes rows in statements of a size that SQLite takes.
-fn in_chunks<T>(
-    rows: &[T],
-    mut write: impl FnMut(&[T]) -> diesel::QueryResult<usize>,
-) -> Result<(), Failure> {
-    for rows in rows.chunks(CHUNK) {
-        write(rows)?;
-    }
-    Ok(())
 }

@@ -1,10 +1,10 @@
 use llm_gate::identity::{ProjectId, UserId};
 use llm_gate::store::{Membership, ProjectStore, StoreFuture};
 
-use super::SqliteStore;
-use crate::queries::projects;
+use super::Store;
+use super::queries::projects;
 
-impl ProjectStore for SqliteStore {
+impl ProjectStore for Store {
     fn projects_of(&self, user: UserId) -> StoreFuture<'_, Vec<Membership>> {
         self.read(move |connection| {
             projects::of_user(connection, user.into())?

@@ -1,25 +1,24 @@
-use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::{Subject, UserId};
 use llm_gate::store::rules::Counter;
 use llm_gate::store::{NewUser, PasswordRecord, ProjectRole, StoreFuture, User, UserStore};
 use uuid::Uuid;
 
-use super::{SqliteStore, ledger};
+use super::queries::{counters, projects, sessions, users};
+use super::{Connection, Store, ledger};
 use crate::error::Failure;
-use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow};
-use crate::queries::{counters, projects, sessions, users};
+use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow, text};
 
-fn create(connection: &mut SqliteConnection, new: &NewUser) -> Result<User, Failure> {
+fn create(connection: &mut Connection, new: &NewUser) -> Result<User, Failure> {
     let row = UserRow::new(new);
     let created_at = row.created_at;
     let project = ProjectRow {
         id: new.personal_project.into(),
-        name: new.personal_project_name.clone(),
+        name: text(new.personal_project_name.clone()),
         created_at,
     };
     projects::insert(connection, &project)?;
     users::insert(connection, &row)?;
-    users::claim(connection, &names(new))?;
+    users::claim(connection, &names(&row))?;
     let member = MemberRow {
         project_id: project.id,
         user_id: row.id,
@@ -36,25 +35,21 @@ fn create(connection: &mut SqliteConnection, new: &NewUser) -> Result<User, Fail
 }
 
 /// What an account logs in by: an address that is also the user name counts once.
-fn names(new: &NewUser) -> Vec<LoginRow<'_>> {
-    let mut names: Vec<&str> = [&new.email, &new.username]
+fn names(row: &UserRow) -> Vec<LoginRow<'_>> {
+    let mut names: Vec<&str> = [&row.email, &row.username]
         .into_iter()
         .flatten()
         .map(String::as_str)
         .collect();
     names.dedup();
-    let user_id = new.id.into();
+    let user_id = row.id;
     names
         .into_iter()
         .map(|name| LoginRow { name, user_id })
         .collect()
 }
 
-fn set_disabled(
-    connection: &mut SqliteConnection,
-    id: UserId,
-    disabled: bool,
-) -> Result<bool, Failure> {
+fn set_disabled(connection: &mut Connection, id: UserId, disabled: bool) -> Result<bool, Failure> {
     if users::set_disabled(connection, id.into(), disabled)? == 0 {
         return Ok(false);
     }
@@ -65,7 +60,7 @@ fn set_disabled(
     Ok(true)
 }
 
-impl UserStore for SqliteStore {
+impl UserStore for Store {
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
         self.write(move |connection| create(connection, &user))
     }
@@ -80,7 +75,7 @@ impl UserStore for SqliteStore {
 
     fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>> {
         self.read(move |connection| {
-            users::by_login(connection, &login)?
+            users::by_login(connection, &text(login.clone()))?
                 .map(PasswordRecord::try_from)
                 .transpose()
         })

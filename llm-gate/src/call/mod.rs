@@ -42,6 +42,7 @@ mod parse;
 mod read;
 mod route;
 mod service;
+mod value;
 
 use std::sync::Arc;
 

@@ -13,8 +13,9 @@ use crate::error::Rejection;
 
 use super::bound::Bound;
 use super::model::Found;
-use super::parse::{parse, shown};
+use super::parse::parse;
 use super::read::Fault;
+use super::value::shown;
 use super::{Call, CallFuture, CallLayer, Model, Route, UnknownRoute};
 
 /// The service of [`CallLayer`].

@@ -340,7 +340,7 @@ impl Held {
 /// Reads the outcome of a reserve.
 fn granted(outcome: Outcome) -> Result<Grant, ReserveError> {
     match outcome {
-        // No reserve is sent twice here: one that failed is voided.
+        // The writer tells its own repetitions apart.
         Outcome::Granted(Grant { repeated: true, .. }) => Err(ReserveError::Repeated),
         Outcome::Granted(grant) => Ok(grant),
         Outcome::Denied(denial) => Err(ReserveError::Denied(denial)),

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::store::{Ending, Operation, Settle, Source, StoreError, StoreErrorKind};
 use crate::tokens::{Tokens, Usage};
 
-use super::journal::{Adopted, Adoption, Leftover, State};
+use super::journal::{Adopted, Adoption, Leftover};
 use super::{Ledger, writer};
 
 /// How many settlements go into one transaction.
@@ -64,7 +64,7 @@ impl Ledger {
             for outcome in self.shared.store.apply(batch.collect()).await? {
                 writer::note(&outcome);
             }
-            let presumed = part.iter().filter(|leftover| is_presumed(leftover)).count();
+            let presumed = part.iter().filter(|leftover| !leftover.trusted).count();
             done.presumed += presumed;
             done.settled += part.len() - presumed;
         }
@@ -72,15 +72,10 @@ impl Ledger {
     }
 }
 
-/// A request that may have been delivered more than its journal says. One that was never sent was not,
-/// whatever became of the machine.
-fn is_presumed(leftover: &Leftover) -> bool {
-    !leftover.trusted && leftover.state != State::Intent
-}
-
 fn settlement(leftover: &Leftover, at: Timestamp) -> Operation {
     let id = leftover.id;
-    if is_presumed(leftover) {
+    if !leftover.trusted {
+        // Whatever the slot says, more may have been delivered: its last pages never reached the disk.
         return Operation::Settle(Settle {
             id,
             at,

@@ -189,10 +189,22 @@ async fn commit(store: &dyn LedgerStore, jobs: Vec<Job>, owed: &mut Owed) {
     }
 }
 
-/// Applies one job in a transaction of its own.
+/// Reads the outcome of a job that was in a batch before, which may have been committed although it failed:
+/// what looks like a repetition is the job's own first time.
+const fn first_time(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Granted(grant) => Outcome::Granted(Grant {
+            repeated: false,
+            ..grant
+        }),
+        other => other,
+    }
+}
+
+/// Applies one job, which was in a batch that failed, in a transaction of its own.
 async fn alone(store: &dyn LedgerStore, job: Job, owed: &mut Owed) {
     match apply(store, vec![job.operation().clone()]).await {
-        Ok(mut outcomes) => job.done(outcomes.swap_remove(0)),
+        Ok(mut outcomes) => job.done(first_time(outcomes.swap_remove(0))),
         Err(error) => {
             report(&error, 1);
             owed.keep(job, error);

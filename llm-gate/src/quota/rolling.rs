@@ -173,10 +173,14 @@ impl Rolling {
             // Nothing runs that could tell when more is needed.
             return self.whole;
         }
+        let prompt = self.prompt(charge);
+        if charge.tokens > prompt.saturating_add(self.outputs) {
+            // An upstream that ignores its bound: nothing is known of what else it brings.
+            return self.whole;
+        }
         let output = Tokens::new(charge.usage.completion).saturating_add(STEP);
-        self.prompt(charge)
+        prompt
             .saturating_add(output.min(self.outputs))
-            .max(charge.tokens)
             .min(self.whole)
     }
 

@@ -54,6 +54,10 @@ impl ApiError {
     }
 
     /// Logs a defect, and answers without it.
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+    }
+
     pub(crate) fn defect(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
         Rejection::internal().into()

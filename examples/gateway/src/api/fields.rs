@@ -269,9 +269,9 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiE
     let reading = Bytes::from_request(request, state);
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-        ),
+        Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(ApiError::too_large())
+        }
         Ok(Err(_)) => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             "the body ended early",

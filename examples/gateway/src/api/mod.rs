@@ -12,9 +12,12 @@ mod users;
 mod views;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any_service, get, post, put};
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use llm_gate::auth::AuthLayer;
 use llm_gate::error::Envelope;
 use tower::util::MapRequestLayer;
@@ -104,7 +107,18 @@ pub fn management(app: App) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(refuse_too_long))
         .with_state(app)
+}
+
+/// Refuses a body that says itself that it is too large, without reading it.
+async fn refuse_too_long(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY as u64) {
+        return ApiError::too_large().into_response();
+    }
+    next.run(request).await
 }
 
 /// Lays out the OpenAI surface. Everything below `/v1` that is not answered here goes to the stack, which

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod error;
 mod key;
+mod ledger;
 mod migrate;
 mod serve;
 mod user;
@@ -42,6 +43,9 @@ enum Command {
     /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Look into the books
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -84,6 +88,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Migrate => migrate::run(load(sources)?).await,
         Command::User(command) => user::run(load(sources)?, command).await,
         Command::Key(command) => key::run(load(sources)?, command).await,
+        Command::Ledger(command) => ledger::run(load(sources)?, command).await,
         Command::Config(command) => config::run(&load(sources)?, &command),
         Command::ClientConfig(arguments) => client_config::run(&load(sources)?, &arguments),
     }

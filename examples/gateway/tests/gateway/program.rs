@@ -209,3 +209,34 @@ async fn a_terminated_gateway_ends_well() {
     let status = child.wait().await.expect("it ends");
     assert_eq!(status.code(), Some(0));
 }
+
+#[tokio::test]
+async fn the_books_are_verified_by_one_command() {
+    use diesel::connection::SimpleConnection;
+    use diesel::{Connection, SqliteConnection};
+
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let body = serde_json::json!({
+        "model": "tiny",
+        "max_tokens": 5,
+        "messages": [{ "role": "user", "content": "hi" }],
+    });
+    assert_eq!(ada.post("/v1/chat/completions", body).await.status, 200);
+    let good = gate.command(&["ledger", "verify"]).await;
+    assert_eq!(good.code, Some(0), "{good:?}");
+    assert!(
+        good.stdout.contains("ledger and counters agree"),
+        "{good:?}"
+    );
+
+    let database = gate.folder.path().join("data").join("llm-gate.db");
+    let mut connection =
+        SqliteConnection::establish(&database.to_string_lossy()).expect("a database");
+    connection
+        .batch_execute("UPDATE counters SET used = used + 1")
+        .expect("nothing forbids it");
+    let tampered = gate.command(&["ledger", "verify"]).await;
+    assert_eq!(tampered.code, Some(1), "{tampered:?}");
+    assert!(tampered.stderr.contains("do not agree"), "{tampered:?}");
+}

@@ -11,7 +11,7 @@ use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use llm_gate::store::{StoreError, StoreErrorKind};
 
-use crate::config::SqliteConfig;
+use super::config::SqliteConfig;
 use crate::error::{Failure, OpenError};
 
 /// All migrations for SQLite.

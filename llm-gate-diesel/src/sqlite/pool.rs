@@ -10,7 +10,7 @@ use diesel::sqlite::SqliteConnection;
 use llm_gate::store::{StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::SqliteConfig;
+use super::config::SqliteConfig;
 use crate::error::Failure;
 
 /// Jobs that may wait before callers wait for a place.

@@ -1,16 +1,3 @@
-//! Fresh databases for tests, each in a temporary folder of its own.
-//!
-//! ```
-//! use llm_gate::store::LedgerStore;
-//! use llm_gate_diesel::test_db;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() {
-//! let store = test_db::open().await;
-//! assert!(store.totals().await.unwrap().balance());
-//! # }
-//! ```
-
 use std::sync::Arc;
 use std::time::Duration;
 

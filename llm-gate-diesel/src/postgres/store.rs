@@ -1,0 +1,172 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use llm_gate::store::{StoreError, StoreErrorKind, StoreFuture};
+use tokio::time::timeout;
+
+use super::{Connection, PgConfig, connect, migrate, transaction};
+use crate::error::{Failure, OpenError};
+
+/// All storage traits in one PostgreSQL database. Clones share its connections.
+///
+/// Several stores, in one process or in many, can use one database: every grant is decided under the locks of
+/// the counters it is taken from. A commit is on the server's disk before it is answered.
+///
+/// # Errors
+///
+/// While the server is away, starting, full, read-only or out of connections, and where a lock takes too long,
+/// calls fail with [`Unavailable`](StoreErrorKind::Unavailable). The next call tries anew, on a new connection.
+///
+/// # Cancel safety
+///
+/// A call whose future is dropped after it had a connection happens all the same, as a whole: it runs on a
+/// thread of the runtime that is never cancelled, and that the runtime waits for when it shuts down.
+///
+/// # Panics
+///
+/// Calls must be made inside a Tokio runtime with I/O and time enabled.
+///
+/// # Examples
+///
+/// ```no_run
+/// use llm_gate_diesel::{PgConfig, PgStore};
+///
+/// # async fn doc() -> Result<(), llm_gate_diesel::OpenError> {
+/// let store = PgStore::open(PgConfig::new("postgres://gate@localhost/gate")).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct PgStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool<AsyncPgConnection>,
+    patience: Duration,
+}
+
+impl PgStore {
+    /// Connects, and brings the tables up to date. Of several that are opened at once on a new database one
+    /// makes the tables and the others wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the configuration makes no sense, the server does not answer or refuses, the database's
+    /// encoding is not UTF-8, or it cannot be migrated.
+    pub async fn open(config: PgConfig) -> Result<Self, OpenError> {
+        let inner = Inner {
+            pool: connect::pool(&config)?,
+            patience: config.connect_timeout,
+        };
+        let store = Self {
+            inner: Arc::new(inner),
+        };
+        let connection = store.connection().await.map_err(StoreError::from);
+        let connection = connection.map_err(OpenError::Unusable)?;
+        run(connection, |connection| Ok(migrate::prepare(connection)))
+            .await
+            .map_err(OpenError::Unusable)??;
+        Ok(store)
+    }
+
+    async fn connection(&self) -> Result<Object<AsyncPgConnection>, Failure> {
+        match timeout(self.inner.patience, self.inner.pool.get()).await {
+            Ok(connection) => Ok(connection?),
+            Err(elapsed) => Err(elapsed.into()),
+        }
+    }
+
+    /// Runs `body` on a connection, which is given up where that fails: what a failure did to it is not
+    /// known. A conflict is an answer and not a failure.
+    fn work<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        Box::pin(async move {
+            // Whoever was let in once is let in: now it can only be away.
+            let connection = self.connection().await.map_err(Failure::into_passing)?;
+            run(connection, |connection| {
+                body(connection).map_err(StoreError::from)
+            })
+            .await
+        })
+    }
+
+    /// Runs `body` in a transaction; again, where the database asks for it.
+    pub(super) fn write<T: Send + 'static>(
+        &self,
+        body: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.work(move |connection| transaction::write(connection, body))
+    }
+
+    /// Runs `body`, which is one statement and needs no transaction.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        body: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.work(body)
+    }
+
+    /// Runs `body` over one unchanging state of the database.
+    pub(super) fn snapshot<T: Send + 'static>(
+        &self,
+        body: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.work(move |connection| transaction::snapshot(connection, body))
+    }
+
+    /// Runs `body` on a connection of the pool, outside of any transaction: to watch it or to break it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no connection.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    pub async fn on_connection<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(
+            &mut diesel_async::async_connection_wrapper::AsyncConnectionWrapper<
+                Object<AsyncPgConnection>,
+            >,
+        ) -> T
+        + Send
+        + 'static,
+    ) -> Result<T, StoreError> {
+        self.work(move |connection| Ok(body(connection))).await
+    }
+}
+
+/// Runs `body` on a thread that may wait and that nobody cancels: dropping a transaction of diesel-async in
+/// the middle would leave it open on its connection, and its locks held.
+async fn run<T: Send + 'static>(
+    connection: Object<AsyncPgConnection>,
+    body: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let job = tokio::task::spawn_blocking(move || {
+        let mut connection = Connection::from(connection);
+        let result =
+            catch_unwind(AssertUnwindSafe(|| body(&mut connection))).unwrap_or_else(|_| {
+                let why = "a storage call panicked";
+                Err(StoreError::with_source(StoreErrorKind::Other, why))
+            });
+        if matches!(&result, Err(error) if error.kind() != StoreErrorKind::Conflict) {
+            // Closes it, with whatever transaction is open.
+            drop(Object::take(connection.into_inner()));
+        }
+        result
+    });
+    job.await.unwrap_or_else(|_| {
+        let why = "the runtime shuts down";
+        Err(StoreError::with_source(StoreErrorKind::Unavailable, why))
+    })
+}
+
+impl std::fmt::Debug for PgStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PgStore").finish_non_exhaustive()
+    }
+}

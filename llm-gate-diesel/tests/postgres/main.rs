@@ -1,0 +1,16 @@
+//! What only PostgreSQL has: several writers at once, a server that goes away, a network in between.
+#![cfg(all(feature = "postgres", unix))]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod dropped;
+mod lost_commit;
+mod plans;
+mod replicas;
+mod rows;
+mod speed;
+mod tls;
+mod unavailable;
+mod watch;

@@ -1,0 +1,287 @@
+//! A server that is away, crashed, full of others or not to be written to: calls fail as unavailable, nothing is
+//! lost, and the store is back as soon as the server is.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use llm_gate::identity::{RequestId, Subject};
+use llm_gate::store::{LedgerStore, Operation, Outcome, StoreError, StoreErrorKind, UserStore};
+use llm_gate::tokens::Tokens;
+use llm_gate_diesel::test_db::postgres::{self, Cluster};
+use llm_gate_diesel::{OpenError, PgConfig, PgStore};
+
+use crate::support::{account, granted, limited, reserve, settle};
+use crate::watch::Outside;
+
+/// A store whose subject has 60 of 100 held.
+async fn with_a_hold(config: &PgConfig) -> (PgStore, Subject, Operation) {
+    let store = PgStore::open(config.clone()).await.unwrap();
+    let subject = limited(&store, 100).await;
+    let hold = reserve(subject, 60);
+    assert!(granted(&store, &hold).await, "there is room");
+    (store, subject, settle(hold.id, 25))
+}
+
+#[track_caller]
+fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>, reason: &str) {
+    let error = answer.expect_err(reason);
+    assert_eq!(
+        error.kind(),
+        StoreErrorKind::Unavailable,
+        "{reason}: {error:?}"
+    );
+}
+
+/// Checks that nothing was lost while the server was away, and that everything works again.
+async fn is_back(store: &PgStore, subject: Subject, settle: Operation) {
+    let standing = store.standing(subject).await.unwrap();
+    assert_eq!(
+        standing.reserved,
+        Tokens::new(60),
+        "the hold is still there"
+    );
+    store.apply(vec![settle]).await.expect("the store is back");
+    let standing = store.standing(subject).await.unwrap();
+    assert_eq!(
+        (standing.used, standing.reserved),
+        (Tokens::new(25), Tokens::ZERO),
+        "settled"
+    );
+    assert!(
+        granted(store, &reserve(subject, 75)).await,
+        "the rest was given back"
+    );
+    assert!(store.totals().await.unwrap().balance(), "the books balance");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_acknowledged_survives_a_crash_in_the_middle_of_load() {
+    let cluster = Cluster::start(&[]).await;
+    let config = cluster.database().await;
+    let stores = [
+        PgStore::open(config.clone()).await.unwrap(),
+        PgStore::open(config).await.unwrap(),
+    ];
+    let subject = limited(&stores[0], 1_000_000).await;
+    let (stop, (said, mut heard)) = (
+        Arc::new(AtomicBool::new(false)),
+        tokio::sync::mpsc::unbounded_channel(),
+    );
+    let workers: Vec<_> = (0..8)
+        .map(|worker: usize| {
+            let (store, stop, said) = (stores[worker % 2].clone(), Arc::clone(&stop), said.clone());
+            tokio::spawn(async move {
+                let mut owed = None;
+                while !stop.load(Ordering::SeqCst) {
+                    // What may have been committed is asked for again, under the same id.
+                    let hold = owed.take().unwrap_or_else(|| reserve(subject, 10));
+                    match store.apply(vec![Operation::Reserve(hold.clone())]).await {
+                        Ok(outcomes) => {
+                            assert!(matches!(&outcomes[..], [Outcome::Granted(_)]));
+                            said.send(Some(hold.id)).unwrap();
+                        }
+                        Err(error) => {
+                            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+                            said.send(None).unwrap();
+                            owed = Some(hold);
+                        }
+                    }
+                }
+                owed
+            })
+        })
+        .collect();
+    let mut acknowledged: Vec<RequestId> = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..40 {
+            acknowledged.extend(heard.recv().await.unwrap());
+        }
+        cluster.crash();
+        // Until one has noticed.
+        while let Some(id) = heard.recv().await.unwrap() {
+            acknowledged.push(id);
+        }
+        cluster.restart();
+        // Until one is through again.
+        let id = loop {
+            if let Some(id) = heard.recv().await.unwrap() {
+                break id;
+            }
+        };
+        acknowledged.push(id);
+    }
+    stop.store(true, Ordering::SeqCst);
+    let mut owed = 0;
+    for worker in workers {
+        owed += u64::from(worker.await.unwrap().is_some());
+    }
+    while let Ok(said) = heard.try_recv() {
+        acknowledged.extend(said);
+    }
+    let totals = stores[0].totals().await.unwrap();
+    assert!(totals.balance(), "nothing was done by halves: {totals:?}");
+    let known = acknowledged.len() as u64;
+    assert!(
+        (known..=known + owed).contains(&totals.pending),
+        "{known} acknowledged and at most {owed} more: {totals:?}"
+    );
+    assert_eq!(
+        totals.counters_reserved,
+        totals.pending * 10,
+        "nothing twice"
+    );
+    let batch = acknowledged.iter().map(|&id| settle(id, 1)).collect();
+    for outcome in stores[1].apply(batch).await.unwrap() {
+        assert!(
+            matches!(outcome, Outcome::Settled(end) if !end.repeated),
+            "an acknowledged hold is there"
+        );
+    }
+    assert!(
+        stores[0].totals().await.unwrap().balance(),
+        "the books go on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_is_unavailable_until_it_is_back() {
+    let cluster = Cluster::start(&[]).await;
+    let config = cluster.database().await;
+    let (store, subject, settle) = with_a_hold(&config).await;
+    cluster.crash();
+    for _ in 0..3 {
+        unavailable(store.apply(vec![settle.clone()]).await, "nobody answers");
+        unavailable(store.standing(subject).await, "whatever is asked");
+    }
+    let second = PgStore::open(config.clone()).await;
+    assert!(
+        matches!(&second, Err(OpenError::Unusable(error))
+            if error.kind() == StoreErrorKind::Unavailable),
+        "nor can another be opened: {second:?}"
+    );
+    cluster.restart();
+    is_back(&store, subject, settle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ended_connections_cost_no_call() {
+    let config = postgres::config().await;
+    let (store, subject, settle) = with_a_hold(&config).await;
+    let outside = Outside::of(&config).await;
+    let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    outside.run(all).await;
+    outside.until(0, "true").await;
+    // It may notice only now that its connection has ended.
+    let _ = store.standing(subject).await;
+    is_back(&store, subject, settle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_takes_too_long_is_unavailable() {
+    let config = postgres::config().await;
+    for config in [
+        config.clone().lock_timeout(Duration::from_millis(20)),
+        config.statement_timeout(Duration::from_millis(20)),
+    ] {
+        let (store, subject, settle) = with_a_hold(&config).await;
+        let outside = Outside::of(&config).await;
+        outside
+            .run("BEGIN; SELECT id FROM counters FOR UPDATE")
+            .await;
+        for _ in 0..2 {
+            unavailable(
+                store.apply(vec![settle.clone()]).await,
+                "another holds the lock",
+            );
+        }
+        store
+            .standing(subject)
+            .await
+            .expect("reading needs no lock");
+        outside.run("COMMIT").await;
+        is_back(&store, subject, settle).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_cannot_be_written_to_is_unavailable() {
+    let config = postgres::config().await;
+    let (store, subject, settle) = with_a_hold(&config).await;
+    let set = |value: &'static str| {
+        store.on_connection(move |connection| {
+            let sql = format!("SET default_transaction_read_only = {value}");
+            diesel::connection::SimpleConnection::batch_execute(connection, &sql)
+        })
+    };
+    set("on").await.unwrap().unwrap();
+    unavailable(
+        store.apply(vec![settle.clone()]).await,
+        "a standby takes no writes",
+    );
+    // That connection was given up.
+    is_back(&store, subject, settle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_connections_are_unavailable() {
+    let cluster = Cluster::start(&["max_connections=4", "superuser_reserved_connections=0"]).await;
+    let config = cluster
+        .database()
+        .await
+        .connect_timeout(Duration::from_secs(1));
+    let (store, subject, settle) = with_a_hold(&config).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(Outside::of(&config).await);
+    }
+    let second = PgStore::open(config.clone()).await;
+    assert!(
+        matches!(&second, Err(OpenError::Unusable(error))
+            if error.kind() == StoreErrorKind::Unavailable),
+        "there is no room for another: {second:?}"
+    );
+    drop(others);
+    is_back(&store, subject, settle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_in_use_makes_others_wait_and_not_for_ever() {
+    let config = postgres::config()
+        .await
+        .connections(NonZeroUsize::MIN)
+        .connect_timeout(Duration::from_millis(50));
+    let (store, subject, settle) = with_a_hold(&config).await;
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let holding = tokio::spawn({
+        let store = store.clone();
+        async move {
+            // Until the other end is dropped.
+            store.on_connection(move |_| held.recv().is_err()).await
+        }
+    });
+    tokio::task::yield_now().await;
+    while store.standing(subject).await.is_ok() {}
+    unavailable(
+        store.create_user(account("ada")).await,
+        "the one connection is in use",
+    );
+    drop(hold);
+    assert!(holding.await.unwrap().unwrap());
+    is_back(&store, subject, settle).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_no_passing_state() {
+    let config = postgres::config().await;
+    let url = format!("{}_of_somebody_else", config.url());
+    let error = PgStore::open(PgConfig::new(url))
+        .await
+        .expect_err("no such database");
+    assert!(
+        matches!(&error, OpenError::Unusable(error) if error.kind() == StoreErrorKind::Other),
+        "{error:?}"
+    );
+}

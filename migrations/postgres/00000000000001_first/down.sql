@@ -1,0 +1,15 @@
+DROP TRIGGER ledger_is_never_shortened ON ledger;
+DROP TRIGGER ledger_is_never_changed ON ledger;
+DROP TABLE ledger;
+DROP FUNCTION ledger_is_append_only();
+DROP TABLE reservation_counters;
+DROP TABLE reservations;
+DROP TABLE counters;
+DROP TABLE limits;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE api_keys;
+DROP TABLE project_members;
+DROP TABLE logins;
+DROP TABLE users;
+DROP TABLE projects;

@@ -1,0 +1,161 @@
+-- Identifiers are UUIDv7 in 16 bytes, times microseconds since 1970 UTC, amounts at most 2^53 - 1.
+-- The balance tables name their subjects by kind and identifier, without foreign keys: a ledger can be
+-- used without user accounts.
+
+CREATE TABLE projects (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    name TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE users (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    email TEXT,
+    username TEXT,
+    password_hash TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
+    disabled BOOLEAN NOT NULL DEFAULT FALSE,
+    personal_project BYTEA NOT NULL REFERENCES projects (id),
+    created_at BIGINT NOT NULL
+);
+
+-- E-mail addresses and user names share one name space, so that a login names at most one account.
+CREATE TABLE logins (
+    name TEXT NOT NULL PRIMARY KEY,
+    user_id BYTEA NOT NULL REFERENCES users (id)
+);
+
+CREATE TABLE project_members (
+    project_id BYTEA NOT NULL REFERENCES projects (id),
+    user_id BYTEA NOT NULL REFERENCES users (id),
+    role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    PRIMARY KEY (user_id, project_id)
+);
+
+CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
+
+CREATE TABLE api_keys (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    public_id TEXT NOT NULL UNIQUE,
+    hash BYTEA NOT NULL CHECK (octet_length(hash) = 32),
+    name TEXT NOT NULL,
+    user_id BYTEA NOT NULL REFERENCES users (id),
+    project_id BYTEA NOT NULL REFERENCES projects (id),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    last_used_at BIGINT,
+    revoked_at BIGINT
+);
+
+CREATE INDEX api_keys_by_owner ON api_keys (project_id, user_id, id);
+
+CREATE TABLE sessions (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    user_id BYTEA NOT NULL REFERENCES users (id),
+    created_at BIGINT NOT NULL,
+    ends_at BIGINT NOT NULL,
+    revoked BOOLEAN NOT NULL DEFAULT FALSE
+);
+
+CREATE INDEX sessions_by_user ON sessions (user_id);
+
+CREATE TABLE refresh_tokens (
+    hash BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(hash) = 32),
+    session_id BYTEA NOT NULL REFERENCES sessions (id),
+    created_at BIGINT NOT NULL,
+    idle_until BIGINT NOT NULL,
+    spent_at BIGINT
+);
+
+CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+
+-- The rules. `model` is empty where a rule holds for all models.
+CREATE TABLE limits (
+    subject_id BYTEA NOT NULL CHECK (octet_length(subject_id) = 16),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    model TEXT NOT NULL,
+    unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    zone TEXT NOT NULL,
+    amount BIGINT NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
+    PRIMARY KEY (subject_id, subject_kind, unit, window_kind, model)
+);
+
+-- The windows. A window that rolls is a new row; nothing is reset. Subject and limit are compared at
+-- admission and not by a constraint: a limit may be lowered below what is spent.
+CREATE TABLE counters (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    subject_id BYTEA NOT NULL CHECK (octet_length(subject_id) = 16),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    window_start BIGINT NOT NULL,
+    used BIGINT NOT NULL CHECK (used >= 0),
+    reserved BIGINT NOT NULL CHECK (reserved >= 0),
+    overage BIGINT NOT NULL CHECK (overage >= 0),
+    frozen BOOLEAN NOT NULL,
+    UNIQUE (subject_id, subject_kind, unit, window_kind, window_start)
+) WITH (fillfactor = 50);
+
+CREATE TABLE reservations (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    user_id BYTEA NOT NULL CHECK (octet_length(user_id) = 16),
+    project_id BYTEA NOT NULL CHECK (octet_length(project_id) = 16),
+    key_id BYTEA CHECK (octet_length(key_id) = 16),
+    route TEXT NOT NULL,
+    model TEXT NOT NULL,
+    stream BOOLEAN NOT NULL,
+    hold BIGINT NOT NULL CHECK (hold >= 0),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'settled', 'void')),
+    created_at BIGINT NOT NULL,
+    settled_at BIGINT,
+    charged BIGINT NOT NULL DEFAULT 0 CHECK (charged >= 0),
+    overage BIGINT NOT NULL DEFAULT 0 CHECK (overage >= 0),
+    prompt BIGINT NOT NULL DEFAULT 0 CHECK (prompt >= 0),
+    completion BIGINT NOT NULL DEFAULT 0 CHECK (completion >= 0),
+    cached BIGINT NOT NULL DEFAULT 0 CHECK (cached >= 0),
+    reasoning BIGINT NOT NULL DEFAULT 0 CHECK (reasoning >= 0),
+    source TEXT,
+    ending TEXT,
+    status BIGINT
+);
+
+CREATE INDEX reservations_pending ON reservations (created_at) WHERE state = 'pending';
+CREATE INDEX reservations_by_user ON reservations (user_id, created_at);
+CREATE INDEX reservations_by_project ON reservations (project_id, created_at);
+
+CREATE TABLE reservation_counters (
+    reservation_id BYTEA NOT NULL REFERENCES reservations (id),
+    counter_id BIGINT NOT NULL REFERENCES counters (id),
+    held BIGINT NOT NULL CHECK (held >= 0),
+    charged BIGINT NOT NULL CHECK (charged >= 0),
+    PRIMARY KEY (reservation_id, counter_id)
+);
+
+CREATE INDEX reservation_counters_by_counter ON reservation_counters (counter_id);
+
+-- used = sum of charge, overage = sum of overage, per counter.
+CREATE TABLE ledger (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reservation_id BYTEA NOT NULL REFERENCES reservations (id),
+    kind TEXT NOT NULL CHECK (kind IN ('settle')),
+    counter_id BIGINT NOT NULL REFERENCES counters (id),
+    charge BIGINT NOT NULL CHECK (charge >= 0),
+    overage BIGINT NOT NULL CHECK (overage >= 0),
+    at BIGINT NOT NULL,
+    UNIQUE (reservation_id, kind, counter_id)
+);
+
+CREATE INDEX ledger_by_counter ON ledger (counter_id, at);
+
+CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the ledger is append only';
+END;
+$$;
+
+CREATE TRIGGER ledger_is_never_changed BEFORE UPDATE ON ledger
+EXECUTE FUNCTION ledger_is_append_only();
+
+CREATE TRIGGER ledger_is_never_shortened BEFORE DELETE OR TRUNCATE ON ledger
+EXECUTE FUNCTION ledger_is_append_only();
