@@ -17,7 +17,9 @@ fn told(ended: &Ended, choice: u64) -> (usize, Vec<String>) {
             if part["index"] != choice {
                 continue;
             }
-            let content = part["delta"]["content"].as_str().or(part["text"].as_str());
+            let content = part["delta"]["content"]
+                .as_str()
+                .or_else(|| part["text"].as_str());
             tokens += usize::from(content.is_some_and(|content| !content.is_empty()));
             reasons.extend(part["finish_reason"].as_str().map(str::to_owned));
         }

@@ -112,7 +112,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
             .unwrap();
         let prepared = diesel::sql_query(
             "SELECT name, statement, cardinality(parameter_types) AS parameters \
-             FROM pg_prepared_statements WHERE statement !~ 'pg_prepared_statements|version|current_setting|migrations' \
+             FROM pg_prepared_statements WHERE statement !~ 'pg_prepared_statements|version[(]|server_version|current_setting|migrations' \
              ORDER BY prepare_time",
         )
         .load::<Prepared>(connection)
