@@ -312,8 +312,7 @@ async fn told(limit: u64, rest: &str) -> Value {
     };
     let service = rolling(rig.layer(), upstream(make));
     collect(service.oneshot(rig.chat(rest)).await.expect("an answer")).await;
-    let told = sent.lock().expect("no panic").clone();
-    told
+    sent.lock().expect("no panic").clone()
 }
 
 #[tokio::test]
