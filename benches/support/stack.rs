@@ -105,7 +105,7 @@ impl Gate {
         let model = Model::new("tiny").context_length(32_768);
         Self {
             auth: AnyAuthLayer::new(AnyVerifier::new(jwts, keys)),
-            call: CallLayer::new(Models::fixed([model])),
+            call: CallLayer::new(Models::fixed([model])).running_usage(true),
             quota: QuotaLayer::new(Ledger::spawn(store.clone())),
             api_key,
             jwt,

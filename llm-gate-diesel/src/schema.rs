@@ -121,6 +121,7 @@ diesel::table! {
         source -> Nullable<Text>,
         ending -> Nullable<Text>,
         status -> Nullable<BigInt>,
+        version -> BigInt,
     }
 }
 

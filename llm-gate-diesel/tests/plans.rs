@@ -13,8 +13,9 @@ use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::{KeyId, Subject};
 use llm_gate::store::{
-    CredentialStore, LedgerStore, NewApiKey, NewSession, Operation, TokenHash, UserStore,
+    CredentialStore, Extend, LedgerStore, NewApiKey, NewSession, Operation, TokenHash, UserStore,
 };
+use llm_gate::tokens::Tokens;
 use llm_gate::{clock::Timestamp, identity::SessionId};
 use llm_gate_diesel::{SqliteStore, test_db};
 
@@ -94,6 +95,12 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
         .apply(vec![Operation::Reserve(hold.clone())])
         .await
         .unwrap();
+    let extend = Extend {
+        id: hold.id,
+        version: 1,
+        hold: Tokens::new(20),
+    };
+    store.apply(vec![Operation::Extend(extend)]).await.unwrap();
     store.apply(vec![settle(hold.id, 5)]).await.unwrap();
     store.standing(subject).await.unwrap();
     let (old, new, at) = (

@@ -765,12 +765,13 @@ proptest! {
             prop_assert_eq!(parsed["model"].as_str(), Some("tiny"));
             prop_assert_eq!(parsed["stream"].as_bool().unwrap_or(false), call.stream());
             let count = |name: &str| parsed[name].as_u64().unwrap_or(1);
-            prop_assert_eq!(call.choices_per_prompt(), count("n").max(count("best_of")));
+            prop_assert_eq!(call.choices_per_prompt(), count("n"), "`best_of` only bounds");
             let prompts = parsed["prompt"].as_array().filter(|all| all[0].is_string());
             let prompts = prompts.map_or(1, Vec::len) as u64;
             prop_assert_eq!(call.choices(), prompts * call.choices_per_prompt());
             let output = parsed["max_tokens"].as_u64().unwrap_or(16).max(1);
-            prop_assert!(call.bound().hold().get() >= call.choices() * output.min(4096));
+            let generated = prompts * count("n").max(count("best_of"));
+            prop_assert!(call.bound().hold().get() >= generated * output.min(4096));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
-use llm_gate::ledger::{Charge, Ledger, Request, Reservation, ReserveError};
+use llm_gate::ledger::{Charge, ExtendError, Ledger, Request, Reservation, ReserveError};
 use llm_gate::store::{
     CallInfo, Ending, LedgerStore, MemoryStore, Operation, Outcome, Standing, StoreError,
     StoreErrorKind, StoreFuture, Totals,
@@ -385,6 +385,91 @@ async fn a_dropped_wait_gives_back_what_it_did_not_get() {
     }
     drop(reserving);
     assert_eq!(desk.close().await, 0, "dropped with the answer in it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_is_committed_before_it_is_granted() {
+    let desk = Desk::new().await;
+    let mut reservation = desk.reserve(40).await.expect("it fits");
+    desk.store.block();
+    let mut extending = reservation.extend(Tokens::new(90));
+    desk.store.tried(2).await;
+    assert!(
+        (&mut extending).now_or_never().is_none(),
+        "only the commit grants"
+    );
+    desk.store.release();
+    let grant = extending.await.expect("it fits");
+    assert_eq!((grant.hold.get(), desk.standing().await), (90, (0, 90)));
+    let denied = reservation.extend(Tokens::new(LIMIT + 1)).await;
+    assert!(matches!(denied, Err(ExtendError::Denied(_))), "{denied:?}");
+    assert_eq!(desk.standing().await, (0, 90), "as it was");
+    reservation.settle(charge(88));
+    assert_eq!(desk.close().await, 88);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_does_not_overtake_the_extension_before_it() {
+    for dropped in [false, true] {
+        let desk = Desk::new().await;
+        let mut reservation = desk.reserve(40).await.expect("it fits");
+        desk.store.block();
+        let extending = reservation.extend(Tokens::new(90));
+        let again = reservation.extend(Tokens::new(120));
+        reservation.settle(charge(70));
+        let kept = (!dropped).then_some((extending, again));
+        desk.store.release();
+        if let Some((extending, again)) = kept {
+            assert_eq!(extending.await.expect("it fits").hold.get(), 90);
+            assert_eq!(again.await.expect("it fits").hold.get(), 120);
+        }
+        assert_eq!(desk.close().await, 70);
+        let total: usize = desk.store.batches().iter().sum();
+        assert_eq!(total, 4, "each once, waited for or not");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_without_an_answer_is_given_up_and_does_no_harm() {
+    let desk = Desk::new().await;
+    let mut reservation = desk.reserve(40).await.expect("it fits");
+    desk.store.block();
+    let start = Instant::now();
+    let refused = reservation.extend(Tokens::new(500)).await;
+    assert!(
+        matches!(refused, Err(ExtendError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    // It is committed after all, and overtaken.
+    let next = reservation.extend(Tokens::new(60));
+    desk.store.release();
+    assert_eq!(next.await.expect("it fits").hold.get(), 60);
+    assert_eq!(desk.standing().await, (0, 60), "the newest prevails");
+    reservation.settle(charge(60));
+    assert_eq!(desk.close().await, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_is_not_owed() {
+    for mood in [Mood::Away, Mood::Unheard, Mood::Miscounts] {
+        let desk = Desk::new().await;
+        let mut reservation = desk.reserve(40).await.expect("it fits");
+        desk.store.mood(mood);
+        let refused = reservation.extend(Tokens::new(90)).await;
+        assert!(
+            matches!(refused, Err(ExtendError::Unavailable(_))),
+            "{mood:?}: {refused:?}"
+        );
+        desk.store.mood(Mood::Well);
+        let held = desk.standing().await.1;
+        let happened = if mood == Mood::Away { 40 } else { 90 };
+        assert_eq!(held, happened, "{mood:?}: tried once");
+        let grant = reservation.extend(Tokens::new(70)).await.expect("it fits");
+        assert_eq!((grant.hold.get(), desk.standing().await), (70, (0, 70)));
+        reservation.settle(charge(70));
+        assert_eq!(desk.close().await, 70, "{mood:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

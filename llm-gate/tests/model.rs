@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::rules::{self, Book, Counter, Entry, Reservation, State};
-use llm_gate::store::{CallInfo, Ending, Operation, Outcome, Reserve, Settle, Source};
+use llm_gate::store::{CallInfo, Ending, Extend, Operation, Outcome, Reserve, Settle, Source};
 use llm_gate::tokens::{Tokens, Usage};
 use uuid::Uuid;
 
@@ -138,6 +138,7 @@ impl<'a> Page<'a> {
                 _ => State::Pending,
             };
             Some(Reservation {
+                version: 0,
                 hold: Tokens::new(HOLD),
                 subjects: vec![user()],
                 state,
@@ -179,6 +180,10 @@ impl Book for Page<'_> {
     fn open(&mut self, reserve: &Reserve, reservation: Reservation) {
         self.books.rows[number(reserve.id)].state = PENDING;
         self.reservations[number(reserve.id)] = Some(reservation);
+    }
+
+    fn hold(&mut self, _: &Extend) {
+        unreachable!("nothing is extended in this world");
     }
 
     fn close(&mut self, settle: &Settle, state: State) {

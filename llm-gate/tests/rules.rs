@@ -7,7 +7,7 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::rules::{self, Book, Counter, Entry, Reservation, State};
 use llm_gate::store::{
-    CallInfo, Ending, LedgerStore, MemoryStore, Operation, Outcome, Reserve, Settle, Source,
+    CallInfo, Ending, Extend, LedgerStore, MemoryStore, Operation, Outcome, Reserve, Settle, Source,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -24,6 +24,11 @@ enum Step {
         subjects: Vec<usize>,
         hold: u64,
         least: u64,
+    },
+    Extend {
+        request: usize,
+        version: u32,
+        hold: u64,
     },
     Settle {
         request: usize,
@@ -45,6 +50,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (request.clone(), subjects.prop_shuffle(), 0..120u64, 0..120u64).prop_map(
             |(request, subjects, hold, least)| Step::Reserve { request, subjects, hold, least: least.min(hold) }
         ),
+        3 => (request.clone(), 0..6u32, 0..200u64)
+            .prop_map(|(request, version, hold)| Step::Extend { request, version, hold }),
         3 => (request.clone(), 0..150u64).prop_map(|(request, charge)| Step::Settle { request, charge }),
         1 => request.prop_map(|request| Step::Void { request }),
         1 => (0..SUBJECTS, proptest::option::weighted(0.9, 0..300u64))
@@ -78,6 +85,15 @@ fn operation(step: &Step) -> Option<Operation> {
                 model: String::new(),
                 stream: false,
             },
+        })),
+        Step::Extend {
+            request,
+            version,
+            hold,
+        } => Some(Operation::Extend(Extend {
+            id: id(*request),
+            version: *version,
+            hold: Tokens::new(*hold),
         })),
         Step::Settle { request, charge } => Some(Operation::Settle(Settle {
             id: id(*request),
@@ -118,6 +134,19 @@ impl Book for Paper {
     fn open(&mut self, reserve: &Reserve, reservation: Reservation) {
         let before = self.reservations.insert(reserve.id, reservation);
         assert_eq!(before, None, "a reservation is opened once");
+    }
+    fn hold(&mut self, extend: &Extend) {
+        let reservation = self
+            .reservations
+            .get_mut(&extend.id)
+            .expect("it was opened");
+        assert_eq!(
+            reservation.state,
+            State::Pending,
+            "what has ended holds nothing"
+        );
+        reservation.hold = extend.hold;
+        reservation.version = extend.version;
     }
     fn close(&mut self, settle: &Settle, state: State) {
         let reservation = self
@@ -208,7 +237,41 @@ impl Paper {
                     counter
                 );
             }
-            (Operation::Settle(_), Outcome::Unknown) => {
+            (Operation::Extend(extend), Outcome::Extended(grant)) => {
+                let Some(known) = known else {
+                    return Err(TestCaseError::fail("nothing was reserved"));
+                };
+                prop_assert_eq!(known.state, State::Pending);
+                prop_assert_eq!(grant.repeated, extend.version <= known.version);
+                if grant.repeated {
+                    prop_assert_eq!(grant.hold, known.hold, "the hold in force");
+                    prop_assert_eq!(&self.counters, before, "a repetition changes nothing");
+                    return Ok(());
+                }
+                prop_assert_eq!(grant.hold, extend.hold, "all or nothing");
+                for &of in known.subjects.iter().filter(|_| extend.hold > known.hold) {
+                    let counter = self.counter(of);
+                    let taken = counter.used.saturating_add(counter.reserved);
+                    let fits = counter.limit.is_none_or(|limit| taken <= limit);
+                    prop_assert!(fits, "overshoot: {:?}", counter);
+                }
+            }
+            (Operation::Extend(extend), Outcome::Denied(denial)) => {
+                prop_assert_eq!(&self.counters, before, "a denial changes nothing");
+                let Some(known) = known else {
+                    return Err(TestCaseError::fail("nothing was reserved"));
+                };
+                prop_assert_eq!(self.reservations.get(&extend.id), Some(known));
+                let more = extend.hold.saturating_sub(known.hold);
+                prop_assert!(more > Tokens::ZERO, "giving back is not denied");
+                prop_assert!(denial.standing.room() < more, "there was room");
+            }
+            (Operation::Extend(_), Outcome::Settled(settlement)) => {
+                let ended = known.is_some_and(|known| known.state != State::Pending);
+                prop_assert!(ended && settlement.repeated);
+                prop_assert_eq!(&self.counters, before, "it comes too late");
+            }
+            (Operation::Extend(_) | Operation::Settle(_), Outcome::Unknown) => {
                 prop_assert!(known.is_none(), "a reservation is known");
                 prop_assert_eq!(&self.counters, before, "the unknown changes nothing");
             }

@@ -1,8 +1,9 @@
 """The openai package, as it comes from PyPI, against a gateway.
 
 Run by tests/e2e/openai_python.rs, which starts the gateway and a scripted vLLM and passes what to do: `served`,
-`refused`, or `broken` (the upstream drops every connection). Each function is one rule. Needs in the environment:
-GATE_URL (with /v1), GATE_KEY, and for `refused` GATE_POOR_KEY, whose owner has spent all tokens.
+`refused`, `cut`, or `broken` (the upstream drops every connection). Each function is one rule. Needs in the environment:
+GATE_URL (with /v1), GATE_KEY, for `refused` GATE_POOR_KEY, whose owner has spent all tokens, and
+for `cut` GATE_OTHER_KEY; the owners of both its keys have 300 tokens.
 """
 
 import os
@@ -165,6 +166,40 @@ def refused_a_spent_quota_is_not_tried_again():
         assert error.type == "insufficient_quota", error.body
         assert error.response.headers["x-should-retry"] == "false"
         assert len(sent) == 1, f"sent {len(sent)} times"
+
+
+# Cut
+
+
+def cut_a_chat_ends_by_length():
+    chunks = list(
+        client().chat.completions.create(
+            model=MODEL,
+            messages=MESSAGES,
+            max_tokens=1000,
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={"ignore_eos": True},
+        )
+    )
+    reasons = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices]
+    assert reasons[-1] == "length" and set(reasons[:-1]) == {None}, reasons
+    assert len({(chunk.id, chunk.object, chunk.created, chunk.model) for chunk in chunks}) == 1
+    usage = chunks[-1].usage
+    assert chunks[-1].choices == [] and 290 < usage.total_tokens <= 300, usage
+    assert usage.completion_tokens == len([c for c in chunks if c.choices and c.choices[0].delta.content])
+
+
+def cut_a_completion_ends_by_length():
+    other = client(os.environ["GATE_OTHER_KEY"])
+    extra = {"ignore_eos": True}
+    chunks = list(
+        other.completions.create(model=MODEL, prompt="Hello", max_tokens=1000, stream=True, extra_body=extra)
+    )
+    reasons = [chunk.choices[0].finish_reason for chunk in chunks]
+    assert reasons[-1] == "length" and set(reasons[:-1]) == {None}, reasons
+    assert len({(chunk.id, chunk.object, chunk.created, chunk.model) for chunk in chunks}) == 1
+    assert all(chunk.usage is None for chunk in chunks), "usage was not asked for"
 
 
 # Broken

@@ -14,6 +14,7 @@ mod killed;
 mod limits;
 mod openai_python;
 mod replicas;
+mod rolling;
 mod shutdown;
 mod upstream;
 mod wire;

@@ -51,6 +51,25 @@ async fn its_refusals_have_its_own_types() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_cut_at_its_budget_has_an_end_to_it() {
+    let Some(python) = Python::find() else { return };
+    let world = world::start().await;
+    let (one, other) = (
+        world.register_with(300).await,
+        world.register_with(300).await,
+    );
+    let keys = [
+        ("GATE_KEY", one.key.as_str()),
+        ("GATE_OTHER_KEY", other.key.as_str()),
+    ];
+    python.run("cut", &world, &keys).await;
+    for account in [one, other] {
+        let charged = charged(&world, &account).await;
+        assert!((291..=300).contains(&charged), "{charged}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_upstream_is_a_server_error_to_it() {
     let Some(python) = Python::find() else { return };
     let world = world::start().await;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::rules::{self, Book, Counter, Entry, Reservation, State};
-use llm_gate::store::{Operation, Outcome, Reserve, Settle, Standing, Totals};
+use llm_gate::store::{Extend, Operation, Outcome, Reserve, Settle, Standing, Totals};
 use llm_gate::tokens::Tokens;
 
 #[derive(Debug, Default)]
@@ -70,6 +70,13 @@ impl Book for Books {
 
     fn open(&mut self, reserve: &Reserve, reservation: Reservation) {
         self.reservations.insert(reserve.id, reservation);
+    }
+
+    fn hold(&mut self, extend: &Extend) {
+        if let Some(reservation) = self.reservations.get_mut(&extend.id) {
+            reservation.hold = extend.hold;
+            reservation.version = extend.version;
+        }
     }
 
     fn close(&mut self, settle: &Settle, state: State) {

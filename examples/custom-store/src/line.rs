@@ -2,7 +2,7 @@
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
-use llm_gate::store::{CallInfo, Ending, Operation, Reserve, Settle, Source};
+use llm_gate::store::{CallInfo, Ending, Extend, Operation, Reserve, Settle, Source};
 use llm_gate::tokens::{Tokens, Usage};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -23,6 +23,11 @@ pub(crate) enum Line {
         route: String,
         model: String,
         stream: bool,
+    },
+    Extend {
+        id: RequestId,
+        version: u32,
+        hold: Tokens,
     },
     Settle {
         id: RequestId,
@@ -62,6 +67,11 @@ impl Line {
                 route: reserve.call.route.into_owned(),
                 model: reserve.call.model,
                 stream: reserve.call.stream,
+            },
+            Operation::Extend(extend) => Self::Extend {
+                id: extend.id,
+                version: extend.version,
+                hold: extend.hold,
             },
             Operation::Settle(settle) => Self::Settle {
                 id: settle.id,
@@ -124,6 +134,9 @@ impl Line {
                         stream,
                     },
                 }));
+            }
+            Self::Extend { id, version, hold } => {
+                books.apply(&Operation::Extend(Extend { id, version, hold }));
             }
             Self::Settle {
                 id,

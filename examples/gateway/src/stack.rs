@@ -33,7 +33,10 @@ const MAX_BODY: usize = 32 << 20;
 /// Stacks the layers in front of `proxy`, with the books in `ledger`.
 #[must_use]
 pub fn stack(app: &App, ledger: Ledger, proxy: VllmProxyService) -> LlmStack {
-    let mut calls = CallLayer::new(app.catalog.models()).body_limit(MAX_BODY);
+    let mut calls = CallLayer::new(app.catalog.models())
+        .body_limit(MAX_BODY)
+        // The meter below asks for it, and vLLM has it: streams need not hold their whole bound.
+        .running_usage(true);
     if let Some(model) = &app.config.upstream.model {
         calls = calls.default_model(model);
     }

@@ -1,7 +1,7 @@
 use diesel::prelude::*;
 use llm_gate::identity::Subject;
 use llm_gate::store::rules::{Counter, Reservation, State};
-use llm_gate::store::{Reserve, Settle, Settlement, Standing};
+use llm_gate::store::{Extend, Reserve, Settle, Settlement, Standing};
 use llm_gate::tokens::Tokens;
 
 use super::{Id, text, tokens};
@@ -145,6 +145,25 @@ impl ReservationRow {
     }
 }
 
+/// A change of a reservation's hold.
+#[derive(AsChangeset, Identifiable)]
+#[diesel(table_name = reservations)]
+pub(crate) struct ReservationHold {
+    pub(crate) id: Id,
+    pub(crate) hold: i64,
+    pub(crate) version: i64,
+}
+
+impl From<&Extend> for ReservationHold {
+    fn from(extend: &Extend) -> Self {
+        Self {
+            id: extend.id.into(),
+            hold: extend.hold.as_i64(),
+            version: extend.version.into(),
+        }
+    }
+}
+
 /// The end of a reservation.
 #[derive(AsChangeset, Identifiable)]
 #[diesel(table_name = reservations)]
@@ -192,12 +211,13 @@ fn figure(figure: u64) -> i64 {
     Tokens::new(figure).as_i64()
 }
 
-/// Identifier, hold, state, charged and overage of a reservation.
-pub(crate) type KnownReservation = (Id, i64, String, i64, i64);
+/// Identifier, hold, its version, state, charged and overage of a reservation.
+pub(crate) type KnownReservation = (Id, i64, i64, String, i64, i64);
 
 /// Reads where a reservation is in its life.
 pub(crate) fn reservation(
     hold: i64,
+    version: i64,
     state: &str,
     charged: i64,
     overage: i64,
@@ -214,6 +234,8 @@ pub(crate) fn reservation(
     };
     Ok(Reservation {
         hold: tokens(hold)?,
+        version: u32::try_from(version)
+            .map_err(|_| Failure::corrupt("a hold with too large a version"))?,
         subjects: Vec::new(),
         state,
     })

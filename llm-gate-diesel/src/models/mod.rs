@@ -10,7 +10,8 @@ pub(crate) use columns::{Hash, Id, text, tokens};
 pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
 pub(crate) use ledger::{
     ANY_MODEL, CounterRow, KnownReservation, LedgerRow, LimitRow, NewCounterRow,
-    ReservationCounterRow, ReservationEnd, ReservationRow, TOKENS, TOTAL, reservation, subject,
+    ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow, TOKENS, TOTAL,
+    reservation, subject,
 };
 pub(crate) use project::{MemberRow, ProjectRow};
 pub(crate) use user::{LoginRow, UserRow};

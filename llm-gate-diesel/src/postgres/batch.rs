@@ -13,7 +13,7 @@ use super::queries::{self, reservations::SubjectOf};
 use crate::error::Failure;
 use crate::models::{
     CounterRow, Id, KnownReservation, LedgerRow, NewCounterRow, ReservationCounterRow,
-    ReservationEnd, ReservationRow, TOKENS, TOTAL,
+    ReservationEnd, ReservationHold, ReservationRow, TOKENS, TOTAL,
 };
 use crate::schema::{counters, reservations};
 
@@ -75,6 +75,7 @@ pub(super) fn reservations(
         .select((
             reservations::id,
             reservations::hold,
+            reservations::version,
             reservations::state,
             reservations::charged,
             reservations::overage,
@@ -165,6 +166,17 @@ bulk! {
 }
 
 bulk! {
+    /// Changes the holds of pending reservations; returns how many were pending.
+    hold: "UPDATE reservations SET hold = batch.hold, version = batch.version FROM "
+    |row: &ReservationHold| {
+        id: Binary = Id: row.id,
+        hold: BigInt = i64: row.hold,
+        version: BigInt = i64: row.version,
+    }
+    "WHERE reservations.id = batch.id AND reservations.settled_at IS NULL"
+}
+
+bulk! {
     /// Moves pending reservations to their ends; returns how many were pending. Those have no `settled_at`; asked for
     /// their `state`, the planner would go through all that are pending.
     close: "UPDATE reservations SET state = batch.state, settled_at = batch.settled_at, \
@@ -197,7 +209,7 @@ bulk! {
         held: BigInt = i64: row.held,
         charged: BigInt = i64: row.charged,
     }
-    "ON CONFLICT (reservation_id, counter_id) DO UPDATE SET charged = excluded.charged"
+    "ON CONFLICT (reservation_id, counter_id) DO UPDATE SET held = excluded.held, charged = excluded.charged"
 }
 
 bulk! {

@@ -11,7 +11,7 @@ use super::queries::{self, reservations::SubjectOf};
 use crate::error::Failure;
 use crate::models::{
     CounterRow, Id, KnownReservation, LedgerRow, NewCounterRow, ReservationCounterRow,
-    ReservationEnd, ReservationRow,
+    ReservationEnd, ReservationHold, ReservationRow,
 };
 use crate::schema::{counters, ledger, reservation_counters, reservations};
 
@@ -42,6 +42,7 @@ pub(super) fn reservations(
             .select((
                 reservations::id,
                 reservations::hold,
+                reservations::version,
                 reservations::state,
                 reservations::charged,
                 reservations::overage,
@@ -97,6 +98,18 @@ pub(super) fn open(connection: &mut Connection, rows: &[ReservationRow]) -> Quer
     })
 }
 
+/// Changes the holds of pending reservations; returns how many were pending.
+pub(super) fn hold(connection: &mut Connection, rows: &[ReservationHold]) -> QueryResult<usize> {
+    rows.iter()
+        .map(|hold| {
+            diesel::update(hold)
+                .filter(reservations::state.eq("pending"))
+                .set(hold)
+                .execute(connection)
+        })
+        .sum()
+}
+
 /// Moves pending reservations to their ends; returns how many were pending.
 pub(super) fn close(connection: &mut Connection, rows: &[ReservationEnd]) -> QueryResult<usize> {
     rows.iter()
@@ -122,7 +135,10 @@ pub(super) fn put_parts(
                 reservation_counters::counter_id,
             ))
             .do_update()
-            .set(reservation_counters::charged.eq(excluded(reservation_counters::charged)))
+            .set((
+                reservation_counters::held.eq(excluded(reservation_counters::held)),
+                reservation_counters::charged.eq(excluded(reservation_counters::charged)),
+            ))
             .execute(connection)
     })
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::rules::{Book, Counter, Entry, Reservation, State};
-use llm_gate::store::{Operation, Reserve, Settle};
+use llm_gate::store::{Extend, Operation, Reserve, Settle};
 use llm_gate::tokens::Tokens;
 
 use super::{Connection, batch};
 use crate::error::Failure;
 use crate::models::{
-    Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationRow,
-    reservation, subject,
+    Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationHold,
+    ReservationRow, reservation, subject,
 };
 
 /// A [`Book`] of the rows that a batch touches: read at the beginning, written at the end, decided in
@@ -24,6 +24,8 @@ pub(super) struct Page {
     reservations: HashMap<RequestId, Reservation>,
     changed: BTreeSet<Subject>,
     opened: Vec<ReservationRow>,
+    /// The last change of each hold.
+    held: BTreeMap<RequestId, ReservationHold>,
     closed: Vec<ReservationEnd>,
     /// What each counter holds for a reservation and was charged for it.
     parts: BTreeMap<(RequestId, Subject), (Tokens, Tokens)>,
@@ -36,9 +38,9 @@ impl Page {
     /// The counters are taken before the reservations are read: whoever had to wait for a counter knows what was
     /// decided on it in the meantime, also about the same request.
     pub(super) fn read(connection: &mut Connection, batch: &[Operation]) -> Result<Self, Failure> {
-        let settled = |operation: &&Operation| matches!(operation, Operation::Settle(_));
-        let settled = batch.iter().filter(settled).map(id).collect();
-        let mut holders = holders(connection, settled)?;
+        let known = |operation: &&Operation| !matches!(operation, Operation::Reserve(_));
+        let known = batch.iter().filter(known).map(id).collect();
+        let mut holders = holders(connection, known)?;
         let mut subjects: BTreeSet<Subject> = holders.values().flatten().copied().collect();
         for operation in batch {
             if let Operation::Reserve(reserve) = operation {
@@ -59,8 +61,8 @@ impl Page {
         subjects.extend(late);
 
         let mut page = Self::default();
-        for (id, hold, state, charged, overage) in known {
-            let mut reservation = reservation(hold, &state, charged, overage)?;
+        for (id, hold, version, state, charged, overage) in known {
+            let mut reservation = reservation(hold, version, &state, charged, overage)?;
             reservation.subjects = holders.remove(&id).unwrap_or_default();
             page.reservations.insert(id.into(), reservation);
         }
@@ -103,6 +105,12 @@ impl Page {
         self.read_counters(connection, new)?;
 
         batch::open(connection, &self.opened)?;
+        let held: Vec<ReservationHold> = std::mem::take(&mut self.held).into_values().collect();
+        if batch::hold(connection, &held)? != held.len() {
+            return Err(Failure::corrupt(
+                "a reservation that has ended was extended",
+            ));
+        }
         if batch::close(connection, &self.closed)? != self.closed.len() {
             return Err(Failure::corrupt("a reservation ended twice"));
         }
@@ -184,6 +192,18 @@ impl Book for Page {
                 .insert((reserve.id, subject), (reservation.hold, Tokens::ZERO));
         }
         self.reservations.insert(reserve.id, reservation);
+    }
+
+    fn hold(&mut self, extend: &Extend) {
+        self.held.insert(extend.id, extend.into());
+        if let Some(reservation) = self.reservations.get_mut(&extend.id) {
+            reservation.hold = extend.hold;
+            reservation.version = extend.version;
+            for &subject in &reservation.subjects {
+                self.parts
+                    .insert((extend.id, subject), (extend.hold, Tokens::ZERO));
+            }
+        }
     }
 
     fn close(&mut self, settle: &Settle, state: State) {

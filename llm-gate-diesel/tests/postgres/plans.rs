@@ -10,8 +10,9 @@ use diesel::sql_types::{Integer, Text};
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, SessionId, Subject};
 use llm_gate::store::{
-    CredentialStore, LedgerStore, NewApiKey, NewSession, Operation, TokenHash, UserStore,
+    CredentialStore, Extend, LedgerStore, NewApiKey, NewSession, Operation, TokenHash, UserStore,
 };
+use llm_gate::tokens::Tokens;
 use llm_gate_diesel::PgStore;
 use llm_gate_diesel::test_db::postgres;
 
@@ -93,6 +94,12 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
         let batch = vec![Operation::Reserve(hold.clone())];
         store.apply(batch).await.unwrap();
     }
+    let extend = Extend {
+        id: hold.id,
+        version: 1,
+        hold: Tokens::new(20),
+    };
+    store.apply(vec![Operation::Extend(extend)]).await.unwrap();
     store.apply(vec![settle(hold.id, 5)]).await.unwrap();
     store.standing(subject).await.unwrap();
     let (old, new) = (TokenHash([1; 32]), TokenHash([2; 32]));
@@ -105,7 +112,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
             .unwrap();
         let prepared = diesel::sql_query(
             "SELECT name, statement, cardinality(parameter_types) AS parameters \
-             FROM pg_prepared_statements WHERE statement !~ 'pg_prepared_statements|version|current_setting|migrations' \
+             FROM pg_prepared_statements WHERE statement !~ 'pg_prepared_statements|version[(]|server_version|current_setting|migrations' \
              ORDER BY prepare_time",
         )
         .load::<Prepared>(connection)

@@ -3,7 +3,7 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    CallInfo, Ending, LedgerStore, MemoryStore, Operation, Reserve, Settle, Source,
+    CallInfo, Ending, Extend, LedgerStore, MemoryStore, Operation, Reserve, Settle, Source,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -47,6 +47,16 @@ fn reserving() -> impl Strategy<Value = Operation> {
     })
 }
 
+fn extending() -> impl Strategy<Value = Operation> {
+    (request(), 0..5u32, 0..200u64).prop_map(|(id, version, hold)| {
+        Operation::Extend(Extend {
+            id,
+            version,
+            hold: Tokens::new(hold),
+        })
+    })
+}
+
 fn settling() -> impl Strategy<Value = Operation> {
     (request(), proptest::option::weighted(0.8, 0..150u64)).prop_map(|(id, charge)| {
         let at = Timestamp::from_micros(2);
@@ -70,7 +80,7 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
         0..subjects().len(),
         proptest::option::weighted(0.9, 0..300u64),
     );
-    let batch = proptest::collection::vec(prop_oneof![reserving(), settling()], 0..12);
+    let batch = proptest::collection::vec(prop_oneof![reserving(), extending(), settling()], 0..12);
     proptest::collection::vec((limit, batch), 1..8)
 }
 

@@ -19,6 +19,8 @@ pub struct Bound {
     prompt: u64,
     choices: u64,
     output: Output,
+    /// The output, all choices together.
+    outputs: u64,
     hold: u64,
     least: u64,
 }
@@ -64,6 +66,7 @@ impl Bound {
                 prompt,
                 choices,
                 output,
+                outputs: choices.saturating_mul(a),
                 hold,
                 least: hold,
             }
@@ -73,6 +76,7 @@ impl Bound {
                 prompt,
                 choices: 0,
                 output: Output::Given,
+                outputs: 0,
                 hold: prompt,
                 least: prompt,
             },
@@ -95,6 +99,7 @@ impl Bound {
                     prompt,
                     choices,
                     output: Output::Open(each),
+                    outputs: choices.saturating_mul(each),
                     hold: prompt.saturating_add(choices.saturating_mul(each)),
                     least: prompt
                         .saturating_add(choices.saturating_mul(request.min_tokens.clamp(1, each))),
@@ -124,6 +129,12 @@ impl Bound {
     #[must_use]
     pub const fn prompt(&self) -> Tokens {
         Tokens::new(self.prompt)
+    }
+
+    /// Returns the bound of the output, all choices together.
+    #[must_use]
+    pub const fn outputs(&self) -> Tokens {
+        Tokens::new(self.outputs)
     }
 
     /// Returns what to hold.

@@ -15,6 +15,7 @@ pub struct CallLayer {
     pub(super) body_limit: usize,
     pub(super) max_n: u64,
     pub(super) default_model: Option<String>,
+    pub(super) running_usage: bool,
 }
 
 impl CallLayer {
@@ -26,6 +27,7 @@ impl CallLayer {
             body_limit: 32 << 20,
             max_n: 16,
             default_model: None,
+            running_usage: false,
         }
     }
 
@@ -40,6 +42,15 @@ impl CallLayer {
     #[must_use]
     pub const fn max_n(mut self, choices: u64) -> Self {
         self.max_n = choices;
+        self
+    }
+
+    /// Sets whether streams report their running usage: that a meter stands inside of this layer which asks
+    /// for it, and that the upstream has it to give. Then a stream's hold is extended while it runs, and need
+    /// not be its whole bound from the start. Off unless set.
+    #[must_use]
+    pub const fn running_usage(mut self, reported: bool) -> Self {
+        self.running_usage = reported;
         self
     }
 

@@ -80,6 +80,8 @@ pub struct Call {
     request: Request,
     /// Whether to name the model, which the client did not.
     names_model: bool,
+    /// Whether streams are said to report their running usage.
+    running_usage: bool,
     /// Whether to ask for usage in a stream, and if so for the running usage too.
     usage: Option<bool>,
     /// The output bound to set.
@@ -110,6 +112,13 @@ impl Call {
     #[must_use]
     pub const fn usage_asked(&self) -> UsageAsked {
         self.request.usage
+    }
+
+    /// Returns whether the answer is to be a stream whose events tell the usage so far: one was asked for, and
+    /// [`CallLayer::running_usage`] says that they do. Whether it is, only the answer says.
+    #[must_use]
+    pub const fn running_usage(&self) -> bool {
+        self.request.stream && self.running_usage
     }
 
     /// Returns how many choices the answer will have: prompts times `n`.

@@ -164,6 +164,7 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
         body,
         request,
         names_model,
+        running_usage: config.running_usage,
         usage: None,
         output: None,
         edits: Vec::new(),

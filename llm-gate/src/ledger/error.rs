@@ -2,6 +2,21 @@ use thiserror::Error;
 
 use crate::store::{Denial, StoreError};
 
+/// Why a hold was not changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExtendError {
+    /// It does not fit, or its key or user is frozen. The hold is what it was.
+    #[error("the extension was denied on {}", .0.subject)]
+    Denied(Denial),
+    /// The reservation has come to its end, by somebody else's word.
+    #[error("the reservation has ended")]
+    Ended,
+    /// The store cannot answer, or did not in time. It may have happened all the same.
+    #[error("the books cannot be reached")]
+    Unavailable(#[source] StoreError),
+}
+
 /// Why no hold was taken.
 #[derive(Debug, Error)]
 #[non_exhaustive]

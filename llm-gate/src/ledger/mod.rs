@@ -45,6 +45,7 @@
 //! ```
 
 mod error;
+mod extending;
 pub mod journal;
 mod recovery;
 mod reservation;
@@ -59,11 +60,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    CallInfo, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
+    CallInfo, Extend, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError,
+    StoreErrorKind,
 };
 use crate::tokens::Tokens;
 
-pub use error::ReserveError;
+pub use error::{ExtendError, ReserveError};
+pub use extending::Extending;
 pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
@@ -256,6 +259,17 @@ impl Ledger {
         (self.shared.capacity as usize).saturating_sub(self.shared.slots.available_permits())
     }
 
+    fn extend(&self, extend: Extend) -> Extending {
+        let operation = Operation::Extend(extend);
+        if let Some(outcome) = self.shared.store.apply_now(&operation) {
+            return Extending::ready(extended(outcome));
+        }
+        let (answer, waiting) = oneshot::channel();
+        // If the writer is gone, so is the sender of the answer, and the wait fails.
+        let _ = self.shared.queue.send(Job::Extend { operation, answer });
+        Extending::waiting(waiting)
+    }
+
     fn settle(&self, settle: Settle, held: Held) {
         let operation = Operation::Settle(settle);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
@@ -330,8 +344,23 @@ fn granted(outcome: Outcome) -> Result<Grant, ReserveError> {
         Outcome::Granted(Grant { repeated: true, .. }) => Err(ReserveError::Repeated),
         Outcome::Granted(grant) => Ok(grant),
         Outcome::Denied(denial) => Err(ReserveError::Denied(denial)),
-        Outcome::Settled(_) | Outcome::Unknown => Err(ReserveError::Unavailable(
-            StoreError::with_source(StoreErrorKind::Other, "the store answered another question"),
-        )),
+        Outcome::Extended(_) | Outcome::Settled(_) | Outcome::Unknown => {
+            Err(ReserveError::Unavailable(beside_the_point()))
+        }
     }
+}
+
+/// Reads the outcome of an extension.
+fn extended(outcome: Outcome) -> Result<Grant, ExtendError> {
+    match outcome {
+        // No version is sent twice but by the writer, after an answer that never came.
+        Outcome::Extended(grant) => Ok(grant),
+        Outcome::Denied(denial) => Err(ExtendError::Denied(denial)),
+        Outcome::Settled(_) | Outcome::Unknown => Err(ExtendError::Ended),
+        Outcome::Granted(_) => Err(ExtendError::Unavailable(beside_the_point())),
+    }
+}
+
+fn beside_the_point() -> StoreError {
+    StoreError::with_source(StoreErrorKind::Other, "the store answered another question")
 }

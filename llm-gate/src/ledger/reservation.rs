@@ -6,11 +6,13 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use crate::identity::RequestId;
-use crate::store::{Ending, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind};
+use crate::store::{
+    Ending, Extend, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind,
+};
 use crate::tokens::{Tokens, Usage};
 
 use super::journal::Entry;
-use super::{Held, Ledger, ReserveError, granted};
+use super::{ExtendError, Extending, Held, Ledger, ReserveError, granted};
 
 /// What a request is charged, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct Reservation {
     open: Option<Open>,
     id: RequestId,
     grant: Grant,
+    /// The last change of the hold that was asked for.
+    version: u32,
 }
 
 struct Open {
@@ -88,6 +92,7 @@ impl Reservation {
                 standing: Standing::default(),
                 repeated: false,
             },
+            version: 0,
         }
     }
 
@@ -116,7 +121,8 @@ impl Reservation {
         self.id
     }
 
-    /// Returns how much is held.
+    /// Returns how much was held to begin with. What became of it, the answers of
+    /// [`extend`](Self::extend) tell.
     #[must_use]
     pub const fn granted(&self) -> Tokens {
         self.grant.hold
@@ -162,6 +168,39 @@ impl Reservation {
             .as_mut()
             .and_then(|open| open.held.journaled.as_mut());
         slot.map_or(Ok(()), |slot| slot.record(entry()))
+    }
+
+    /// Sets the hold, up or down. A larger one is granted only if every counter has the room, all or nothing,
+    /// and it is committed when the future is ready.
+    ///
+    /// The writer takes the operations of one reservation in the order they were asked for, so that neither a
+    /// later extension nor the settlement has to wait for the answer.
+    ///
+    /// # Errors
+    ///
+    /// The future fails with [`ExtendError::Denied`] when the hold does not fit, with [`ExtendError::Ended`]
+    /// when somebody else has settled the reservation, and with [`ExtendError::Unavailable`] when the store
+    /// cannot answer, or does not within 5 s.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up the answer. The hold may change all the same; the next extension has a
+    /// higher version, and prevails.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    #[must_use]
+    pub fn extend(&mut self, hold: Tokens) -> Extending {
+        let Some(open) = &self.open else {
+            return Extending::ready(Err(ExtendError::Ended));
+        };
+        self.version += 1;
+        open.ledger.extend(Extend {
+            id: self.id,
+            version: self.version,
+            hold,
+        })
     }
 
     /// Charges what was used and gives the rest back. Does not wait.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{Grant, LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
 
-use super::{Held, Reservation, ReserveError};
+use super::{ExtendError, Held, Reservation, ReserveError, extended};
 
 /// How many operations go into one transaction at most.
 const BATCH: usize = 1024;
@@ -23,6 +23,10 @@ pub(super) enum Job {
         reservation: Reservation,
         answer: oneshot::Sender<Result<Reservation, ReserveError>>,
     },
+    Extend {
+        operation: Operation,
+        answer: oneshot::Sender<Result<Grant, ExtendError>>,
+    },
     Settle {
         operation: Operation,
         /// Free again when the settlement is committed.
@@ -33,7 +37,9 @@ pub(super) enum Job {
 impl Job {
     const fn operation(&self) -> &Operation {
         match self {
-            Self::Reserve { operation, .. } | Self::Settle { operation, .. } => operation,
+            Self::Reserve { operation, .. }
+            | Self::Extend { operation, .. }
+            | Self::Settle { operation, .. } => operation,
         }
     }
 
@@ -47,6 +53,8 @@ impl Job {
                 // Whoever is not waiting any more gets nothing: the guard drops here and voids itself.
                 drop(answer.send(reservation.decided(outcome)));
             }
+            // Whoever is not waiting any more knows the hold as less than it is, or asks with a higher version.
+            Self::Extend { answer, .. } => drop(answer.send(extended(outcome))),
             Self::Settle { held, .. } => {
                 note(&outcome);
                 held.free();
@@ -54,7 +62,7 @@ impl Job {
         }
     }
 
-    /// Answers a reserve with the failure, and returns what is still owed to the store: a settlement, or
+    /// Answers a reserve or an extension with the failure, and returns what is still owed to the store: a settlement, or
     /// the void of a reserve that may have been committed although it failed.
     fn failed(self, error: StoreError) -> Option<Self> {
         match self {
@@ -66,6 +74,10 @@ impl Job {
                 // Its guard drops here, which queues the void.
                 drop(reservation);
                 drop(answer.send(Err(ReserveError::Unavailable(error))));
+                None
+            }
+            Self::Extend { answer, .. } => {
+                drop(answer.send(Err(ExtendError::Unavailable(error))));
                 None
             }
             Self::Settle { .. } => Some(self),
@@ -87,7 +99,8 @@ pub(super) fn note(outcome: &Outcome) {
     }
 }
 
-/// What could not be written yet. Only settlements wait here: a reserve is answered with the failure.
+/// What could not be written yet. Only settlements wait here: reserves and extensions are answered
+/// with the failure.
 #[derive(Default)]
 struct Owed {
     /// The store was away: these go into the next batch.

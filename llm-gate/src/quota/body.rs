@@ -3,16 +3,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::error::Envelope;
-use crate::ledger::{Charge, Reservation};
+use crate::ledger::{Charge, Extending, Reservation};
 use crate::store::{Ending, Source, Standing};
 use crate::tokens::{Metered, Tokens};
 
+use super::cut::Choices;
 use super::refusal::unaccountable;
+use super::rolling::{Refusal, Rolling};
 
 pin_project! {
     /// The body of [`QuotaLayer`](super::QuotaLayer): keeps the reservation for as long as the answer lasts.
@@ -20,12 +22,16 @@ pin_project! {
     /// What a frame will be charged is in the journal before the frame is handed on. If the journal cannot
     /// be written, the frame is not handed on: the upstream is let go, and the stream ends with an `error`
     /// event and without `[DONE]`.
+    ///
+    /// A frame beyond the hold is kept, and nothing more is read, until more is held.
     #[derive(Debug)]
     pub struct QuotaBody<B> {
         // Before the guard, so that on drop the upstream is let go before the hold is settled. Taken out
         // when the journal fails.
         #[pin]
         inner: Option<B>,
+        // What is not covered by the hold.
+        kept: Option<Box<Frame<Bytes>>>,
         guard: Guard,
     }
 }
@@ -38,6 +44,7 @@ impl<B: Body> QuotaBody<B> {
         }
         Self {
             inner: Some(inner),
+            kept: None,
             guard,
         }
     }
@@ -46,6 +53,7 @@ impl<B: Body> QuotaBody<B> {
     pub(super) const fn settled(inner: B) -> Self {
         Self {
             inner: Some(inner),
+            kept: None,
             guard: Guard(None),
         }
     }
@@ -63,14 +71,23 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(inner.as_mut().poll_frame(cx));
+        let frame = match this.kept.take() {
+            None => ready!(inner.as_mut().poll_frame(cx)),
+            Some(kept) => Some(Ok(*kept)),
+        };
         match &frame {
-            Some(Ok(_)) => {
-                if let Err(error) = this.guard.journal() {
-                    this.inner.set(None);
-                    return Poll::Ready(Some(Ok(this.guard.break_off(&error))));
+            Some(Ok(next)) => {
+                match this.guard.poll_pass(next, cx) {
+                    Pass::Deliver => {}
+                    Pass::Wait => {
+                        *this.kept = frame.and_then(Result::ok).map(Box::new);
+                        return Poll::Pending;
+                    }
+                    Pass::Stop(last) => {
+                        this.inner.set(None);
+                        return Poll::Ready(Some(Ok(Frame::data(this.guard.stop(last, next)))));
+                    }
                 }
-                this.guard.delivered();
                 // Whoever reads may stop at the last frame without asking for the end.
                 if inner.is_end_stream() {
                     this.guard.settle(None);
@@ -83,12 +100,13 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.kept.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner
             .as_ref()
+            .filter(|_| self.kept.is_none())
             .map_or_else(SizeHint::default, Body::size_hint)
     }
 }
@@ -98,16 +116,49 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
 pub(super) struct Bill {
     reservation: Reservation,
     prompt: Tokens,
+    /// The bound of the whole call.
+    whole: Tokens,
     charge_lost: bool,
 }
 
+/// The hold of a stream that is extended while it runs.
+#[derive(Debug)]
+pub(super) struct Steps {
+    pub(super) rolling: Rolling,
+    pub(super) choices: Choices,
+}
+
 impl Bill {
-    pub(super) const fn new(reservation: Reservation, prompt: Tokens, charge_lost: bool) -> Self {
+    pub(super) const fn new(
+        reservation: Reservation,
+        prompt: Tokens,
+        whole: Tokens,
+        charge_lost: bool,
+    ) -> Self {
         Self {
             reservation,
             prompt,
+            whole,
             charge_lost,
         }
+    }
+
+    /// Returns what has to be held before an answer is delivered that does not tell what it uses while it
+    /// runs; `None` if it is held.
+    pub(super) fn beyond<R>(&self, response: &Response<R>) -> Option<Tokens> {
+        if !response.status().is_success() {
+            return None;
+        }
+        let usage = response
+            .extensions()
+            .get::<Metered>()
+            .and_then(Metered::usage);
+        let wanted = usage.map_or(self.whole, |usage| usage.total().min(self.whole));
+        (wanted > self.reservation.granted()).then_some(wanted)
+    }
+
+    pub(super) fn extend(&mut self, hold: Tokens) -> Extending {
+        self.reservation.extend(hold)
     }
 
     pub(super) const fn standing(&self) -> Standing {
@@ -134,8 +185,21 @@ impl Bill {
     }
 
     /// Keeps it for as long as the answer lasts.
-    pub(super) const fn served(self, status: StatusCode, metered: Option<Metered>) -> Guard {
+    pub(super) fn served(
+        self,
+        status: StatusCode,
+        metered: Option<Metered>,
+        steps: Option<Box<Steps>>,
+    ) -> Guard {
         Guard(Some(Open {
+            quiet: if steps.is_some() {
+                Tokens::ZERO
+            } else {
+                Tokens::MAX
+            },
+            many: steps.as_ref().is_some_and(|steps| steps.choices.are_many()),
+            steps,
+            kept: false,
             bill: self,
             status,
             metered,
@@ -152,6 +216,13 @@ pub(super) struct Guard(Option<Open>);
 #[derive(Debug)]
 struct Open {
     bill: Bill,
+    steps: Option<Box<Steps>>,
+    /// A charge up to this is covered, with nothing to do about it.
+    quiet: Tokens,
+    /// Whether the steps are of more than one choice.
+    many: bool,
+    /// Whether what the meter tells last is not delivered.
+    kept: bool,
     status: StatusCode,
     metered: Option<Metered>,
     delivered: bool,
@@ -165,37 +236,86 @@ impl Guard {
     pub(super) fn journal_whole(&mut self) -> io::Result<()> {
         let whole = |open: &Open| open.metered.as_ref().is_none_or(Metered::is_complete);
         if self.0.as_ref().is_some_and(whole) {
-            self.journal()
+            let open = self.0.as_mut();
+            open.map_or(Ok(()), |open| {
+                open.journal(open.charge(Ending::UpstreamCut, true))
+            })
         } else {
             Ok(())
         }
     }
 
-    const fn delivered(&mut self) {
-        if let Some(open) = &mut self.0 {
-            open.delivered = true;
+    /// Holds what the frame at hand needs, and notes in the journal what is charged once it is delivered.
+    #[inline]
+    fn poll_pass(&mut self, frame: &Frame<Bytes>, cx: &mut Context<'_>) -> Pass {
+        let Some(open) = &mut self.0 else {
+            return Pass::Deliver;
+        };
+        let charge = open.charge(Ending::UpstreamCut, true);
+        if charge.tokens > open.quiet {
+            match open.poll_hold(&charge, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(refusal)) => return Pass::Stop(Stop::Refused(refusal)),
+                Poll::Pending => return Pass::Wait,
+            }
+        }
+        if let Err(error) = open.journal(charge) {
+            return Pass::Stop(Stop::Journal(Box::new(error)));
+        }
+        if open.many
+            && let (Some(steps), Some(data)) = (&mut open.steps, frame.data_ref())
+        {
+            steps.choices.delivered(data);
+        }
+        open.delivered = true;
+        Pass::Deliver
+    }
+
+    /// Ends the stream before the frame `next`, and returns what it ends with.
+    #[cold]
+    fn stop(&mut self, stop: Stop, next: &Frame<Bytes>) -> Bytes {
+        match stop {
+            Stop::Journal(error) => self.break_off(&error),
+            Stop::Refused(refusal) => self.cut(refusal, next.data_ref()),
         }
     }
 
-    /// Notes in the journal what is charged once the frame at hand is delivered.
-    fn journal(&mut self) -> io::Result<()> {
-        let Some(open) = &mut self.0 else {
-            return Ok(());
+    /// Settles what was delivered, and returns what the stream ends with instead of the frame `next`.
+    fn cut(&mut self, refusal: Refusal, next: Option<&Bytes>) -> Bytes {
+        let Some(open) = self.0.take() else {
+            return error_event();
         };
-        let charge = open.charge(Ending::UpstreamCut, true);
-        if open.journaled != Some(charge) {
-            match charge.source {
-                Source::Upstream => open.bill.reservation.record(charge.usage)?,
-                Source::Estimated => open.bill.reservation.record_estimate(charge.tokens)?,
-                Source::Nothing | Source::Presumed => {}
+        let charge = open.known(Ending::Cut);
+        let end = match (refusal, &open.steps) {
+            (Refusal::Room, Some(steps)) => {
+                metrics::counter!("llm_gate_quota_cut_total", "reason" => "room").increment(1);
+                let mut figures = charge.usage;
+                if charge.source == Source::Estimated {
+                    figures.prompt = charge.tokens.min(open.bill.prompt).get();
+                    figures.completion = charge.tokens.get() - figures.prompt;
+                }
+                steps.choices.end(next.map_or(&[], |next| &**next), figures)
             }
-            open.journaled = Some(charge);
+            _ => {
+                metrics::counter!("llm_gate_quota_cut_total", "reason" => "unavailable")
+                    .increment(1);
+                error_event()
+            }
+        };
+        if let Some(metered) = open
+            .metered
+            .as_ref()
+            .filter(|_| charge.source == Source::Upstream)
+        {
+            // What was read beyond that went nowhere.
+            metered.report(charge.usage);
         }
-        Ok(())
+        open.bill.reservation.settle(charge);
+        end
     }
 
     /// Settles what the journal knows, which is what was delivered, and returns the event to end with.
-    pub(super) fn break_off(&mut self, error: &io::Error) -> Frame<Bytes> {
+    pub(super) fn break_off(&mut self, error: &io::Error) -> Bytes {
         tracing::error!(%error, "a stream ends: the journal cannot be written");
         if let Some(open) = self.0.take() {
             let status = open.status.as_u16();
@@ -204,15 +324,18 @@ impl Guard {
                 .reservation
                 .settle(open.journaled.unwrap_or(nothing));
         }
-        let event = format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi));
-        Frame::data(event.into())
+        error_event()
     }
 
     /// Settles, unless that has happened. `None` for an end without an error.
     fn settle(&mut self, ending: Option<Ending>) {
         if let Some(open) = self.0.take() {
             let ending = ending.unwrap_or_else(|| open.regular_end());
-            let charge = open.charge(ending, open.delivered);
+            let charge = if open.kept {
+                open.known(ending)
+            } else {
+                open.charge(ending, open.delivered)
+            };
             open.bill.reservation.settle(charge);
         }
     }
@@ -224,7 +347,50 @@ impl Drop for Guard {
     }
 }
 
+/// What becomes of a frame.
+enum Pass {
+    Deliver,
+    /// Not before more is held.
+    Wait,
+    Stop(Stop),
+}
+
+/// Why a frame is not delivered, nor any behind it.
+enum Stop {
+    /// More cannot be held.
+    Refused(Refusal),
+    /// The journal cannot be written.
+    Journal(Box<io::Error>),
+}
+
 impl Open {
+    /// Holds what `charge` needs.
+    #[cold]
+    fn poll_hold(&mut self, charge: &Charge, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let Some(steps) = &mut self.steps else {
+            return Poll::Ready(Ok(()));
+        };
+        let delivered = self.journaled.map_or(Tokens::ZERO, |known| known.tokens);
+        let reservation = &mut self.bill.reservation;
+        let held = steps.rolling.poll_hold(charge, delivered, reservation, cx);
+        self.quiet = steps.rolling.quiet();
+        self.kept = !matches!(held, Poll::Ready(Ok(())));
+        held
+    }
+
+    /// Notes in the journal what is charged from now on.
+    fn journal(&mut self, charge: Charge) -> io::Result<()> {
+        if self.journaled != Some(charge) {
+            match charge.source {
+                Source::Upstream => self.bill.reservation.record(charge.usage)?,
+                Source::Estimated => self.bill.reservation.record_estimate(charge.tokens)?,
+                Source::Nothing | Source::Presumed => {}
+            }
+            self.journaled = Some(charge);
+        }
+        Ok(())
+    }
+
     /// A body that ends without an error is complete only if the meter saw the answer's own end.
     fn regular_end(&self) -> Ending {
         match &self.metered {
@@ -233,10 +399,19 @@ impl Open {
         }
     }
 
+    /// Returns the charge of what was delivered, whatever the meter has read since.
+    fn known(&self, ending: Ending) -> Charge {
+        let status = self.status.as_u16();
+        self.journaled.map_or_else(
+            || Charge::nothing(ending, status),
+            |charge| Charge { ending, ..charge },
+        )
+    }
+
     /// Works out the charge; `delivered` tells whether anything of the answer was.
     fn charge(&self, ending: Ending, delivered: bool) -> Charge {
         let status = self.status.as_u16();
-        let hold = self.bill.reservation.granted();
+        let hold = self.bill.whole;
         let Some(metered) = &self.metered else {
             // Nobody measures: the bound is all there is.
             return Charge::estimated(hold, ending, status);
@@ -261,4 +436,9 @@ impl Open {
             Charge::nothing(ending, status)
         }
     }
+}
+
+/// The event of a stream that ends because nothing more can be written down.
+fn error_event() -> Bytes {
+    format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi)).into()
 }

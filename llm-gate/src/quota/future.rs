@@ -10,13 +10,15 @@ use tower_service::Service;
 use crate::body::GateBody;
 use crate::call::Call;
 use crate::error::{Envelope, Rejection};
-use crate::ledger::{self, Reservation, Reserving};
+use crate::ledger::{self, ExtendError, Extending, Reservation, ReserveError, Reserving};
 use crate::store::Ending;
 use crate::tokens::{Metered, Tokens, Unanswered};
 
 use super::QuotaLayer;
-use super::body::{Bill, QuotaBody};
+use super::body::{Bill, QuotaBody, Steps};
+use super::cut::Choices;
 use super::refusal::{refused, show, unaccountable};
+use super::rolling::{self, Rolling};
 
 pin_project! {
     /// The future of [`QuotaService`](super::QuotaService): reserves, forwards, and hands the reservation to
@@ -27,13 +29,13 @@ pin_project! {
     /// Dropped before the answer's head is there, it gives the hold back.
     pub struct QuotaFuture<B, S: Service<Request<B>>> {
         #[pin]
-        state: State<S::Future, S, B>,
+        state: State<S::Future, S, B, S::Response>,
     }
 }
 
 pin_project! {
     #[project = StateProjected]
-    enum State<F, S, B> {
+    enum State<F, S, B, A> {
         Reserving {
             #[pin] reserving: Reserving,
             forward: Option<Forward<S, B>>,
@@ -42,8 +44,16 @@ pin_project! {
             // Before the reservation, so that the upstream is let go before the hold is given back.
             #[pin] future: F,
             reservation: Option<Reservation>,
-            prompt: Tokens,
+            plan: Plan,
             charge_lost: bool,
+        },
+        // An answer that does not tell what it uses while it runs: its whole bound first.
+        Widening {
+            // Before the bill, as above.
+            answer: Option<A>,
+            bill: Option<Bill>,
+            #[pin] extending: Extending,
+            wanted: Tokens,
         },
         Refused { rejection: Option<Rejection> },
     }
@@ -114,11 +124,11 @@ where
                                 }
                             }
                             Ok(()) => {
-                                let prompt = fill_output(&mut forward.request, &reservation);
+                                let plan = fill_output(&mut forward.request, &reservation);
                                 State::Calling {
                                     future: forward.service.call(forward.request),
                                     reservation: Some(reservation),
-                                    prompt,
+                                    plan,
                                     charge_lost: forward.charge_lost,
                                 }
                             }
@@ -128,21 +138,65 @@ where
                 StateProjected::Calling {
                     future,
                     reservation,
-                    prompt,
+                    plan,
                     charge_lost,
                 } => {
                     let answer = ready!(future.poll(cx));
                     let reservation = reservation
                         .take()
                         .expect("taken once, when the head is there");
-                    let bill = Bill::new(reservation, *prompt, *charge_lost);
-                    return Poll::Ready(match answer {
-                        Ok(response) => Ok(with_bill(response, bill)),
+                    let mut bill = Bill::new(reservation, plan.prompt, plan.whole, *charge_lost);
+                    let response = match answer {
+                        Ok(response) => response,
                         Err(error) => {
                             bill.lost();
-                            Err(error)
+                            return Poll::Ready(Err(error));
                         }
-                    });
+                    };
+                    let steps = plan.steps.take();
+                    match steps.map(|steps| (steps, rolls(&response))) {
+                        None => return Poll::Ready(Ok(with_bill(response, bill, None))),
+                        Some((steps, true)) => {
+                            return Poll::Ready(Ok(with_bill(response, bill, Some(steps))));
+                        }
+                        Some((_, false)) => match bill.beyond(&response) {
+                            None => return Poll::Ready(Ok(with_bill(response, bill, None))),
+                            Some(wanted) => State::Widening {
+                                extending: bill.extend(wanted),
+                                wanted,
+                                answer: Some(response),
+                                bill: Some(bill),
+                            },
+                        },
+                    }
+                }
+                StateProjected::Widening {
+                    answer,
+                    bill,
+                    extending,
+                    wanted,
+                } => {
+                    let widened = ready!(extending.poll(cx));
+                    let answer = answer
+                        .take()
+                        .expect("taken once, when the store has decided");
+                    let bill = bill.take().expect("taken once, when the store has decided");
+                    let rejection = match widened {
+                        Ok(_) => return Poll::Ready(Ok(with_bill(answer, bill, None))),
+                        Err(ExtendError::Denied(denial)) => {
+                            refused(ReserveError::Denied(denial), *wanted)
+                        }
+                        Err(ExtendError::Ended) => unaccountable(),
+                        Err(ExtendError::Unavailable(error)) => {
+                            refused(ReserveError::Unavailable(error), *wanted)
+                        }
+                    };
+                    // Nothing of it is delivered, so nothing is charged.
+                    drop(answer);
+                    bill.refused(rejection.status(), Ending::Refused);
+                    State::Refused {
+                        rejection: Some(rejection),
+                    }
                 }
                 StateProjected::Refused { rejection } => {
                     let rejection = rejection.take().expect("polled after it was ready");
@@ -154,28 +208,77 @@ where
     }
 }
 
+/// What is known of the charge before there is an answer.
+struct Plan {
+    /// The bound of the prompt.
+    prompt: Tokens,
+    /// The bound of the whole call.
+    whole: Tokens,
+    /// For a stream whose hold is extended while it runs.
+    steps: Option<Box<Steps>>,
+}
+
 /// Writes the output bound into the request where the client left it open, so that it fits what is held.
-/// Returns the bound of the prompt.
-fn fill_output<B>(request: &mut Request<B>, reservation: &Reservation) -> Tokens {
+fn fill_output<B>(request: &mut Request<B>, reservation: &Reservation) -> Plan {
+    let granted = reservation.granted();
     let Some(call) = request.extensions_mut().get_mut::<Call>() else {
-        return reservation.granted();
+        return Plan {
+            prompt: granted,
+            whole: granted,
+            steps: None,
+        };
     };
     let bound = *call.bound();
-    if let Some(output) = bound.output(reservation.granted()) {
+    let prompt = bound.prompt();
+    if !call.running_usage() {
+        if let Some(output) = bound.output(granted) {
+            call.set_output(output);
+        }
+        return Plan {
+            prompt,
+            whole: granted,
+            steps: None,
+        };
+    }
+    // More is held as it is needed, so what is left now is no bound; unless it is less than a first step:
+    // then the upstream had better know, and end by itself.
+    let (first, _) = rolling::first(&bound);
+    let fits = if granted < first && granted >= bound.least() {
+        granted
+    } else {
+        bound.hold()
+    };
+    let output = bound.output(fits);
+    if let Some(output) = output {
         call.set_output(output);
     }
-    bound.prompt()
+    let rolling = Rolling::new(call, granted, output);
+    Plan {
+        prompt,
+        whole: rolling.whole(),
+        steps: Some(Box::new(Steps {
+            rolling,
+            choices: Choices::of(call),
+        })),
+    }
+}
+
+/// Tells whether an answer is a stream whose meter tells what it uses.
+fn rolls<R>(response: &Response<R>) -> bool {
+    let metered = response.extensions().get::<Metered>();
+    metered.is_some_and(|metered| !metered.is_complete())
 }
 
 fn with_bill<R: Body<Data = Bytes>>(
     response: Response<R>,
     bill: Bill,
+    steps: Option<Box<Steps>>,
 ) -> Response<GateBody<QuotaBody<R>>> {
     let (mut parts, body) = response.into_parts();
     show(&mut parts.headers, &bill.standing());
     let metered = parts.extensions.get::<Metered>().cloned();
     let body = if parts.status.is_success() {
-        let mut guard = bill.served(parts.status, metered);
+        let mut guard = bill.served(parts.status, metered, steps);
         if let Err(error) = guard.journal_whole() {
             drop(guard.break_off(&error));
             return unaccountable().into_response(Envelope::OpenAi);

@@ -6,6 +6,18 @@
 //! cut, client gone) the reservation is charged what the upstream reported up to the last event that was
 //! handed on, and the rest is given back.
 //!
+//! **Streams with running usage** hold less: where [`CallLayer::running_usage`] says that a stream tells its
+//! usage with every event, the hold is the prompt's bound and a first step of at most 256 tokens. The first
+//! usage sets it to the true prompt and a step, and when half of a step is used the next one is asked for, so
+//! that a commit is seldom waited for. An event beyond the hold is neither journaled nor delivered before the
+//! extension is committed. If that is refused, because the limit leaves no room or the key was revoked, the
+//! upstream is let go and each open choice ends with `finish_reason: "length"`, then comes the usage where it
+//! was asked for, then `[DONE]`. If the books do not answer, the stream ends with an `error` event and without
+//! `[DONE]`. Either way what was delivered is charged, and nothing else. An answer that turns out to report
+//! nothing is not delivered before its whole bound is held.
+//!
+//! [`CallLayer::running_usage`]: crate::call::CallLayer::running_usage
+//!
 //! Needs a [`Principal`](crate::identity::Principal) and a [`Call`](crate::call::Call) in the request's
 //! extensions, and takes the figures from the [`Metered`](crate::tokens::Metered) in the response's. Without
 //! a meter inside it charges the whole hold of every answer.
@@ -56,9 +68,11 @@
 //! ```
 
 mod body;
+mod cut;
 mod future;
 mod layer;
 mod refusal;
+mod rolling;
 mod service;
 
 pub use body::QuotaBody;

@@ -11,6 +11,7 @@ use crate::identity::{Principal, RequestId};
 use crate::ledger;
 use crate::store::CallInfo;
 
+use super::rolling;
 use super::{QuotaBody, QuotaFuture, QuotaLayer};
 
 /// The service of [`QuotaLayer`].
@@ -52,11 +53,17 @@ fn hold<B>(request: &mut Request<B>) -> Option<ledger::Request> {
     let id = *request.extensions_mut().get_or_insert_with(RequestId::new);
     let principal = request.extensions().get::<Principal>()?;
     let call = request.extensions().get::<Call>()?;
+    let bound = call.bound();
+    let (hold, least) = if call.running_usage() {
+        rolling::first(bound)
+    } else {
+        (bound.hold(), bound.least())
+    };
     Some(ledger::Request {
         id,
         subjects: principal.subjects(),
-        hold: call.bound().hold(),
-        least: call.bound().least(),
+        hold,
+        least,
         call: CallInfo {
             user: principal.user,
             project: principal.project,

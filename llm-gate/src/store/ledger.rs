@@ -23,6 +23,19 @@ pub struct Reserve {
     pub call: CallInfo,
 }
 
+/// A request to set the hold of a pending reservation, up or down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extend {
+    /// The request.
+    pub id: RequestId,
+    /// Which change of the hold it is, from 1 on; the reserve is 0. One that is not above the
+    /// reservation's own is a repetition, or was overtaken, and changes nothing.
+    pub version: u32,
+    /// The hold that is wanted, not what is added to it. A larger one is granted only if every counter has
+    /// the room, all or nothing; a smaller one always.
+    pub hold: Tokens,
+}
+
 /// What a call is, for the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallInfo {
@@ -152,6 +165,8 @@ words! {
         Abandoned = "abandoned",
         /// The process ended in the middle of it, and the journal told another one how far it had come.
         Recovered = "recovered",
+        /// The gate ended it in the middle: there was no room for more, or the books could not be reached.
+        Cut = "cut",
     }
 }
 
@@ -161,6 +176,8 @@ words! {
 pub enum Operation {
     /// Take a hold.
     Reserve(Reserve),
+    /// Change a hold.
+    Extend(Extend),
     /// Charge what was used and give the rest back.
     Settle(Settle),
 }
@@ -171,6 +188,7 @@ impl Operation {
     pub const fn id(&self) -> RequestId {
         match self {
             Self::Reserve(reserve) => reserve.id,
+            Self::Extend(extend) => extend.id,
             Self::Settle(settle) => settle.id,
         }
     }
@@ -182,11 +200,14 @@ impl Operation {
 pub enum Outcome {
     /// The hold is taken.
     Granted(Grant),
-    /// The hold does not fit, nothing is taken.
+    /// The hold is changed.
+    Extended(Grant),
+    /// The hold does not fit, nothing is taken; of an extension, the hold stays as it was.
     Denied(Denial),
-    /// The reservation is settled, by this operation or by an equal one before.
+    /// The reservation is settled, by this operation or by an equal one before. An extension that comes
+    /// too late changes nothing and is answered with this, as a repetition.
     Settled(Settlement),
-    /// There is no reservation under that id, so there is nothing to settle.
+    /// There is no reservation under that id, so there is nothing to settle or to extend.
     Unknown,
 }
 

@@ -43,8 +43,8 @@ pub use credential::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use ledger::{
-    CallInfo, Denial, DenialReason, Ending, Grant, LedgerStore, Operation, Outcome, Reserve,
-    Settle, Settlement, Source, Standing, Totals,
+    CallInfo, Denial, DenialReason, Ending, Extend, Grant, LedgerStore, Operation, Outcome,
+    Reserve, Settle, Settlement, Source, Standing, Totals,
 };
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;

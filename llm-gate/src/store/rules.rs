@@ -17,7 +17,8 @@ use std::borrow::Cow;
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    Denial, DenialReason, Grant, Operation, Outcome, Reserve, Settle, Settlement, Source, Standing,
+    Denial, DenialReason, Extend, Grant, Operation, Outcome, Reserve, Settle, Settlement, Source,
+    Standing,
 };
 use crate::tokens::Tokens;
 
@@ -55,6 +56,8 @@ pub enum State {
 pub struct Reservation {
     /// What each counter holds for it.
     pub hold: Tokens,
+    /// Which change of the hold that was: 0 for the reserve's own.
+    pub version: u32,
     /// Whose counters.
     pub subjects: Vec<Subject>,
     /// Where it is in its life.
@@ -86,6 +89,8 @@ pub trait Book {
     fn reservation(&self, id: RequestId) -> Option<&Reservation>;
     /// Keeps a new reservation.
     fn open(&mut self, reserve: &Reserve, reservation: Reservation);
+    /// Sets hold and version of a pending reservation. Its counters were written before.
+    fn hold(&mut self, extend: &Extend);
     /// Moves a pending reservation to its end, with the operation that says how.
     fn close(&mut self, settle: &Settle, state: State);
     /// Appends a line to the ledger.
@@ -96,6 +101,7 @@ pub trait Book {
 pub fn apply<B: Book>(book: &mut B, operation: &Operation) -> Outcome {
     match operation {
         Operation::Reserve(reserve) => apply_reserve(book, reserve),
+        Operation::Extend(extend) => apply_extend(book, extend),
         Operation::Settle(settle) => apply_settle(book, settle),
     }
 }
@@ -139,6 +145,7 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         reserve,
         Reservation {
             hold,
+            version: 0,
             subjects: subjects.into_owned(),
             state: State::Pending,
         },
@@ -150,27 +157,63 @@ fn apply_reserve<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
     })
 }
 
+fn apply_extend<B: Book>(book: &mut B, extend: &Extend) -> Outcome {
+    let Some(known) = book.reservation(extend.id) else {
+        return Outcome::Unknown;
+    };
+    if let Some(settlement) = ended(known.state) {
+        return Outcome::Settled(settlement);
+    }
+    let (hold, version, mut subjects) = (known.hold, known.version, known.subjects.clone());
+    // Stores read them back in an order of their own, and all of them give the same answer.
+    subjects.sort_unstable();
+    if extend.version <= version {
+        return Outcome::Extended(Grant {
+            hold,
+            standing: tightest(book, &subjects),
+            repeated: true,
+        });
+    }
+    let more = extend.hold.saturating_sub(hold);
+    if more > Tokens::ZERO {
+        for &subject in &subjects {
+            let counter = book.counter(subject);
+            let reason = if counter.frozen {
+                DenialReason::Frozen
+            } else if counter.room() < more {
+                DenialReason::Exhausted
+            } else {
+                continue;
+            };
+            return Outcome::Denied(Denial {
+                subject,
+                reason,
+                standing: counter,
+            });
+        }
+    }
+    let less = hold.saturating_sub(extend.hold);
+    for &subject in &subjects {
+        let mut counter = book.counter(subject);
+        counter.reserved = counter.reserved.saturating_sub(less).saturating_add(more);
+        book.put_counter(subject, counter);
+    }
+    book.hold(extend);
+    Outcome::Extended(Grant {
+        hold: extend.hold,
+        standing: tightest(book, &subjects),
+        repeated: false,
+    })
+}
+
 fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
     let Some(known) = book.reservation(settle.id) else {
         return Outcome::Unknown;
     };
-    let (hold, subjects) = (known.hold, known.subjects.clone());
-    match known.state {
-        State::Pending => {}
-        State::Settled(settlement) => {
-            return Outcome::Settled(Settlement {
-                repeated: true,
-                ..settlement
-            });
-        }
-        State::Void => {
-            return Outcome::Settled(Settlement {
-                charged: Tokens::ZERO,
-                overage: Tokens::ZERO,
-                repeated: true,
-            });
-        }
+    if let Some(settlement) = ended(known.state) {
+        return Outcome::Settled(settlement);
     }
+    let (hold, subjects) = (known.hold, known.subjects.clone());
     // What served nothing charges nothing, whatever the operation says: the ledger has no line for it.
     let charge = match settle.source {
         Source::Nothing => Tokens::ZERO,
@@ -216,6 +259,22 @@ fn apply_settle<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
     };
     book.close(settle, state);
     Outcome::Settled(worst)
+}
+
+/// Returns what became of a reservation that has come to its end, as a repetition.
+const fn ended(state: State) -> Option<Settlement> {
+    match state {
+        State::Pending => None,
+        State::Settled(settlement) => Some(Settlement {
+            repeated: true,
+            ..settlement
+        }),
+        State::Void => Some(Settlement {
+            charged: Tokens::ZERO,
+            overage: Tokens::ZERO,
+            repeated: true,
+        }),
+    }
 }
 
 /// Leaves out what is named again: a reservation holds once on each of its counters.

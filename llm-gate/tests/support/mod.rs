@@ -149,11 +149,15 @@ impl Books {
         *self.frozen.lock().expect("no panic inside") = Some(subject);
     }
 
-    fn decide(&self, operation: &Operation) -> Outcome {
-        if let (Operation::Reserve(reserve), Some(subject)) =
-            (operation, *self.frozen.lock().expect("no panic inside"))
-            && reserve.subjects.contains(&subject)
-        {
+    pub(crate) fn decide(&self, operation: &Operation) -> Outcome {
+        let frozen = *self.frozen.lock().expect("no panic inside");
+        let refused = frozen.filter(|subject| match operation {
+            Operation::Reserve(reserve) => reserve.subjects.contains(subject),
+            // Whatever is extended here belongs to the one there is.
+            Operation::Extend(_) => true,
+            _ => false,
+        });
+        if let Some(subject) = refused {
             return Outcome::Denied(Denial {
                 subject,
                 reason: DenialReason::Frozen,
@@ -286,6 +290,16 @@ where
 pub(crate) fn stack(quota: QuotaLayer, upstream: Upstream) -> Stack {
     let service = ServiceBuilder::new()
         .layer(CallLayer::new(models()))
+        .layer(quota)
+        .layer(TokenMeterLayer::new().json_limit(4096))
+        .service(upstream);
+    BoxCloneSyncService::new(service)
+}
+
+/// As [`stack`], over an upstream that is said to report its running usage.
+pub(crate) fn rolling(quota: QuotaLayer, upstream: Upstream) -> Stack {
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(models()).running_usage(true))
         .layer(quota)
         .layer(TokenMeterLayer::new().json_limit(4096))
         .service(upstream);

@@ -337,6 +337,7 @@ const fn ending_code(ending: Ending) -> u8 {
         Ending::Lost => 5,
         Ending::Abandoned => 6,
         Ending::Recovered => 7,
+        Ending::Cut => 8,
     }
 }
 
@@ -350,6 +351,7 @@ const fn ending_from_code(code: u8) -> Option<Ending> {
         5 => Some(Ending::Lost),
         6 => Some(Ending::Abandoned),
         7 => Some(Ending::Recovered),
+        8 => Some(Ending::Cut),
         _ => None,
     }
 }

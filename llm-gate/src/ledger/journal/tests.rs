@@ -55,7 +55,8 @@ fn entries() -> impl Strategy<Value = Entry> {
         Just(Ending::UpstreamCut),
         Just(Ending::Refused),
         Just(Ending::Lost),
-        Just(Ending::Abandoned)
+        Just(Ending::Abandoned),
+        Just(Ending::Cut)
     ];
     prop_oneof![
         Just(Entry::forwarded()),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId};
 use crate::store::{
-    CallInfo, Denial, Ending, Grant, LedgerStore, NewApiKey, NewSession, NewUser, Operation,
-    Outcome, Reserve, Settle, Settlement, Source, StoreError, StoreErrorKind, TokenHash, User,
-    UserStore,
+    CallInfo, Denial, Ending, Extend, Grant, LedgerStore, NewApiKey, NewSession, NewUser,
+    Operation, Outcome, Reserve, Settle, Settlement, Source, StoreError, StoreErrorKind, TokenHash,
+    User, UserStore,
 };
 use crate::tokens::{Tokens, Usage};
 
@@ -62,6 +62,14 @@ pub(super) fn settle(id: RequestId, charge: u64) -> Settle {
     }
 }
 
+pub(super) const fn extend(id: RequestId, version: u32, hold: u64) -> Extend {
+    Extend {
+        id,
+        version,
+        hold: tokens(hold),
+    }
+}
+
 pub(super) fn void(id: RequestId) -> Settle {
     Settle::void(id, later(1), Ending::Refused)
 }
@@ -104,6 +112,18 @@ pub(super) async fn try_reserve<S: LedgerStore>(store: &S, reserve: &Reserve) ->
 
 pub(super) async fn try_settle<S: LedgerStore>(store: &S, settle: &Settle) -> Outcome {
     one(store, Operation::Settle(settle.clone())).await
+}
+
+pub(super) async fn try_extend<S: LedgerStore>(store: &S, extend: Extend) -> Outcome {
+    one(store, Operation::Extend(extend)).await
+}
+
+/// Changes a hold to what fits.
+pub(super) async fn extended<S: LedgerStore>(store: &S, extend: Extend) -> Grant {
+    match try_extend(store, extend).await {
+        Outcome::Extended(grant) => grant,
+        other => panic!("a hold that fits is granted, not {other:?}"),
+    }
 }
 
 /// Reserves what fits.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::rules;
 use super::support::{
-    account, balances, conflict, denied, done, granted, key, later, race, reserve, settle, settled,
-    stands, tokens, try_reserve, user,
+    account, balances, conflict, denied, done, extend, extended, granted, key, later, race,
+    reserve, settle, settled, stands, tokens, try_extend, try_reserve, user,
 };
 use crate::identity::Subject;
 use crate::store::{DenialReason, Outcome, Store};
@@ -17,6 +17,7 @@ rules!(__together_rules where S: Store;
     a_foreign_revocation_freezes_nothing,
     disabling_a_user_freezes_its_counter_and_enabling_releases_it,
     a_frozen_counter_still_settles,
+    a_frozen_counter_refuses_to_hold_more,
     nothing_is_granted_after_a_revocation_was_answered,
 );
 
@@ -54,6 +55,31 @@ pub async fn a_refused_user_leaves_no_project_and_no_limit<S: Store>(store: S) {
     );
     let seen = done(store.membership(refused.personal_project, refused.id).await);
     assert_eq!(seen, None, "and no project");
+}
+
+/// A stream of a revoked key ends at its next extension, and can still give back.
+pub async fn a_frozen_counter_refuses_to_hold_more<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let one = key(&ada, "one");
+    done(store.create_key(one.clone()).await);
+    let subjects = [Subject::User(ada.id), Subject::Key(one.id)];
+    let hold = reserve(&subjects, 30);
+    granted(&store, &hold).await;
+    let revoked = store.revoke_key(ada.personal_project, ada.id, one.id, later(1));
+    done(revoked.await);
+    let Outcome::Denied(denial) = try_extend(&store, extend(hold.id, 1, 31)).await else {
+        panic!("the key is revoked")
+    };
+    assert_eq!(
+        (denial.subject, denial.reason),
+        (Subject::Key(one.id), DenialReason::Frozen),
+        "though there is room"
+    );
+    extended(&store, extend(hold.id, 2, 20)).await;
+    stands(&store, Subject::User(ada.id), (0, 20, 0)).await;
+    settled(&store, &settle(hold.id, 20)).await;
+    stands(&store, Subject::User(ada.id), (20, 0, 0)).await;
+    balances(&store).await;
 }
 
 /// When the revocation is answered, the next reservation is refused.

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use crate::identity::{RequestId, Subject};
 use crate::store::rules::{self, Book, Counter, Entry, Reservation, State};
 use crate::store::{
-    LedgerStore, Operation, Outcome, Reserve, Settle, Standing, StoreFuture, Totals,
+    Extend, LedgerStore, Operation, Outcome, Reserve, Settle, Standing, StoreFuture, Totals,
 };
 use crate::tokens::Tokens;
 
@@ -44,6 +44,13 @@ impl Book for Books {
 
     fn open(&mut self, reserve: &Reserve, reservation: Reservation) {
         self.reservations.insert(reserve.id, reservation);
+    }
+
+    fn hold(&mut self, extend: &Extend) {
+        if let Some(reservation) = self.reservations.get_mut(&extend.id) {
+            reservation.hold = extend.hold;
+            reservation.version = extend.version;
+        }
     }
 
     fn close(&mut self, settle: &Settle, state: State) {

@@ -2,11 +2,13 @@
 
 mod batches;
 mod concurrent;
+mod extending;
 mod reserving;
 mod settling;
 
 pub use batches::*;
 pub use concurrent::*;
+pub use extending::*;
 pub use reserving::*;
 pub use settling::*;
 
@@ -45,6 +47,21 @@ rules!(__ledger_rules where S: LedgerStore;
     a_large_batch_is_one_batch,
     the_largest_amounts_are_kept,
     the_totals_balance,
+    a_hold_grows_into_the_room,
+    a_hold_shrinks_always,
+    a_hold_that_has_no_room_to_grow_stays_as_it_was,
+    a_hold_grows_on_all_counters_or_on_none,
+    an_older_version_changes_nothing,
+    extending_again_gives_the_hold_in_force,
+    a_refused_version_may_be_tried_again,
+    what_has_ended_is_not_extended,
+    extending_the_unknown_is_unknown,
+    a_settlement_gives_the_extended_hold_back,
+    a_presumed_charge_is_the_extended_hold,
+    a_batch_extends_in_its_order,
+    of_racing_extensions_the_newest_holds,
+    racing_extensions_never_exceed_the_limit,
+    extensions_that_race_settlements_leave_nothing_held,
     a_budget_for_a_hundred_grants_a_hundred,
     of_racing_settlements_one_counts,
     of_racing_reservations_under_one_id_one_holds,
