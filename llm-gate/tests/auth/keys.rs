@@ -166,3 +166,28 @@ async fn memory_is_bounded_and_can_be_done_without() {
         assert_eq!(reason(forgetful.check(unknown.expose()).await), "invalid");
     }
 }
+
+#[tokio::test]
+async fn unknown_keys_are_remembered_but_not_without_bound() {
+    let scene = Scene::new().await;
+    let verifier = scene.verifier.clone().capacity(64);
+    let unknown: Vec<ApiKeySecret> = (0..500).map(|_| ApiKeySecret::generate()).collect();
+    for key in &unknown {
+        assert_eq!(reason(verifier.check(key.expose()).await), "invalid");
+        assert_eq!(reason(verifier.check(key.expose()).await), "invalid");
+    }
+    assert_eq!(
+        scene.asked(),
+        500,
+        "one look-up a bad key, however often it is sent"
+    );
+    for key in &unknown {
+        assert_eq!(reason(verifier.check(key.expose()).await), "invalid");
+    }
+    let again = scene.asked() - 500;
+    assert!(
+        again >= 500 - 128,
+        "{} of 500 are remembered in room for 64",
+        500 - again
+    );
+}
