@@ -308,7 +308,7 @@ impl Scanner {
             if text.starts_with(b"{\"error\"") {
                 self.failed = true;
             } else {
-                self.add_text(text);
+                self.add_text(&text[from..]);
             }
             return (chunk, Verdict::Pass);
         };
@@ -321,7 +321,7 @@ impl Scanner {
             }
         };
         let Some(usage) = member.usage else {
-            self.add_text(text);
+            self.add_text(&text[from..]);
             return (chunk, without(self.policy.strip_final));
         };
         let Some(choices) = choices.filter(|&at| !event::is_empty(text, at)) else {
