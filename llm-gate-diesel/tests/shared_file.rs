@@ -11,7 +11,7 @@ use llm_gate::store::LedgerStore;
 use llm_gate::tokens::Tokens;
 use llm_gate_diesel::{SqliteConfig, SqliteStore, test_db};
 
-use support::{granted, limited, reserve};
+use support::{granted, limited, reserve, share_one_budget};
 
 /// Tells the child processes of the last test which file to open.
 const CHILD: &str = "LLM_GATE_TEST_DATABASE";
@@ -56,33 +56,7 @@ async fn two_stores_on_one_file_share_one_budget() {
         SqliteStore::open(config.clone()).await.unwrap(),
         SqliteStore::open(config).await.unwrap(),
     ];
-    let subject = limited(&stores[0], 1_000).await;
-    let barrier = Arc::new(tokio::sync::Barrier::new(400));
-    let tasks: Vec<_> = (0..400)
-        .map(|number| {
-            let (store, barrier) = (stores[number % 2].clone(), Arc::clone(&barrier));
-            tokio::spawn(async move {
-                barrier.wait().await;
-                granted(&store, &reserve(subject, 10)).await
-            })
-        })
-        .collect();
-    let mut grants = 0;
-    for task in tasks {
-        grants += usize::from(task.await.unwrap());
-    }
-    assert_eq!(
-        grants, 100,
-        "a budget for a hundred is granted a hundred times"
-    );
-    for store in &stores {
-        let standing = store.standing(subject).await.unwrap();
-        assert_eq!(standing.reserved, Tokens::new(1_000), "both see all of it");
-        assert!(
-            store.totals().await.unwrap().balance(),
-            "and books that balance"
-        );
-    }
+    share_one_budget(&stores).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -12,11 +12,11 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::Subject;
-use llm_gate::store::{LedgerStore, Operation, StoreError, StoreErrorKind, UserStore};
+use llm_gate::store::{LedgerStore, Operation, StoreErrorKind, UserStore};
 use llm_gate::tokens::Tokens;
 use llm_gate_diesel::{OpenError, SqliteConfig, SqliteStore, test_db};
 
-use support::{account, granted, limited, reserve, settle};
+use support::{account, granted, is_back, limited, reserve, settle, unavailable};
 
 /// A store whose subject has 60 of 100 held, and the file it is in.
 async fn with_a_hold() -> (SqliteStore, SqliteConfig, Subject, Operation) {
@@ -30,38 +30,6 @@ async fn with_a_hold() -> (SqliteStore, SqliteConfig, Subject, Operation) {
 
 fn outside(config: &SqliteConfig) -> SqliteConnection {
     SqliteConnection::establish(config.path().to_str().unwrap()).unwrap()
-}
-
-#[track_caller]
-fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>, reason: &str) {
-    let error = answer.expect_err(reason);
-    assert_eq!(
-        error.kind(),
-        StoreErrorKind::Unavailable,
-        "{reason}: {error:?}"
-    );
-}
-
-/// Checks that nothing was lost while the database was away, and that everything works again.
-async fn is_back(store: &SqliteStore, subject: Subject, settle: Operation) {
-    let standing = store.standing(subject).await.unwrap();
-    assert_eq!(
-        standing.reserved,
-        Tokens::new(60),
-        "the hold is still there"
-    );
-    store.apply(vec![settle]).await.expect("the store is back");
-    let standing = store.standing(subject).await.unwrap();
-    assert_eq!(
-        (standing.used, standing.reserved),
-        (Tokens::new(25), Tokens::ZERO),
-        "settled"
-    );
-    assert!(
-        granted(store, &reserve(subject, 75)).await,
-        "the rest was given back"
-    );
-    assert!(store.totals().await.unwrap().balance(), "the books balance");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use llm_gate_diesel::test_db::postgres;
 use llm_gate_diesel::{PgConfig, PgStore};
 use tokio::sync::Barrier;
 
-use crate::support::{granted, limited, reserve, settle};
+use crate::support::{granted, limited, reserve, settle, share_one_budget};
 use crate::watch::{Outside, WAITING};
 
 async fn stores(config: &PgConfig) -> [PgStore; 4] {
@@ -19,34 +19,7 @@ async fn stores(config: &PgConfig) -> [PgStore; 4] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn four_stores_share_one_budget() {
-    let stores = stores(&postgres::config().await).await;
-    let subject = limited(&stores[0], 1_000).await;
-    let barrier = Arc::new(Barrier::new(400));
-    let tasks: Vec<_> = (0..400)
-        .map(|number| {
-            let (store, barrier) = (stores[number % 4].clone(), Arc::clone(&barrier));
-            tokio::spawn(async move {
-                barrier.wait().await;
-                granted(&store, &reserve(subject, 10)).await
-            })
-        })
-        .collect();
-    let mut grants = 0;
-    for task in tasks {
-        grants += usize::from(task.await.unwrap());
-    }
-    assert_eq!(
-        grants, 100,
-        "a budget for a hundred is granted a hundred times"
-    );
-    for store in &stores {
-        let standing = store.standing(subject).await.unwrap();
-        assert_eq!(standing.reserved, Tokens::new(1_000), "all see all of it");
-        assert!(
-            store.totals().await.unwrap().balance(),
-            "and books that balance"
-        );
-    }
+    share_one_budget(&stores(&postgres::config().await).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

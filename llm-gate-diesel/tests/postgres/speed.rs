@@ -50,7 +50,7 @@ async fn run(cluster: &Cluster, writers: usize, size: usize, settling: bool) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test -p llm-gate-diesel --test postgres speed -- --ignored --nocapture"]
 async fn grants_a_second_on_one_counter() {
     let cluster = Cluster::start(&["fsync=on"]).await;
     for (writers, size, settling) in [

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use llm_gate::identity::{RequestId, Subject};
-use llm_gate::store::{LedgerStore, Operation, Outcome, StoreError, StoreErrorKind, UserStore};
-use llm_gate::tokens::Tokens;
+use llm_gate::store::{LedgerStore, Operation, Outcome, StoreErrorKind, UserStore};
 use llm_gate_diesel::test_db::postgres::{self, Cluster};
 use llm_gate_diesel::{OpenError, PgConfig, PgStore};
 
-use crate::support::{account, granted, limited, reserve, settle};
+use crate::support::{account, granted, is_back, limited, reserve, settle, unavailable};
 use crate::watch::Outside;
 
 /// A store whose subject has 60 of 100 held.
@@ -22,38 +21,6 @@ async fn with_a_hold(config: &PgConfig) -> (PgStore, Subject, Operation) {
     let hold = reserve(subject, 60);
     assert!(granted(&store, &hold).await, "there is room");
     (store, subject, settle(hold.id, 25))
-}
-
-#[track_caller]
-fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>, reason: &str) {
-    let error = answer.expect_err(reason);
-    assert_eq!(
-        error.kind(),
-        StoreErrorKind::Unavailable,
-        "{reason}: {error:?}"
-    );
-}
-
-/// Checks that nothing was lost while the server was away, and that everything works again.
-async fn is_back(store: &PgStore, subject: Subject, settle: Operation) {
-    let standing = store.standing(subject).await.unwrap();
-    assert_eq!(
-        standing.reserved,
-        Tokens::new(60),
-        "the hold is still there"
-    );
-    store.apply(vec![settle]).await.expect("the store is back");
-    let standing = store.standing(subject).await.unwrap();
-    assert_eq!(
-        (standing.used, standing.reserved),
-        (Tokens::new(25), Tokens::ZERO),
-        "settled"
-    );
-    assert!(
-        granted(store, &reserve(subject, 75)).await,
-        "the rest was given back"
-    );
-    assert!(store.totals().await.unwrap().balance(), "the books balance");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -6,12 +6,16 @@
     reason = "every test file includes it and uses a part of it"
 )]
 
+use std::sync::Arc;
+
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Role, Subject, UserId};
 use llm_gate::store::{
     CallInfo, Ending, LedgerStore, NewUser, Operation, Outcome, Reserve, Settle, Source,
+    StoreError, StoreErrorKind,
 };
 use llm_gate::tokens::{Tokens, Usage};
+use tokio::sync::Barrier;
 
 pub fn reserve(subject: Subject, hold: u64) -> Reserve {
     Reserve {
@@ -73,4 +77,71 @@ pub fn account(name: &str) -> NewUser {
         token_limit: None,
         created_at: Timestamp::from_micros(1),
     }
+}
+
+/// Checks that 400 callers at once, spread over stores on one database, never get more than there is.
+pub async fn share_one_budget<S>(stores: &[S])
+where
+    S: LedgerStore + Clone,
+{
+    let subject = limited(&stores[0], 1_000).await;
+    let barrier = Arc::new(Barrier::new(400));
+    let tasks: Vec<_> = (0..400)
+        .map(|number| {
+            let (store, barrier) = (stores[number % stores.len()].clone(), Arc::clone(&barrier));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                granted(&store, &reserve(subject, 10)).await
+            })
+        })
+        .collect();
+    let mut grants = 0;
+    for task in tasks {
+        grants += usize::from(task.await.unwrap());
+    }
+    assert_eq!(
+        grants, 100,
+        "a budget for a hundred is granted a hundred times"
+    );
+    for store in stores {
+        let standing = store.standing(subject).await.unwrap();
+        assert_eq!(standing.reserved, Tokens::new(1_000), "all see all of it");
+        assert!(
+            store.totals().await.unwrap().balance(),
+            "and books that balance"
+        );
+    }
+}
+
+/// Checks that a call failed because the database was away.
+#[track_caller]
+pub fn unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>, reason: &str) {
+    let error = answer.expect_err(reason);
+    assert_eq!(
+        error.kind(),
+        StoreErrorKind::Unavailable,
+        "{reason}: {error:?}"
+    );
+}
+
+/// Checks that nothing was lost of a hold of 60 of 100 while the database was away, and that everything works again.
+pub async fn is_back<S: LedgerStore>(store: &S, subject: Subject, settle: Operation) {
+    let standing = store.standing(subject).await.unwrap();
+    assert_eq!(
+        standing.reserved,
+        Tokens::new(60),
+        "the hold is still there"
+    );
+    store.apply(vec![settle]).await.expect("the store is back");
+    let standing = store.standing(subject).await.unwrap();
+    assert_eq!(
+        (standing.used, standing.reserved),
+        (Tokens::new(25), Tokens::ZERO),
+        "settled"
+    );
+    assert!(
+        granted(store, &reserve(subject, 75)).await,
+        "the rest was given back"
+    );
+    assert!(store.totals().await.unwrap().balance(), "the books balance");
 }
