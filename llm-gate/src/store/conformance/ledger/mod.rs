@@ -3,14 +3,20 @@
 mod batches;
 mod concurrent;
 mod extending;
+mod presumed;
 mod reserving;
 mod settling;
+mod tariffs;
+mod windows;
 
 pub use batches::*;
 pub use concurrent::*;
 pub use extending::*;
+pub use presumed::*;
 pub use reserving::*;
 pub use settling::*;
+pub use tariffs::*;
+pub use windows::*;
 
 use super::rules;
 use crate::store::LedgerStore;
@@ -62,6 +68,29 @@ rules!(__ledger_rules where S: LedgerStore;
     of_racing_extensions_the_newest_holds,
     racing_extensions_never_exceed_the_limit,
     extensions_that_race_settlements_leave_nothing_held,
+    a_minute_comes_back,
+    a_late_settlement_lands_in_the_window_that_admitted,
+    a_clock_that_goes_back_finds_spent_windows_spent,
+    days_are_as_long_as_their_zone_has_them,
+    months_follow_the_calendar,
+    limits_of_all_kinds_hold_together,
+    a_limit_of_a_model_counts_its_calls_alone,
+    a_default_holds_for_each_without_a_limit_of_its_own,
+    a_limit_is_in_force_from_the_next_reservation_on,
+    the_largest_limits_hold,
+    a_window_gates_extensions,
+    money_is_held_and_charged_by_the_price,
+    a_model_without_a_price_is_refused_where_money_is_limited,
+    a_new_price_holds_for_what_comes_after_it,
+    weights_count_tokens_for_more_or_less,
+    an_open_hold_is_cut_to_what_fits_in_every_unit,
+    only_an_owner_that_is_silent_for_long_is_given_up,
+    orphans_are_listed_in_parts,
+    what_is_presumed_is_the_hold,
+    what_was_presumed_is_corrected_once,
+    only_what_is_presumed_can_be_refunded,
+    what_comes_to_light_after_a_refund_is_an_overage,
+    a_batch_presumes_and_corrects_in_its_order,
     a_budget_for_a_hundred_grants_a_hundred,
     of_racing_settlements_one_counts,
     of_racing_reservations_under_one_id_one_holds,
