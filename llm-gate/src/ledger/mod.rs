@@ -9,6 +9,9 @@
 //!
 //! While the store is away, reservations are refused and settlements wait; nothing is lost.
 //!
+//! Where several processes share a store, each is [enlisted](Ledger::enlist): it says that it is alive, and
+//! what one that is not heard of any more has held is settled by the others.
+//!
 //! ```
 //! use std::sync::Arc;
 //! use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
@@ -47,6 +50,7 @@
 mod error;
 mod extending;
 pub mod journal;
+mod lease;
 mod recovery;
 mod reservation;
 mod writer;
@@ -67,10 +71,12 @@ use crate::tokens::Tokens;
 
 pub use error::{ExtendError, ReserveError};
 pub use extending::Extending;
+pub use lease::Leases;
 pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
 use journal::{ClaimError, Journal, Slot};
+use lease::Lease;
 use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
@@ -101,6 +107,7 @@ struct Shared {
     store: Arc<dyn LedgerStore>,
     journal: Option<Journal>,
     draining: AtomicBool,
+    lease: Lease,
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
     slots: Arc<Semaphore>,
@@ -154,6 +161,7 @@ impl Builder {
                 store,
                 journal: self.journal,
                 draining: AtomicBool::new(false),
+                lease: Lease::new(),
                 clock: self.clock,
                 queue,
                 slots: Arc::new(Semaphore::new(self.slots)),
@@ -201,6 +209,10 @@ impl Ledger {
         if self.shared.draining.load(Ordering::Relaxed) {
             return Reserving::ready(Err(ReserveError::Full));
         }
+        let owner = match self.shared.lease.owner() {
+            Ok(owner) => owner,
+            Err(error) => return Reserving::ready(Err(ReserveError::Unavailable(error))),
+        };
         let Ok(slot) = self.shared.slots.clone().try_acquire_owned() else {
             return Reserving::ready(Err(ReserveError::Full));
         };
@@ -222,7 +234,7 @@ impl Ledger {
             hold,
             least,
             call,
-            owner: None,
+            owner,
         });
         let held = Held {
             journaled,
