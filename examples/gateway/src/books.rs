@@ -26,6 +26,7 @@ pub async fn open(
 ) -> Result<Ledger, StartError> {
     let builder = Ledger::builder().clock(clock);
     if !durable || matches!(config.database()?, Database::Memory) {
+        // Nobody else has these books, so there is nobody to tell.
         return Ok(builder.spawn(store as _));
     }
     let folder = config.data_dir.join("journal");
@@ -46,6 +47,8 @@ pub async fn open(
             "the gateway was killed while requests were under way; they are settled now"
         );
     }
+    let leases = config.ledger.leases();
+    ledger.enlist(leases).await.map_err(StartError::Recovery)?;
     Ok(ledger)
 }
 

@@ -18,7 +18,6 @@ const BATCH: usize = 512;
 
 /// How long a process may be silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Leases {
     /// How often a process says that it is alive.
     pub heartbeat: Duration,

@@ -15,6 +15,7 @@ impl Config {
     /// Fails with the first setting at fault. The words never repeat a secret.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_listeners()?;
+        self.check_ledger()?;
         self.check_auth()?;
         self.check_passwords()?;
         self.check_addresses()?;
@@ -68,6 +69,17 @@ impl Config {
             return Err(ConfigError::refused(
                 "server",
                 "a timeout must be at least 1 second",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_ledger(&self) -> Result<(), ConfigError> {
+        let ledger = &self.ledger;
+        if ledger.heartbeat_seconds == 0 || ledger.lease_seconds <= ledger.heartbeat_seconds {
+            return Err(ConfigError::refused(
+                "ledger.lease_seconds",
+                "must be more than ledger.heartbeat_seconds, and that at least 1",
             ));
         }
         Ok(())

@@ -261,7 +261,8 @@ mod tests {
                     _ => SECRET,
                 },
             };
-            let file = "auth.refresh_idle_hours = 1\npasswords.iterations = 24";
+            let file = "auth.refresh_idle_hours = 1\npasswords.iterations = 24\n\
+                        ledger.heartbeat_seconds = 1\nledger.lease_seconds = 25";
             let value = if setting.name == "passwords.memory_kib" {
                 "20000"
             } else {

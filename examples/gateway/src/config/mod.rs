@@ -19,6 +19,9 @@
 //! | `metrics.host` | `LLM_GATE_METRICS__HOST` | `127.0.0.1` |
 //! | `metrics.port` | `LLM_GATE_METRICS__PORT` | 9464 |
 //! | `database.url` | `DATABASE_URL` | `sqlite:` and `llm-gate.db` in the data folder; or `postgres://…` |
+//! | `ledger.heartbeat_seconds` | `LLM_GATE_LEDGER__HEARTBEAT_SECONDS` | 5: how often a gateway says that it is alive |
+//! | `ledger.lease_seconds` | `LLM_GATE_LEDGER__LEASE_SECONDS` | 15: how long it is believed |
+//! | `ledger.grace_seconds` | `LLM_GATE_LEDGER__GRACE_SECONDS` | 30: how long after that its holds are charged whole |
 //! | `auth.jwt_secret` | `JWT_SECRET_KEY` | made once in the data folder, if the database lies there too |
 //! | `auth.jwt_algorithm` | `JWT_ALGORITHM` | `HS256` |
 //! | `auth.jwt_expiration_hours` | `JWT_EXPIRATION_HOURS` | 10 minutes unless set; at most 24 |
@@ -63,6 +66,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use llm_gate::call::Model;
+use llm_gate::ledger::Leases;
 use llm_gate::tokens::Tokens;
 use serde::Deserialize;
 
@@ -91,6 +95,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// Where the books are kept.
     pub database: DatabaseConfig,
+    /// How long a gateway may be silent.
+    pub ledger: LedgerConfig,
     /// Credentials.
     pub auth: AuthConfig,
     /// Passwords.
@@ -185,6 +191,18 @@ pub struct MetricsConfig {
 pub struct DatabaseConfig {
     /// `sqlite:PATH`, a bare path, or `postgres://…`. May hold a password, so it is treated as a secret.
     pub url: Option<Secret>,
+}
+
+/// How long a gateway may be silent before others settle what it holds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// How often it says that it is alive.
+    pub heartbeat_seconds: u64,
+    /// How long it is believed. Without a lease it takes no requests.
+    pub lease_seconds: u64,
+    /// How long after the lease its holds are charged whole.
+    pub grace_seconds: u64,
 }
 
 /// Credentials.
@@ -288,6 +306,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             metrics: MetricsConfig::default(),
             database: DatabaseConfig::default(),
+            ledger: LedgerConfig::default(),
             auth: AuthConfig::default(),
             passwords: PasswordConfig::default(),
             limits: LimitConfig::default(),
@@ -317,6 +336,28 @@ impl Default for MetricsConfig {
         Self {
             host: Ipv4Addr::LOCALHOST.into(),
             port: 9464,
+        }
+    }
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_seconds: 5,
+            lease_seconds: 15,
+            grace_seconds: 30,
+        }
+    }
+}
+
+impl LedgerConfig {
+    /// Returns it as the ledger wants it.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases {
+            heartbeat: Duration::from_secs(self.heartbeat_seconds),
+            lease: Duration::from_secs(self.lease_seconds),
+            grace: Duration::from_secs(self.grace_seconds),
         }
     }
 }

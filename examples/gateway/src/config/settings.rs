@@ -114,6 +114,18 @@ pub static SETTINGS: &[Setting] = &[
             || format!("\"sqlite:{}\"", c.data_dir.join("llm-gate.db").display()),
             |url| format!("{url:?}")
         )),
+    setting!("ledger.heartbeat_seconds", None, Number, |c| c
+        .ledger
+        .heartbeat_seconds
+        .to_string()),
+    setting!("ledger.lease_seconds", None, Number, |c| c
+        .ledger
+        .lease_seconds
+        .to_string()),
+    setting!("ledger.grace_seconds", None, Number, |c| c
+        .ledger
+        .grace_seconds
+        .to_string()),
     setting!("auth.jwt_secret", Some("JWT_SECRET_KEY"), Text, |c| {
         made(c.auth.jwt_secret.as_ref())
     }),
