@@ -1,0 +1,300 @@
+//! What durability costs: reservations a second on one hot counter beside single-row commits of the same database in
+//! the same run, a record of the journal, and what a reservation adds to a request whose upstream takes its time.
+//!
+//! ```text
+//! cargo run --release -p llm-gate-benches --bin durable
+//! ```
+//!
+//! Wall time, since what is measured is mostly waiting for the disk. Each pair takes turns within the run; medians.
+//! Without PostgreSQL on the machine that half is left out, and says so.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use diesel::connection::SimpleConnection;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use llm_gate::call::{CallLayer, Model, Models};
+use llm_gate::identity::{Credential, Principal, ProjectId, RequestId, Subject, UserId};
+use llm_gate::ledger::journal::{Entry, Journal, Options};
+use llm_gate::ledger::{self, Charge, Ledger};
+use llm_gate::meter::TokenMeterLayer;
+use llm_gate::quota::QuotaLayer;
+use llm_gate::store::{CallInfo, Ending, LedgerStore};
+use llm_gate::tokens::{Tokens, Usage};
+use llm_gate_diesel::test_db::postgres::{self, Cluster};
+use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+
+/// Turns of each pair.
+const TURNS: usize = 7;
+/// How long one half of a turn takes.
+const SLICE: Duration = Duration::from_millis(1500);
+/// Who reserves at the same time.
+const CALLERS: usize = 256;
+/// How long the upstream takes to its first byte.
+const FIRST_BYTE: Duration = Duration::from_millis(20);
+/// Requests of each kind, where the added time is measured.
+const REQUESTS: usize = 400;
+
+const TABLE: &str = "CREATE TABLE bench_single (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); \
+                     INSERT INTO bench_single VALUES (1, 0)";
+const SINGLE: &str = "UPDATE bench_single SET n = n + 1 WHERE id = 1";
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    journal()?;
+    let folder = tempfile::tempdir()?;
+    let config = SqliteConfig::new(folder.path().join("llm-gate.db"));
+    let sqlite = SqliteStore::open(config).await?;
+    sqlite
+        .on_writer(|connection| connection.batch_execute(TABLE))
+        .await??;
+    hot(
+        "SQLite, synchronous=FULL",
+        Arc::new(sqlite.clone()),
+        async || {
+            let count = sqlite.on_writer(|connection| singles(|| connection.batch_execute(SINGLE)));
+            count.await.expect("the database is there")
+        },
+    )
+    .await;
+    added("SQLite, synchronous=FULL", Arc::new(sqlite)).await;
+
+    if !postgres::installed() {
+        println!("PostgreSQL: not installed here, left out");
+        return Ok(());
+    }
+    let cluster = Cluster::start(&["fsync=on"]).await;
+    let config = cluster.database().await;
+    let server = PgStore::open(PgConfig::new(config.url())).await?;
+    server
+        .on_connection(|connection| connection.batch_execute(TABLE))
+        .await??;
+    hot(
+        "PostgreSQL, fsync=on",
+        Arc::new(server.clone()),
+        async || {
+            let count =
+                server.on_connection(|connection| singles(|| connection.batch_execute(SINGLE)));
+            count.await.expect("the server is there")
+        },
+    )
+    .await;
+    added("PostgreSQL, fsync=on", Arc::new(server)).await;
+    Ok(())
+}
+
+/// Commits one row after another for a slice, and returns how many a second.
+fn singles(mut commit: impl FnMut() -> diesel::QueryResult<()>) -> f64 {
+    let start = Instant::now();
+    let mut commits = 0_u32;
+    while start.elapsed() < SLICE {
+        commit().expect("a commit");
+        commits += 1;
+    }
+    f64::from(commits) / start.elapsed().as_secs_f64()
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// One user in the books, and requests of it.
+#[derive(Clone)]
+struct Books {
+    ledger: Ledger,
+    user: UserId,
+    project: ProjectId,
+}
+
+impl Books {
+    async fn new(store: Arc<dyn LedgerStore>) -> Self {
+        let user = UserId::new();
+        let set = store.set_limit(Subject::User(user), Some(Tokens::new(1 << 50)));
+        set.await.expect("a limit is set");
+        Self {
+            ledger: Ledger::builder().slots(1 << 16).spawn(store),
+            user,
+            project: ProjectId::new(),
+        }
+    }
+
+    /// Takes a hold from the one counter there is, and settles it without waiting for that.
+    async fn request(&self) {
+        let request = ledger::Request {
+            id: RequestId::new(),
+            subjects: vec![Subject::User(self.user)],
+            hold: Tokens::new(300).into(),
+            least: Tokens::new(300),
+            call: CallInfo {
+                user: self.user,
+                project: self.project,
+                route: "chat".into(),
+                model: "tiny".into(),
+                stream: false,
+            },
+        };
+        let usage = Usage {
+            prompt: 11,
+            completion: 17,
+            ..Usage::default()
+        };
+        let reservation = self.ledger.reserve(request).await.expect("it fits");
+        reservation.settle(Charge::upstream(usage, Ending::Complete, 200));
+    }
+
+    /// Lets all callers reserve for a slice, and returns how many reservations were committed a second.
+    async fn slice(&self) -> f64 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(AtomicU64::new(0));
+        let start = Instant::now();
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let (books, stop, done) = (self.clone(), stop.clone(), done.clone());
+                tokio::spawn(async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        books.request().await;
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(SLICE).await;
+        let (count, took) = (done.load(Ordering::Relaxed), start.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        for caller in callers {
+            caller.await.expect("no panic");
+        }
+        // What is left to settle is no matter of the other half.
+        while self.ledger.under_way() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        count as f64 / took.as_secs_f64()
+    }
+}
+
+/// Compares reservations on one counter with single-row commits.
+async fn hot(name: &str, store: Arc<dyn LedgerStore>, single: impl AsyncFn() -> f64) {
+    let books = Books::new(store.clone()).await;
+    books.slice().await;
+    let (mut one, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let (rate, reserves) = (single().await, books.slice().await);
+        one.push(rate);
+        many.push(reserves);
+        ratios.push(reserves / rate);
+    }
+    let totals = store.totals().await.expect("the database is there");
+    assert!(totals.balance(), "the books balance: {totals:?}");
+    println!(
+        "{name}: {:.0} single-row commits/s, {:.0} reservations/s from {CALLERS} callers on one counter: {:.0} times",
+        median(one),
+        median(many),
+        median(ratios)
+    );
+}
+
+/// Measures a record of the journal, on the disk and in memory.
+fn journal() -> Result<(), Failure> {
+    const RECORDS: u64 = 200_000;
+    let disk = tempfile::tempdir()?;
+    let journal = Journal::open(disk.path(), Options::new())?;
+    let mut slot = journal.claim(RequestId::new())?;
+    let mut nanos = Vec::new();
+    for turn in 0..TURNS as u64 {
+        let start = Instant::now();
+        for event in 0..RECORDS {
+            let usage = Usage {
+                prompt: 11,
+                completion: turn * RECORDS + event,
+                ..Usage::default()
+            };
+            slot.record(Entry::running(usage))?;
+        }
+        nanos.push(start.elapsed().as_nanos() as f64 / RECORDS as f64);
+    }
+    slot.free()?;
+    println!("journal: {:.0} ns an event", median(nanos));
+    Ok(())
+}
+
+/// Measures what a reservation adds to the time of a request to its first byte.
+async fn added(name: &str, store: Arc<dyn LedgerStore>) {
+    let user = UserId::new();
+    let set = store.set_limit(Subject::User(user), Some(Tokens::new(1 << 50)));
+    set.await.expect("a limit is set");
+    let project = ProjectId::new();
+    let ledger = Ledger::spawn(store);
+    let models = || Models::any(Model::new("").context_length(4096));
+    let upstream = || service_fn(|_: Request<Full<Bytes>>| first_byte());
+    let bare = ServiceBuilder::new()
+        .layer(CallLayer::new(models()))
+        .layer(TokenMeterLayer::new())
+        .service(upstream());
+    let gated = ServiceBuilder::new()
+        .layer(CallLayer::new(models()))
+        .layer(QuotaLayer::new(ledger.clone()))
+        .layer(TokenMeterLayer::new())
+        .service(upstream());
+    let waiting = ServiceBuilder::new()
+        .layer(CallLayer::new(models()))
+        .layer(QuotaLayer::new(ledger))
+        .layer(TokenMeterLayer::new())
+        .service(upstream());
+    let request = || {
+        let body =
+            r#"{"model":"tiny","messages":[{"role":"user","content":"hi"}],"max_tokens":20}"#;
+        Request::post("/v1/chat/completions")
+            .header("content-type", "application/json")
+            .extension(Principal::new(user, project, Credential::Session))
+            .body(Full::<Bytes>::from(body))
+            .expect("a request")
+    };
+    let (mut without, mut with, mut waited) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..REQUESTS {
+        without.push(timed(bare.clone(), request()).await);
+        with.push(timed(gated.clone(), request()).await);
+        waited.push(timed(waiting.clone(), request()).await);
+    }
+    let (without, with, waited) = (median(without), median(with), median(waited));
+    println!(
+        "{name}: a reservation adds {:.0} µs to a request at the median ({:.0} µs where its commit is waited for), \
+         with an upstream that takes {FIRST_BYTE:?}",
+        with - without,
+        waited - without
+    );
+}
+
+/// An upstream that answers after its time. A thread waits, since timers of the runtime are coarse.
+async fn first_byte() -> Result<Response<Full<Bytes>>, Infallible> {
+    let waited = tokio::task::spawn_blocking(|| std::thread::sleep(FIRST_BYTE));
+    waited.await.expect("no panic");
+    let answer = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":5}}"#;
+    let response = Response::builder()
+        .header("content-type", "application/json")
+        .body(Full::from(answer))
+        .expect("a response");
+    Ok(response)
+}
+
+/// Returns the microseconds until the answer is there as a whole.
+async fn timed<S, B>(service: S, request: Request<Full<Bytes>>) -> f64
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let start = Instant::now();
+    let answer = service.oneshot(request).await;
+    let answer = answer.unwrap_or_else(|never| match never {});
+    assert_eq!(answer.status(), 200, "served");
+    answer.into_body().collect().await.expect("a whole answer");
+    start.elapsed().as_nanos() as f64 / 1000.0
+}
