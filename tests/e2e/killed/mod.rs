@@ -1,52 +1,16 @@
 //! `kill -9`: after the next start everything delivered is charged, nothing is charged twice, and nothing
 //! stays held.
 
-use std::path::Path;
+mod caller;
+mod random;
+mod rig;
+mod steps;
 
-use llm_gate::store::{LedgerStore, Totals};
-use llm_gate_diesel::{SqliteConfig, SqliteStore};
-use scripted_vllm::{Answer, Config, Gate, ScriptedVllm};
+use scripted_vllm::{Answer, Gate};
 use serde_json::Value;
-use support::{Person, Server, chat, in_time};
-use tempfile::TempDir;
+use support::{Person, chat, in_time};
 
-/// A gateway in a process of its own, its upstream and its data.
-struct Rig {
-    vllm: ScriptedVllm,
-    folder: TempDir,
-}
-
-impl Rig {
-    async fn new() -> Self {
-        Self {
-            vllm: ScriptedVllm::start(Config::default())
-                .await
-                .expect("a free port"),
-            folder: tempfile::tempdir().expect("a folder can be made"),
-        }
-    }
-
-    async fn serve(&self) -> Server {
-        Server::start(self.folder.path(), &self.vllm.url()).await
-    }
-
-    /// Returns the books as they lie on the disk, of a person and as a whole.
-    async fn books(&self, person: &Person) -> (u64, u64, Totals) {
-        let path = self.folder.path().join("llm-gate.db");
-        let store = SqliteStore::open(SqliteConfig::new(path))
-            .await
-            .expect("a database");
-        let standing = store.standing(person.subject()).await.expect("readable");
-        let totals = store.totals().await.expect("readable");
-        (standing.used.get(), standing.reserved.get(), totals)
-    }
-}
-
-/// How many journals there are.
-fn journals(folder: &Path) -> usize {
-    let files = std::fs::read_dir(folder.join("journal")).expect("made at the start");
-    files.count()
-}
+use self::rig::Rig;
 
 /// What the upstream had reported with an event.
 fn reported(event: &str) -> u64 {
@@ -96,7 +60,7 @@ async fn a_kill_at_any_event_charges_what_was_delivered() {
         assert_eq!((reserved, totals.pending), (0, 0), "nothing stays held");
         assert!(totals.balance());
         assert_eq!(
-            journals(rig.folder.path()),
+            rig.journals(),
             1,
             "the dead one's journal is settled and gone"
         );
@@ -153,71 +117,5 @@ async fn what_was_settled_before_the_kill_is_not_settled_again() {
             "one settlement each"
         );
         assert!(totals.balance());
-    }
-}
-
-#[tokio::test]
-async fn a_kill_under_load_loses_and_doubles_nothing() {
-    // More rounds: LOAD_ROUNDS=100 cargo test --package llm-gate-tests killed
-    let rounds = std::env::var("LOAD_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(3);
-    let rig = Rig::new().await;
-    let mut server = rig.serve().await;
-    let ada = Person::register(server.address, "ada").await;
-    let ask = chat("Hello").max_tokens(3).stream().with(
-        "stream_options",
-        serde_json::json!({ "include_usage": true, "continuous_usage_stats": true }),
-    );
-    let mut least = 0;
-    for round in 0..rounds {
-        let streams: Vec<_> = (0..8)
-            .map(|_| {
-                let (ada, ask) = (ada.at(server.address), ask.clone());
-                tokio::spawn(async move {
-                    // One after the other until the kill.
-                    let mut delivered = 0;
-                    while let Ok(mut stream) = ada.try_open(&ask).await {
-                        let mut last = 0;
-                        while let Ok(Some(event)) = stream.next().await {
-                            if event.starts_with('{') {
-                                last = reported(&event);
-                            }
-                        }
-                        delivered += last;
-                    }
-                    delivered
-                })
-            })
-            .collect();
-        let seen = rig.vllm.counts().finished;
-        in_time(
-            "some are served",
-            rig.vllm.until(|counts| counts.finished > seen + 20),
-        )
-        .await;
-        server.kill().await;
-        for stream in streams {
-            least += stream.await.expect("no panic");
-        }
-        server = rig.serve().await;
-        let (used, reserved, totals) = rig.books(&ada).await;
-        assert_eq!(
-            (reserved, totals.pending),
-            (0, 0),
-            "round {round}: nothing stays held"
-        );
-        assert!(totals.balance(), "round {round}: {totals:?}");
-        assert!(
-            used >= least,
-            "round {round}: {used} charged, {least} delivered"
-        );
-        // What the gate had handed over and the kill kept from arriving: of each stream one answer at most.
-        assert!(
-            used <= least + 8 * 14,
-            "round {round}: {used} charged, {least} delivered"
-        );
-        least = used;
     }
 }
