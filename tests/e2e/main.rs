@@ -13,6 +13,7 @@ mod idle;
 mod killed;
 mod limits;
 mod openai_python;
+mod processes;
 mod replicas;
 mod rolling;
 mod shutdown;
