@@ -8,6 +8,7 @@ mod concurrency;
 mod database;
 mod demo;
 mod disconnect;
+mod faults;
 mod flow;
 mod idle;
 mod killed;
