@@ -13,6 +13,7 @@ mod flow;
 mod idle;
 mod killed;
 mod limits;
+mod many;
 mod openai_python;
 mod processes;
 mod replicas;

@@ -19,6 +19,7 @@
 
 mod ask;
 mod dice;
+mod kept;
 mod lock;
 mod person;
 mod program;
@@ -33,6 +34,7 @@ pub use llm_gate_gateway::client::{Answer, Client};
 
 pub use self::ask::{Ask, chat, completion, embedding};
 pub use self::dice::{Dice, rounds};
+pub use self::kept::Kept;
 pub use self::lock::Lock;
 pub use self::person::Person;
 pub use self::program::{Finished, Server, program};
