@@ -143,6 +143,23 @@ impl ReservationRow {
             created_at: reserve.at.as_micros(),
         }
     }
+
+    /// A row that shows whether there is another one of `id`, and stands for nothing.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn probe(id: Id) -> Self {
+        Self {
+            id,
+            user_id: id,
+            project_id: id,
+            key_id: None,
+            route: String::new(),
+            model: String::new(),
+            stream: false,
+            hold: 0,
+            state: state_word(State::Pending),
+            created_at: 0,
+        }
+    }
 }
 
 /// A change of a reservation's hold.

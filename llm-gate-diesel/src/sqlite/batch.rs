@@ -31,6 +31,16 @@ pub(super) fn lock(
     Ok(())
 }
 
+/// Waits for commits that the dead have left under way: a transaction ends with its process here.
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::missing_const_for_fn,
+    reason = "on PostgreSQL it can fail"
+)]
+pub(super) fn outlast(_connection: &mut Connection, _ids: &BTreeSet<Id>) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// Reads where reservations are in their lives.
 pub(super) fn reservations(
     connection: &mut Connection,

@@ -14,10 +14,16 @@ use crate::models::{Id, LimitRow, NewCounterRow};
 /// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
 fn apply(connection: &mut Connection, batch: &[Operation]) -> Result<Vec<Outcome>, Failure> {
     let mut page = Page::read(connection, batch)?;
-    let outcomes = batch
-        .iter()
-        .map(|operation| rules::apply(&mut page, operation))
-        .collect();
+    let mut unknown = BTreeSet::new();
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for operation in batch {
+        let outcome = rules::apply(&mut page, operation);
+        if let (Operation::Settle(settle), Outcome::Unknown) = (operation, &outcome) {
+            unknown.insert(Id::from(settle.id));
+        }
+        outcomes.push(outcome);
+    }
+    batch::outlast(connection, &unknown)?;
     page.write(connection)?;
     Ok(outcomes)
 }
