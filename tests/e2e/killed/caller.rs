@@ -2,7 +2,7 @@
 
 use llm_gate::identity::Subject;
 use llm_gate::store::LedgerStore;
-use llm_gate_diesel::SqliteStore;
+use llm_gate_diesel::PgConfig;
 use scripted_vllm::{Answer, Config, Gate, GateKey, ScriptedVllm, Step};
 use serde_json::json;
 use support::{Ask, Events, Person, Server, chat, in_time};
@@ -13,12 +13,16 @@ use super::rig::Rig;
 /// Tokens of an event: few events, and yet holds that are extended on the way.
 const JOINED: u64 = 50;
 
-/// A rig whose model writes many tokens an event, and callers of one account that has no limit.
-pub(super) async fn rig(callers: usize) -> (Rig, Server, Vec<Caller>) {
+/// A rig whose model writes many tokens an event, with a database of its own or in `database`, and callers of one
+/// account that has no limit.
+pub(super) async fn rig(callers: usize, database: Option<&PgConfig>) -> (Rig, Server, Vec<Caller>) {
     let mut config = Config::default();
     config.tokens_per_event = usize::try_from(JOINED).expect("it is small");
     config.keep_requests = 0;
-    let rig = Rig::with(config).await;
+    let mut rig = Rig::with(config).await;
+    if let Some(database) = database {
+        rig = rig.on(database);
+    }
     let server = rig.serve().await;
     let ada = Person::register(server.address, "ada").await;
     let store = rig.store().await;
@@ -252,7 +256,7 @@ impl Caller {
 
     /// Checks what the key was charged since the last time: what was delivered, and of the request that the
     /// kill has met at most one event more.
-    pub(super) async fn check(&mut self, store: &SqliteStore, when: &str) {
+    pub(super) async fn check(&mut self, store: &dyn LedgerStore, when: &str) {
         let standing = store.standing(self.key).await.expect("readable");
         let charged = standing.used.get() - self.booked;
         let (least, most) = (self.sure + self.open.0, self.sure + self.open.1);
@@ -274,7 +278,7 @@ impl Caller {
 pub(super) async fn check(rig: &Rig, callers: &mut [Caller], when: &str) {
     let store = rig.store().await;
     for caller in callers.iter_mut() {
-        caller.check(&store, when).await;
+        caller.check(&*store, when).await;
     }
     let totals = store.totals().await.expect("readable");
     assert!(totals.balance(), "{when}: {totals:?}");
@@ -292,5 +296,9 @@ pub(super) async fn check(rig: &Rig, callers: &mut [Caller], when: &str) {
         keys + own,
         "{when}: the account's counter has what its keys have"
     );
-    assert_eq!(rig.journals(), 1, "{when}: the dead one's journal is gone");
+    assert_eq!(
+        rig.journals().len(),
+        1,
+        "{when}: the dead one's journal is gone"
+    );
 }

@@ -2,6 +2,7 @@
 //! stays held.
 
 mod caller;
+mod postgres;
 mod random;
 mod rig;
 mod steps;
@@ -60,7 +61,7 @@ async fn a_kill_at_any_event_charges_what_was_delivered() {
         assert_eq!((reserved, totals.pending), (0, 0), "nothing stays held");
         assert!(totals.balance());
         assert_eq!(
-            rig.journals(),
+            rig.journals().len(),
             1,
             "the dead one's journal is settled and gone"
         );

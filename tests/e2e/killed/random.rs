@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use llm_gate_diesel::PgConfig;
+use llm_gate_diesel::test_db::postgres;
 use scripted_vllm::ScriptedVllm;
 use support::{Dice, in_time, rounds};
 use tokio::sync::watch;
@@ -41,8 +43,24 @@ async fn call(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_moment_charges_what_was_delivered_and_at_most_one_event_more() {
     let rounds = rounds("KILL_ROUNDS", 50).div_ceil(2);
+    kill(rounds, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_leaves_the_same_books_in_postgresql() {
+    if !postgres::installed() {
+        eprintln!("SKIPPED: no PostgreSQL on this machine (Debian: `apt install postgresql`)");
+        assert!(std::env::var_os("CI").is_none(), "CI installs it");
+        return;
+    }
+    let rounds = rounds("KILL_ROUNDS", 50).div_ceil(5);
+    kill(rounds, Some(&postgres::config().await)).await;
+}
+
+/// Kills a gateway at any moments, so many times.
+async fn kill(rounds: usize, database: Option<&PgConfig>) {
     let mut dice = Dice::seeded();
-    let (mut rig, mut server, mut callers) = rig(CALLERS).await;
+    let (mut rig, mut server, mut callers) = rig(CALLERS, database).await;
     for round in 1..=rounds {
         let vllm = Arc::new(rig.vllm);
         let log = Arc::new(watch::Sender::new(0));
