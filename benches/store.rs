@@ -45,7 +45,7 @@ impl Books {
         let request = Request {
             id: RequestId::new(),
             subjects: vec![Subject::User(self.user), Subject::Project(self.project)],
-            hold: Tokens::new(300),
+            hold: Tokens::new(300).into(),
             least: Tokens::new(300),
             call: CallInfo {
                 user: self.user,

@@ -88,6 +88,7 @@ impl Gate {
             project,
             created_at: clock.now(),
             expires_at: None,
+            clamps: false,
         }))
         .expect("a new key");
         let keys = ApiKeyVerifier::new(store.clone(), hasher, clock.clone());

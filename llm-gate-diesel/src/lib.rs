@@ -39,6 +39,7 @@
     )
 )]
 
+mod chain;
 mod error;
 mod models;
 #[cfg(feature = "postgres")]

@@ -49,6 +49,7 @@ diesel::table! {
         expires_at -> Nullable<BigInt>,
         last_used_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
+        clamps -> Bool,
     }
 }
 
@@ -89,6 +90,7 @@ diesel::table! {
         id -> BigInt,
         subject_id -> Binary,
         subject_kind -> Text,
+        model -> Text,
         unit -> Text,
         window_kind -> Text,
         window_start -> BigInt,
@@ -96,6 +98,30 @@ diesel::table! {
         reserved -> BigInt,
         overage -> BigInt,
         frozen -> Bool,
+    }
+}
+
+diesel::table! {
+    prices (id) {
+        id -> BigInt,
+        model -> Text,
+        in_force -> Bool,
+        created_at -> BigInt,
+        weight_prompt -> BigInt,
+        weight_completion -> BigInt,
+        weight_cached -> BigInt,
+        price_prompt -> Nullable<BigInt>,
+        price_completion -> Nullable<BigInt>,
+        price_cached -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    owners (id) {
+        id -> BigInt,
+        enlisted_at -> BigInt,
+        lease_until -> BigInt,
+        given_up -> Bool,
     }
 }
 
@@ -109,11 +135,17 @@ diesel::table! {
         model -> Text,
         stream -> Bool,
         hold -> BigInt,
+        hold_prompt -> BigInt,
+        hold_completion -> BigInt,
+        version -> BigInt,
+        price_id -> Nullable<BigInt>,
+        owner -> Nullable<BigInt>,
         state -> Text,
         created_at -> BigInt,
         settled_at -> Nullable<BigInt>,
         charged -> BigInt,
         overage -> BigInt,
+        cost -> BigInt,
         prompt -> BigInt,
         completion -> BigInt,
         cached -> BigInt,
@@ -121,7 +153,6 @@ diesel::table! {
         source -> Nullable<Text>,
         ending -> Nullable<Text>,
         status -> Nullable<BigInt>,
-        version -> BigInt,
     }
 }
 
@@ -137,12 +168,24 @@ diesel::table! {
 diesel::table! {
     ledger (id) {
         id -> BigInt,
-        reservation_id -> Binary,
+        writer -> Binary,
+        sequence -> BigInt,
         kind -> Text,
+        reservation_id -> Nullable<Binary>,
         counter_id -> BigInt,
         charge -> BigInt,
         overage -> BigInt,
+        amount -> Nullable<BigInt>,
         at -> BigInt,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    chains (writer) {
+        writer -> Binary,
+        sequence -> BigInt,
+        hash -> Binary,
     }
 }
 
@@ -151,6 +194,7 @@ diesel::joinable!(project_members -> projects (project_id));
 diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(ledger -> counters (counter_id));
 diesel::joinable!(reservation_counters -> counters (counter_id));
 diesel::joinable!(reservation_counters -> reservations (reservation_id));
 
@@ -158,7 +202,8 @@ diesel::allow_tables_to_appear_in_same_query!(logins, users);
 diesel::allow_tables_to_appear_in_same_query!(project_members, projects);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);
-diesel::allow_tables_to_appear_in_same_query!(counters, limits);
+diesel::allow_tables_to_appear_in_same_query!(ledger, counters);
+diesel::allow_tables_to_appear_in_same_query!(owners, reservations);
 diesel::allow_tables_to_appear_in_same_query!(reservation_counters, reservations, counters);
 
 #[cfg(test)]

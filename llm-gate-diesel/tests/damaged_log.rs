@@ -129,7 +129,7 @@ impl Author {
                 let extend = Extend {
                     id: *id,
                     version: *version,
-                    hold: Tokens::new(50 + dice.below(50)),
+                    hold: Tokens::new(50 + dice.below(50)).into(),
                 };
                 let extend = vec![Operation::Extend(extend)];
                 self.store.apply(extend).await.unwrap();

@@ -65,6 +65,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
         project: user.personal_project,
         created_at: Timestamp::from_micros(1),
         expires_at: None,
+        clamps: false,
     };
     store.create_key(key).await.unwrap();
     let session = NewSession {
@@ -98,7 +99,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
     let extend = Extend {
         id: hold.id,
         version: 1,
-        hold: Tokens::new(20),
+        hold: Tokens::new(20).into(),
     };
     store.apply(vec![Operation::Extend(extend)]).await.unwrap();
     store.apply(vec![settle(hold.id, 5)]).await.unwrap();

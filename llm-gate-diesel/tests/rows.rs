@@ -78,7 +78,7 @@ async fn what_a_call_used_is_on_record() {
                 connection,
                 "concat_ws(' ', count(*), sum(held), sum(charged)) AS TEXT) FROM reservation_counters",
             );
-            (figures, key_of, parts, read(connection, &sum("ledger")))
+            (figures, key_of, parts, read(connection, &sum("ledger WHERE kind = 'settle'")))
         })
         .await
         .unwrap();

@@ -118,6 +118,8 @@ pub struct Principal {
     pub credential: Credential,
     /// The platform role at the time the credential was issued or looked up.
     pub role: Role,
+    /// Whether a call whose bound does not fit is cut down to what is left, where it would be refused else.
+    pub clamps: bool,
 }
 
 impl Principal {
@@ -129,7 +131,15 @@ impl Principal {
             project,
             credential,
             role: Role::User,
+            clamps: false,
         }
+    }
+
+    /// Sets whether calls that do not fit are cut down to what is left. They are refused unless set.
+    #[must_use]
+    pub const fn clamps(mut self, clamps: bool) -> Self {
+        self.clamps = clamps;
+        self
     }
 
     /// Sets the platform role. [`Role::User`] unless set.
@@ -151,7 +161,8 @@ impl Principal {
 }
 
 /// Something that has counters: every call is charged to each of its subjects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Subject {
     /// A user account.
@@ -160,9 +171,29 @@ pub enum Subject {
     Project(ProjectId),
     /// An API key.
     Key(KeyId),
+    /// Everybody together: what limits a model, or the whole platform.
+    Platform,
 }
 
 impl Subject {
+    /// Stands for each user that has no limit of its own, where a limit is set.
+    pub const EACH_USER: Self = Self::User(UserId(Uuid::nil()));
+    /// Stands for each project that has no limit of its own, where a limit is set.
+    pub const EACH_PROJECT: Self = Self::Project(ProjectId(Uuid::nil()));
+    /// Stands for each key that has no limit of its own, where a limit is set.
+    pub const EACH_KEY: Self = Self::Key(KeyId(Uuid::nil()));
+
+    /// Returns whose limits hold where this one has none: those set for each of its kind.
+    #[must_use]
+    pub const fn each(&self) -> Option<Self> {
+        match self {
+            Self::User(_) => Some(Self::EACH_USER),
+            Self::Project(_) => Some(Self::EACH_PROJECT),
+            Self::Key(_) => Some(Self::EACH_KEY),
+            Self::Platform => None,
+        }
+    }
+
     /// Returns the word and the identifier that stores keep it under.
     #[must_use]
     pub const fn parts(&self) -> (&'static str, &Uuid) {
@@ -170,6 +201,7 @@ impl Subject {
             Self::User(id) => ("user", id.as_uuid()),
             Self::Project(id) => ("project", id.as_uuid()),
             Self::Key(id) => ("key", id.as_uuid()),
+            Self::Platform => ("platform", const { &Uuid::nil() }),
         }
     }
 
@@ -180,6 +212,7 @@ impl Subject {
             "user" => Some(Self::User(UserId(id))),
             "project" => Some(Self::Project(ProjectId(id))),
             "key" => Some(Self::Key(KeyId(id))),
+            "platform" => id.is_nil().then_some(Self::Platform),
             _ => None,
         }
     }
@@ -188,7 +221,11 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, id) = self.parts();
-        write!(f, "{kind} {id}")
+        if id.is_nil() {
+            f.write_str(kind)
+        } else {
+            write!(f, "{kind} {id}")
+        }
     }
 }
 
@@ -202,6 +239,8 @@ mod tests {
             Subject::User(UserId::new()),
             Subject::Project(ProjectId::new()),
             Subject::Key(KeyId::new()),
+            Subject::EACH_USER,
+            Subject::Platform,
         ] {
             let (kind, id) = subject.parts();
             assert_eq!(Subject::from_parts(kind, *id), Some(subject));

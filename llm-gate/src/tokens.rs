@@ -1,5 +1,5 @@
-//! Counted units: [`Tokens`], the [`Usage`] an upstream reports, and the [`Metered`] handle that carries
-//! it from the meter to whoever settles.
+//! What is counted: [`Amount`] of any unit, [`Tokens`] of the most usual one, the [`Usage`] an upstream
+//! reports, and the [`Metered`] handle that carries it from the meter to whoever settles.
 //!
 //! ```
 //! use llm_gate::tokens::{Metered, Tokens, Usage};
@@ -15,18 +15,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// A number of tokens, at most 2^53 - 1, so that every JSON reader can hold it.
+/// An amount of one unit (tokens, requests or micro-units of money), at most 2^53 - 1, so that every JSON
+/// reader can hold it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Tokens(u64);
+pub struct Amount(u64);
 
-impl Tokens {
-    /// No tokens.
+/// An amount of tokens.
+pub type Tokens = Amount;
+
+impl Amount {
+    /// Nothing.
     pub const ZERO: Self = Self(0);
     /// The largest amount: 2^53 - 1.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Counts `amount` tokens, [`Tokens::MAX`] if there are more.
+    /// Wraps a number, [`Amount::MAX`] if it is larger.
     #[must_use]
     pub const fn new(amount: u64) -> Self {
         if amount > Self::MAX.0 {
@@ -36,7 +40,7 @@ impl Tokens {
         }
     }
 
-    /// Counts `amount` tokens, `None` if it is negative or larger than [`Tokens::MAX`].
+    /// Wraps a number, `None` if it is negative or larger than [`Amount::MAX`].
     #[must_use]
     pub fn try_new(amount: i64) -> Option<Self> {
         u64::try_from(amount)
@@ -58,7 +62,7 @@ impl Tokens {
         self.0.cast_signed()
     }
 
-    /// Adds, and stops at [`Tokens::MAX`].
+    /// Adds, and stops at [`Amount::MAX`].
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self::new(self.0.saturating_add(other.0))
@@ -70,31 +74,31 @@ impl Tokens {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// Multiplies, and stops at [`Tokens::MAX`].
+    /// Multiplies, and stops at [`Amount::MAX`].
     #[must_use]
     pub const fn saturating_mul(self, factor: u64) -> Self {
         Self::new(self.0.saturating_mul(factor))
     }
 }
 
-impl fmt::Display for Tokens {
+impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl<'de> Deserialize<'de> for Tokens {
+impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let amount = u64::deserialize(deserializer)?;
         if amount > Self::MAX.0 {
-            return Err(serde::de::Error::custom("at most 9007199254740991 tokens"));
+            return Err(serde::de::Error::custom("at most 9007199254740991"));
         }
         Ok(Self(amount))
     }
 }
 
 /// What one request used, as its upstream counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the prompt, cached ones included.
     pub prompt: u64,

@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::ledger::{Charge, ExtendError, Ledger, Request, Reservation, ReserveError};
 use llm_gate::store::{
-    CallInfo, Ending, LedgerStore, MemoryStore, Operation, Outcome, Standing, StoreError,
-    StoreErrorKind, StoreFuture, Totals,
+    CallInfo, Ending, LedgerStore, MemoryStore, Operation, Outcome, StoreError, StoreErrorKind,
+    StoreFuture,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use tokio::sync::watch;
@@ -115,21 +115,7 @@ impl LedgerStore for Moody {
         })
     }
 
-    fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {
-        self.inner.standing(subject)
-    }
-
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
-        self.inner.set_limit(subject, limit)
-    }
-
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
-        self.inner.lower_limit(subject, limit)
-    }
-
-    fn totals(&self) -> StoreFuture<'_, Totals> {
-        self.inner.totals()
-    }
+    llm_gate::pass_on_ledger!(inner);
 }
 
 const LIMIT: u64 = 1000;
@@ -163,7 +149,7 @@ impl Desk {
         Request {
             id: RequestId::new(),
             subjects: vec![Subject::User(self.user)],
-            hold: Tokens::new(hold),
+            hold: Tokens::new(hold).into(),
             least: Tokens::new(hold),
             call: CallInfo {
                 user: self.user,

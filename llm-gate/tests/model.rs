@@ -5,11 +5,15 @@
 //! and a half of their holds.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
-use llm_gate::store::rules::{self, Book, Counter, Entry, Reservation, State};
-use llm_gate::store::{CallInfo, Ending, Extend, Operation, Outcome, Reserve, Settle, Source};
+use llm_gate::store::rules::{self, Balance, Book, Entry, Reservation, State};
+use llm_gate::store::{
+    CallInfo, CounterKey, Ending, Extend, Limit, LimitKey, Limits, Operation, Outcome, Refund,
+    Reserve, Settle, Source, Tariff, Zone,
+};
 use llm_gate::tokens::{Tokens, Usage};
 use uuid::Uuid;
 
@@ -120,8 +124,19 @@ fn user() -> Subject {
 struct Page<'a> {
     books: &'a mut Books,
     reservations: [Option<Reservation>; REQUESTS],
-    limit: u64,
+    limits: &'static Limits,
 }
+
+/// The limit of the only user there is, and none at all.
+static LIMITS: LazyLock<[Limits; 2]> = LazyLock::new(|| {
+    let mut limits = Limits::default();
+    limits.put(Limit {
+        key: LimitKey::total_tokens(user()),
+        zone: Zone::UTC,
+        amount: Tokens::new(LIMIT),
+    });
+    [limits, Limits::default()]
+});
 
 impl<'a> Page<'a> {
     fn new(books: &'a mut Books, mutant: Mutant) -> Self {
@@ -132,6 +147,7 @@ impl<'a> Page<'a> {
                 SETTLED => State::Settled(llm_gate::store::Settlement {
                     charged: Tokens::new(row.charged),
                     overage: Tokens::ZERO,
+                    cost: Tokens::ZERO,
                     repeated: false,
                 }),
                 VOID => State::Void,
@@ -139,27 +155,31 @@ impl<'a> Page<'a> {
             };
             Some(Reservation {
                 version: 0,
-                hold: Tokens::new(HOLD),
-                subjects: vec![user()],
+                hold: Tokens::new(HOLD).into(),
+                tariff: Tariff::default(),
+                counters: vec![CounterKey::total_tokens(user())],
                 state,
             })
         });
         Self {
             books,
             reservations,
-            limit: if mutant == Mutant::HoldsUnchecked {
-                u64::MAX
-            } else {
-                LIMIT
-            },
+            limits: &LIMITS[usize::from(mutant == Mutant::HoldsUnchecked)],
         }
     }
 }
 
 impl Book for Page<'_> {
-    fn counter(&self, _: Subject) -> Counter {
-        Counter {
-            limit: Some(Tokens::new(self.limit)),
+    fn limits(&self) -> &Limits {
+        self.limits
+    }
+
+    fn tariff(&self, _: &str) -> Tariff {
+        Tariff::default()
+    }
+
+    fn balance(&self, _: &CounterKey) -> Balance {
+        Balance {
             used: Tokens::new(self.books.used),
             reserved: Tokens::new(self.books.reserved),
             overage: Tokens::new(self.books.overage),
@@ -167,10 +187,10 @@ impl Book for Page<'_> {
         }
     }
 
-    fn put_counter(&mut self, _: Subject, counter: Counter) {
-        self.books.used = counter.used.get();
-        self.books.reserved = counter.reserved.get();
-        self.books.overage = counter.overage.get();
+    fn put_balance(&mut self, _: &CounterKey, balance: Balance) {
+        self.books.used = balance.used.get();
+        self.books.reserved = balance.reserved.get();
+        self.books.overage = balance.overage.get();
     }
 
     fn reservation(&self, id: RequestId) -> Option<&Reservation> {
@@ -187,13 +207,21 @@ impl Book for Page<'_> {
     }
 
     fn close(&mut self, settle: &Settle, state: State) {
+        // Here nothing that was presumed is corrected: what is settled stays settled.
         self.books.rows[number(settle.id)].state =
             if state == State::Void { VOID } else { SETTLED };
     }
 
+    fn refund(&mut self, _: &Refund) {
+        unreachable!("nothing is refunded in this world");
+    }
+
     fn post(&mut self, entry: Entry) {
-        let row = &mut self.books.rows[number(entry.reservation)];
-        row.charged += entry.charge.get() + entry.overage.get();
+        let about = entry
+            .reservation
+            .expect("no limit is changed in this world");
+        let row = &mut self.books.rows[number(about)];
+        row.charged += (entry.charge + entry.overage).cast_unsigned();
         row.settlements += 1;
     }
 }
@@ -204,7 +232,7 @@ fn reserve(books: &mut Books, request: usize, mutant: Mutant) -> bool {
         id: id(request),
         at: Timestamp::default(),
         subjects: vec![user()],
-        hold: Tokens::new(HOLD),
+        hold: Tokens::new(HOLD).into(),
         least: Tokens::new(HOLD),
         call: CallInfo {
             user: user_id,
@@ -213,6 +241,7 @@ fn reserve(books: &mut Books, request: usize, mutant: Mutant) -> bool {
             model: String::new(),
             stream: true,
         },
+        owner: None,
     });
     matches!(
         rules::apply(&mut Page::new(books, mutant), &operation),

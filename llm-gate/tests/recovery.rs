@@ -37,7 +37,7 @@ impl Rig {
         Request {
             id: RequestId::new(),
             subjects: vec![Subject::User(self.user)],
-            hold: Tokens::new(100),
+            hold: Tokens::new(100).into(),
             least: Tokens::new(100),
             call: CallInfo {
                 user: self.user,

@@ -16,8 +16,7 @@ use llm_gate::identity::{Credential, Principal, ProjectId, Subject, UserId};
 use llm_gate::ledger::Ledger;
 use llm_gate::quota::QuotaLayer;
 use llm_gate::store::{
-    Ending, LedgerStore, Operation, Outcome, Source, Standing, StoreError, StoreErrorKind,
-    StoreFuture, Totals,
+    Ending, LedgerStore, Operation, Outcome, Source, StoreError, StoreErrorKind, StoreFuture,
 };
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
 use llm_gate::tokens::Tokens;
@@ -476,21 +475,7 @@ impl LedgerStore for Slow {
         })
     }
 
-    fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {
-        self.books.standing(subject)
-    }
-
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
-        self.books.set_limit(subject, limit)
-    }
-
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
-        self.books.lower_limit(subject, limit)
-    }
-
-    fn totals(&self) -> StoreFuture<'_, Totals> {
-        self.books.totals()
-    }
+    llm_gate::pass_on_ledger!(books);
 }
 
 /// A stream whose books have to be waited for.

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
+use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    ApiKey, ApiKeyRecord, CredentialStore, LedgerStore, Membership, NewApiKey, NewSession, NewUser,
-    Operation, Outcome, PasswordRecord, ProjectStore, Rotation, Standing, StoreError,
-    StoreErrorKind, StoreFuture, TokenHash, Totals, User, UserStore,
+    ApiKey, ApiKeyRecord, CredentialStore, LedgerStore, Limit, LimitChange, Membership, NewApiKey,
+    NewSession, NewUser, Operation, Outcome, OwnerId, PasswordRecord, Price, ProjectStore,
+    Rotation, Standing, StoreError, StoreErrorKind, StoreFuture, TokenHash, Totals, User,
+    UserStore,
 };
-use llm_gate::tokens::Tokens;
 use llm_gate_diesel::SqliteStore;
 use tokio::sync::watch;
 
@@ -129,12 +130,45 @@ impl LedgerStore for WatchedStore {
         self.ask(Kind::Read, self.inner.standing(subject))
     }
 
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
-        self.ask(Kind::Write, self.inner.set_limit(subject, limit))
+    fn standings(
+        &self,
+        subject: Subject,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Vec<(Limit, Standing)>> {
+        self.ask(Kind::Read, self.inner.standings(subject, at))
     }
 
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
-        self.ask(Kind::Write, self.inner.lower_limit(subject, limit))
+    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
+        self.ask(Kind::Write, self.inner.change_limit(change))
+    }
+
+    fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {
+        self.ask(Kind::Read, self.inner.limits(subject))
+    }
+
+    fn set_price(&self, price: Price, at: Timestamp) -> StoreFuture<'_, Price> {
+        self.ask(Kind::Write, self.inner.set_price(price, at))
+    }
+
+    fn prices(&self) -> StoreFuture<'_, Vec<Price>> {
+        self.ask(Kind::Read, self.inner.prices())
+    }
+
+    fn enlist(&self, at: Timestamp, lease: Duration) -> StoreFuture<'_, OwnerId> {
+        self.ask(Kind::Write, self.inner.enlist(at, lease))
+    }
+
+    fn renew(&self, owner: OwnerId, at: Timestamp, lease: Duration) -> StoreFuture<'_, bool> {
+        self.ask(Kind::Write, self.inner.renew(owner, at, lease))
+    }
+
+    fn orphans(
+        &self,
+        at: Timestamp,
+        grace: Duration,
+        count: usize,
+    ) -> StoreFuture<'_, Vec<RequestId>> {
+        self.ask(Kind::Write, self.inner.orphans(at, grace, count))
     }
 
     fn totals(&self) -> StoreFuture<'_, Totals> {

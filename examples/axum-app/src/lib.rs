@@ -83,6 +83,7 @@ pub async fn with_one_key(
         project,
         created_at: clock.now(),
         expires_at: None,
+        clamps: false,
     };
     store.create_key(new_key).await?;
     Ok((ApiKeyVerifier::new(store.clone(), hasher, clock), key))

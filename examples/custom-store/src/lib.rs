@@ -1,28 +1,28 @@
 //! A store of your own: the books as a log of operations in a file.
 //!
 //! What an operation does is decided by [`llm_gate::store::rules`], for this store as for the shipped
-//! ones; a store only has to keep it. [`LogStore`] appends each operation as a line of JSON, syncs the
+//! ones, and [`MemoryBooks`] are the maps they move; a store only has to keep it. [`LogStore`] appends each operation as a line of JSON, syncs the
 //! file, and then applies it to maps in memory. Opening the file applies all of it again. The same
 //! operations in the same order always give the same books, so nothing else needs to be written.
 //!
 //! It passes the conformance suite (`tests/conformance.rs`), which is all there is to being a store.
 #![deny(missing_docs)]
 
-mod books;
 mod line;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use llm_gate::identity::Subject;
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::{
-    LedgerStore, Operation, Outcome, Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
+    LedgerStore, Limit, LimitChange, MemoryBooks, Operation, Outcome, OwnerId, Price, Standing,
+    StoreError, StoreErrorKind, StoreFuture, Totals,
 };
-use llm_gate::tokens::Tokens;
 
-use books::Books;
 use line::Line;
 
 /// The books in a log file.
@@ -36,7 +36,7 @@ struct Inner {
     file: File,
     /// How much of the file is whole lines that were applied.
     length: u64,
-    books: Books,
+    books: MemoryBooks,
 }
 
 impl LogStore {
@@ -53,7 +53,7 @@ impl LogStore {
             .create(true)
             .open(path)?;
         file.try_lock().map_err(io::Error::other)?;
-        let mut books = Books::default();
+        let mut books = MemoryBooks::default();
         let mut length = 0;
         let mut reader = BufReader::new(&file);
         let mut text = String::new();
@@ -114,11 +114,12 @@ impl Inner {
 impl LedgerStore for LogStore {
     fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
         self.blocking(move |inner| {
-            let lines: Vec<Line> = batch.iter().filter_map(Line::of).collect();
+            let lines: Vec<Line> = batch.iter().cloned().map(Line::Operation).collect();
             inner.append(&lines)?;
+            let books = &mut inner.books;
             Ok(batch
                 .iter()
-                .map(|operation| inner.books.apply(operation))
+                .map(|operation| books.apply(operation))
                 .collect())
         })
     }
@@ -127,29 +128,64 @@ impl LedgerStore for LogStore {
         self.blocking(move |inner| Ok(inner.books.standing(subject)))
     }
 
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
+    fn standings(
+        &self,
+        subject: Subject,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Vec<(Limit, Standing)>> {
+        self.blocking(move |inner| Ok(inner.books.standings(subject, at)))
+    }
+
+    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
         self.blocking(move |inner| {
-            inner.append(&[Line::limit(subject, limit)])?;
-            Ok(inner.books.set_limit(subject, limit))
+            // One that changes nothing does no harm in the log.
+            inner.append(&[Line::Limit(change.clone())])?;
+            Ok(inner.books.change_limit(&change))
         })
     }
 
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+    fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {
+        self.blocking(move |inner| Ok(inner.books.limits_of(subject)))
+    }
+
+    fn set_price(&self, price: Price, _at: Timestamp) -> StoreFuture<'_, Price> {
         self.blocking(move |inner| {
-            if inner
-                .books
-                .standing(subject)
-                .limit
-                .is_some_and(|now| limit > now)
-            {
-                return Ok(None);
-            }
-            inner.append(&[Line::limit(subject, Some(limit))])?;
-            Ok(Some(inner.books.set_limit(subject, Some(limit))))
+            inner.append(&[Line::Price(price.clone())])?;
+            Ok(inner.books.set_price(price))
         })
+    }
+
+    fn prices(&self) -> StoreFuture<'_, Vec<Price>> {
+        self.blocking(|inner| Ok(inner.books.prices()))
     }
 
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.blocking(|inner| Ok(inner.books.totals()))
+    }
+
+    fn enlist(&self, at: Timestamp, lease: Duration) -> StoreFuture<'_, OwnerId> {
+        self.blocking(move |inner| {
+            inner.append(&[Line::Enlist(at, lease)])?;
+            Ok(inner.books.enlist(at, lease))
+        })
+    }
+
+    fn renew(&self, owner: OwnerId, at: Timestamp, lease: Duration) -> StoreFuture<'_, bool> {
+        self.blocking(move |inner| {
+            inner.append(&[Line::Renew(owner, at, lease)])?;
+            Ok(inner.books.renew(owner, at, lease))
+        })
+    }
+
+    fn orphans(
+        &self,
+        at: Timestamp,
+        grace: Duration,
+        count: usize,
+    ) -> StoreFuture<'_, Vec<RequestId>> {
+        self.blocking(move |inner| {
+            inner.append(&[Line::GiveUp(at, grace)])?;
+            Ok(inner.books.orphans(at, grace, count))
+        })
     }
 }

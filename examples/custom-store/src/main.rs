@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let request = Request {
             id: RequestId::new(),
             subjects: vec![Subject::User(user)],
-            hold: Tokens::new(60),
+            hold: Tokens::new(60).into(),
             least: Tokens::new(60),
             call: CallInfo {
                 user,

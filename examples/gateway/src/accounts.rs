@@ -148,6 +148,8 @@ pub struct KeyRequest {
     pub project: ProjectId,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
+    /// Whether calls that do not fit are cut down to what is left.
+    pub clamps: bool,
 }
 
 /// Makes an API key. Its secret exists only in the answer.
@@ -172,6 +174,7 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
             project: request.project,
             created_at: now,
             expires_at: request.expires_at,
+            clamps: request.clamps,
         })
         .await?;
     Ok((key, secret))

@@ -19,6 +19,7 @@ pub(crate) struct ApiKeyRow {
     pub(crate) expires_at: Option<i64>,
     pub(crate) last_used_at: Option<i64>,
     pub(crate) revoked_at: Option<i64>,
+    pub(crate) clamps: bool,
 }
 
 impl From<NewApiKey> for ApiKeyRow {
@@ -34,6 +35,7 @@ impl From<NewApiKey> for ApiKeyRow {
             expires_at: new.expires_at.map(Timestamp::as_micros),
             last_used_at: None,
             revoked_at: None,
+            clamps: new.clamps,
         }
     }
 }
@@ -50,6 +52,7 @@ impl From<ApiKeyRow> for ApiKey {
             expires_at: row.expires_at.map(Timestamp::from_micros),
             last_used_at: row.last_used_at.map(Timestamp::from_micros),
             revoked_at: row.revoked_at.map(Timestamp::from_micros),
+            clamps: row.clamps,
         }
     }
 }

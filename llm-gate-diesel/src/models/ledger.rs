@@ -1,49 +1,84 @@
 use diesel::prelude::*;
+use llm_gate::clock::Timestamp;
 use llm_gate::identity::Subject;
-use llm_gate::store::rules::{Counter, Reservation, State};
-use llm_gate::store::{Extend, Reserve, Settle, Settlement, Standing};
-use llm_gate::tokens::Tokens;
+use llm_gate::store::rules::{Balance, Reservation, State};
+use llm_gate::store::{
+    CounterKey, Extend, Hold, Limit, LimitKey, Period, Price, Rates, Reserve, Settle, Settlement,
+    Tariff, Unit,
+};
+use llm_gate::tokens::{Amount, Tokens};
 
 use super::{Id, text, tokens};
 use crate::error::Failure;
-use crate::schema::{counters, ledger, limits, reservation_counters, reservations};
-
-/// The unit that is counted so far.
-pub(crate) const TOKENS: &str = "tokens";
-/// The window that never rolls, the only kind so far.
-pub(crate) const TOTAL: &str = "total";
-/// The model of a rule for all models.
-pub(crate) const ANY_MODEL: &str = "";
+use crate::schema::{
+    chains, counters, ledger, limits, owners, prices, reservation_counters, reservations,
+};
 
 /// Reads a subject.
-pub(crate) fn subject(kind: &str, id: Id) -> Result<Subject, Failure> {
+fn subject(kind: &str, id: Id) -> Result<Subject, Failure> {
     Subject::from_parts(kind, id.0).ok_or_else(|| Failure::corrupt("a subject of unknown kind"))
 }
 
-#[derive(Insertable)]
+/// Reads a unit and a period.
+fn kind(unit: &str, period: &str) -> Result<(Unit, Period), Failure> {
+    Unit::from_word(unit)
+        .zip(Period::from_word(period))
+        .ok_or_else(|| Failure::corrupt("a counter of unknown kind"))
+}
+
+/// An empty text stands for all models.
+fn model_text(model: Option<&str>) -> String {
+    text(model.unwrap_or_default().to_owned())
+}
+
+fn model(text: &str) -> Option<std::sync::Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+#[derive(Insertable, Queryable, Selectable)]
 #[diesel(table_name = limits)]
 pub(crate) struct LimitRow {
     pub(crate) subject_id: Id,
-    pub(crate) subject_kind: &'static str,
-    pub(crate) model: &'static str,
-    pub(crate) unit: &'static str,
-    pub(crate) window_kind: &'static str,
-    pub(crate) zone: &'static str,
+    pub(crate) subject_kind: String,
+    pub(crate) model: String,
+    pub(crate) unit: String,
+    pub(crate) window_kind: String,
+    pub(crate) zone: String,
     pub(crate) amount: i64,
 }
 
-impl LimitRow {
-    pub(crate) fn new(subject: Subject, amount: Tokens) -> Self {
-        let (subject_kind, id) = subject.parts();
+impl From<&Limit> for LimitRow {
+    fn from(limit: &Limit) -> Self {
+        let key = &limit.key;
+        let (subject_kind, id) = key.subject.parts();
         Self {
             subject_id: Id(*id),
-            subject_kind,
-            model: ANY_MODEL,
-            unit: TOKENS,
-            window_kind: TOTAL,
-            zone: "UTC",
-            amount: amount.as_i64(),
+            subject_kind: subject_kind.to_owned(),
+            model: model_text(key.model.as_deref()),
+            unit: key.unit.as_str().to_owned(),
+            window_kind: key.period.as_str().to_owned(),
+            zone: limit.zone.name().to_owned(),
+            amount: limit.amount.as_i64(),
         }
+    }
+}
+
+impl TryFrom<LimitRow> for Limit {
+    type Error = Failure;
+
+    fn try_from(row: LimitRow) -> Result<Self, Failure> {
+        let (unit, period) = kind(&row.unit, &row.window_kind)?;
+        let zone = row.zone.parse();
+        Ok(Self {
+            key: LimitKey {
+                subject: subject(&row.subject_kind, row.subject_id)?,
+                model: model(&row.model),
+                unit,
+                period,
+            },
+            zone: zone.map_err(|_| Failure::corrupt("a limit in an unknown zone"))?,
+            amount: tokens(row.amount)?,
+        })
     }
 }
 
@@ -54,6 +89,10 @@ pub(crate) struct CounterRow {
     pub(crate) id: i64,
     pub(crate) subject_id: Id,
     pub(crate) subject_kind: String,
+    pub(crate) model: String,
+    pub(crate) unit: String,
+    pub(crate) window_kind: String,
+    pub(crate) window_start: i64,
     pub(crate) used: i64,
     pub(crate) reserved: i64,
     pub(crate) overage: i64,
@@ -61,14 +100,19 @@ pub(crate) struct CounterRow {
 }
 
 impl CounterRow {
-    pub(crate) fn subject(&self) -> Result<Subject, Failure> {
-        subject(&self.subject_kind, self.subject_id)
+    pub(crate) fn key(&self) -> Result<CounterKey, Failure> {
+        let (unit, period) = kind(&self.unit, &self.window_kind)?;
+        Ok(CounterKey {
+            subject: subject(&self.subject_kind, self.subject_id)?,
+            start: Timestamp::from_micros(self.window_start),
+            model: model(&self.model),
+            unit,
+            period,
+        })
     }
 
-    /// Joins a counter and the limit in force.
-    pub(crate) fn standing(&self, limit: Option<i64>) -> Result<Standing, Failure> {
-        Ok(Standing {
-            limit: limit.map(tokens).transpose()?,
+    pub(crate) fn balance(&self) -> Result<Balance, Failure> {
+        Ok(Balance {
             used: tokens(self.used)?,
             reserved: tokens(self.reserved)?,
             overage: tokens(self.overage)?,
@@ -83,6 +127,7 @@ impl CounterRow {
 pub(crate) struct NewCounterRow {
     pub(crate) subject_id: Id,
     pub(crate) subject_kind: &'static str,
+    pub(crate) model: String,
     pub(crate) unit: &'static str,
     pub(crate) window_kind: &'static str,
     pub(crate) window_start: i64,
@@ -93,23 +138,119 @@ pub(crate) struct NewCounterRow {
 }
 
 impl NewCounterRow {
-    pub(crate) fn new(subject: Subject, counter: &Counter) -> Self {
-        let (subject_kind, id) = subject.parts();
+    pub(crate) fn new(key: &CounterKey, balance: Balance) -> Self {
+        let (subject_kind, id) = key.subject.parts();
         Self {
             subject_id: Id(*id),
             subject_kind,
-            unit: TOKENS,
-            window_kind: TOTAL,
-            window_start: 0,
-            used: counter.used.as_i64(),
-            reserved: counter.reserved.as_i64(),
-            overage: counter.overage.as_i64(),
-            frozen: counter.frozen,
+            model: model_text(key.model.as_deref()),
+            unit: key.unit.as_str(),
+            window_kind: key.period.as_str(),
+            window_start: key.start.as_micros(),
+            used: balance.used.as_i64(),
+            reserved: balance.reserved.as_i64(),
+            overage: balance.overage.as_i64(),
+            frozen: balance.frozen,
+        }
+    }
+
+    pub(crate) fn empty(key: &CounterKey) -> Self {
+        Self::new(key, Balance::default())
+    }
+}
+
+/// A tariff as it is read.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = prices)]
+pub(crate) struct PriceRow {
+    pub(crate) id: i64,
+    pub(crate) model: String,
+    pub(crate) in_force: bool,
+    pub(crate) weight_prompt: i64,
+    pub(crate) weight_completion: i64,
+    pub(crate) weight_cached: i64,
+    pub(crate) price_prompt: Option<i64>,
+    pub(crate) price_completion: Option<i64>,
+    pub(crate) price_cached: Option<i64>,
+}
+
+impl TryFrom<PriceRow> for Price {
+    type Error = Failure;
+
+    fn try_from(row: PriceRow) -> Result<Self, Failure> {
+        let rates = |prompt: i64, completion: i64, cached: i64| {
+            let rate = |rate: i64| {
+                u64::try_from(rate).map_err(|_| Failure::corrupt("a rate is out of range"))
+            };
+            Ok::<_, Failure>(Rates {
+                prompt: rate(prompt)?,
+                completion: rate(completion)?,
+                cached: rate(cached)?,
+            })
+        };
+        let price = match (row.price_prompt, row.price_completion, row.price_cached) {
+            (Some(prompt), Some(completion), Some(cached)) => {
+                Some(rates(prompt, completion, cached)?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            model: row.model,
+            tariff: Tariff {
+                id: Some(row.id),
+                weights: rates(row.weight_prompt, row.weight_completion, row.weight_cached)?,
+                price,
+            },
+        })
+    }
+}
+
+/// A tariff as it is written.
+#[derive(Insertable)]
+#[diesel(table_name = prices, treat_none_as_default_value = false)]
+pub(crate) struct NewPriceRow {
+    pub(crate) model: String,
+    pub(crate) in_force: bool,
+    pub(crate) created_at: i64,
+    pub(crate) weight_prompt: i64,
+    pub(crate) weight_completion: i64,
+    pub(crate) weight_cached: i64,
+    pub(crate) price_prompt: Option<i64>,
+    pub(crate) price_completion: Option<i64>,
+    pub(crate) price_cached: Option<i64>,
+}
+
+impl NewPriceRow {
+    pub(crate) fn new(price: &Price, at: Timestamp) -> Self {
+        // A rate is at most 2^40, or it is refused before.
+        let rate = |rate: u64| Amount::new(rate).as_i64();
+        let Tariff {
+            weights, price: of, ..
+        } = price.tariff;
+        Self {
+            model: text(price.model.clone()),
+            in_force: true,
+            created_at: at.as_micros(),
+            weight_prompt: rate(weights.prompt),
+            weight_completion: rate(weights.completion),
+            weight_cached: rate(weights.cached),
+            price_prompt: of.map(|price| rate(price.prompt)),
+            price_completion: of.map(|price| rate(price.completion)),
+            price_cached: of.map(|price| rate(price.cached)),
         }
     }
 }
 
-/// A reservation as it begins, and what is read of it later.
+/// A process that owns reservations, as it is written.
+#[derive(Insertable)]
+#[diesel(table_name = owners, treat_none_as_default_value = false)]
+pub(crate) struct NewOwnerRow {
+    pub(crate) enlisted_at: i64,
+    pub(crate) lease_until: i64,
+    pub(crate) given_up: bool,
+}
+
+/// A reservation as it begins.
 #[derive(Insertable)]
 #[diesel(table_name = reservations, treat_none_as_default_value = false)]
 pub(crate) struct ReservationRow {
@@ -121,12 +262,16 @@ pub(crate) struct ReservationRow {
     pub(crate) model: String,
     pub(crate) stream: bool,
     pub(crate) hold: i64,
+    pub(crate) hold_prompt: i64,
+    pub(crate) hold_completion: i64,
+    pub(crate) price_id: Option<i64>,
+    pub(crate) owner: Option<i64>,
     pub(crate) state: &'static str,
     pub(crate) created_at: i64,
 }
 
 impl ReservationRow {
-    pub(crate) fn new(reserve: &Reserve, hold: Tokens) -> Self {
+    pub(crate) fn new(reserve: &Reserve, reservation: &Reservation) -> Self {
         Self {
             id: reserve.id.into(),
             user_id: reserve.call.user.into(),
@@ -138,8 +283,12 @@ impl ReservationRow {
             route: reserve.call.route.clone().into_owned(),
             model: text(reserve.call.model.clone()),
             stream: reserve.call.stream,
-            hold: hold.as_i64(),
-            state: state_word(State::Pending),
+            hold: reservation.hold.total.as_i64(),
+            hold_prompt: reservation.hold.prompt.as_i64(),
+            hold_completion: reservation.hold.completion.as_i64(),
+            price_id: reservation.tariff.id,
+            owner: reserve.owner.map(|owner| owner.0),
+            state: State::Pending.as_str(),
             created_at: reserve.at.as_micros(),
         }
     }
@@ -156,7 +305,11 @@ impl ReservationRow {
             model: String::new(),
             stream: false,
             hold: 0,
-            state: state_word(State::Pending),
+            hold_prompt: 0,
+            hold_completion: 0,
+            price_id: None,
+            owner: None,
+            state: State::Pending.as_str(),
             created_at: 0,
         }
     }
@@ -168,6 +321,8 @@ impl ReservationRow {
 pub(crate) struct ReservationHold {
     pub(crate) id: Id,
     pub(crate) hold: i64,
+    pub(crate) hold_prompt: i64,
+    pub(crate) hold_completion: i64,
     pub(crate) version: i64,
 }
 
@@ -175,7 +330,9 @@ impl From<&Extend> for ReservationHold {
     fn from(extend: &Extend) -> Self {
         Self {
             id: extend.id.into(),
-            hold: extend.hold.as_i64(),
+            hold: extend.hold.total.as_i64(),
+            hold_prompt: extend.hold.prompt.as_i64(),
+            hold_completion: extend.hold.completion.as_i64(),
             version: extend.version.into(),
         }
     }
@@ -190,6 +347,7 @@ pub(crate) struct ReservationEnd {
     pub(crate) settled_at: i64,
     pub(crate) charged: i64,
     pub(crate) overage: i64,
+    pub(crate) cost: i64,
     pub(crate) prompt: i64,
     pub(crate) completion: i64,
     pub(crate) cached: i64,
@@ -201,17 +359,15 @@ pub(crate) struct ReservationEnd {
 
 impl ReservationEnd {
     pub(crate) fn new(settle: &Settle, state: State) -> Self {
-        let (charged, overage) = match state {
-            State::Settled(settlement) => (settlement.charged, settlement.overage),
-            _ => (Tokens::ZERO, Tokens::ZERO),
-        };
+        let settlement = state.settlement();
         let usage = settle.usage;
         Self {
             id: settle.id.into(),
-            state: state_word(state),
+            state: state.as_str(),
             settled_at: settle.at.as_micros(),
-            charged: charged.as_i64(),
-            overage: overage.as_i64(),
+            charged: settlement.charged.as_i64(),
+            overage: settlement.overage.as_i64(),
+            cost: settlement.cost.as_i64(),
             prompt: figure(usage.prompt),
             completion: figure(usage.completion),
             cached: figure(usage.cached),
@@ -228,42 +384,49 @@ fn figure(figure: u64) -> i64 {
     Tokens::new(figure).as_i64()
 }
 
-/// Identifier, hold, its version, state, charged and overage of a reservation.
-pub(crate) type KnownReservation = (Id, i64, i64, String, i64, i64);
-
-/// Reads where a reservation is in its life.
-pub(crate) fn reservation(
-    hold: i64,
-    version: i64,
-    state: &str,
-    charged: i64,
-    overage: i64,
-) -> Result<Reservation, Failure> {
-    let state = match state {
-        "pending" => State::Pending,
-        "settled" => State::Settled(Settlement {
-            charged: tokens(charged)?,
-            overage: tokens(overage)?,
-            repeated: false,
-        }),
-        "void" => State::Void,
-        _ => return Err(Failure::corrupt("a reservation in an unknown state")),
-    };
-    Ok(Reservation {
-        hold: tokens(hold)?,
-        version: u32::try_from(version)
-            .map_err(|_| Failure::corrupt("a hold with too large a version"))?,
-        subjects: Vec::new(),
-        state,
-    })
+/// Where a reservation is in its life.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = reservations)]
+pub(crate) struct KnownReservation {
+    pub(crate) id: Id,
+    pub(crate) hold: i64,
+    pub(crate) hold_prompt: i64,
+    pub(crate) hold_completion: i64,
+    pub(crate) version: i64,
+    pub(crate) price_id: Option<i64>,
+    pub(crate) state: String,
+    pub(crate) charged: i64,
+    pub(crate) overage: i64,
+    pub(crate) cost: i64,
 }
 
-fn state_word(state: State) -> &'static str {
-    match state {
-        State::Pending => "pending",
-        State::Void => "void",
-        // Whatever a later version adds is charged.
-        _ => "settled",
+impl KnownReservation {
+    /// Joins it with its tariff and the counters it is held by.
+    pub(crate) fn reservation(
+        &self,
+        tariff: Tariff,
+        counters: Vec<CounterKey>,
+    ) -> Result<Reservation, Failure> {
+        let settlement = Settlement {
+            charged: tokens(self.charged)?,
+            overage: tokens(self.overage)?,
+            cost: tokens(self.cost)?,
+            repeated: false,
+        };
+        let state = State::from_word(&self.state, settlement)
+            .ok_or_else(|| Failure::corrupt("a reservation in an unknown state"))?;
+        Ok(Reservation {
+            hold: Hold {
+                total: tokens(self.hold)?,
+                prompt: tokens(self.hold_prompt)?,
+                completion: tokens(self.hold_completion)?,
+            },
+            version: u32::try_from(self.version)
+                .map_err(|_| Failure::corrupt("a hold with too large a version"))?,
+            tariff,
+            counters,
+            state,
+        })
     }
 }
 
@@ -279,10 +442,31 @@ pub(crate) struct ReservationCounterRow {
 #[derive(Insertable)]
 #[diesel(table_name = ledger, treat_none_as_default_value = false)]
 pub(crate) struct LedgerRow {
-    pub(crate) reservation_id: Id,
+    pub(crate) writer: Id,
+    pub(crate) sequence: i64,
     pub(crate) kind: &'static str,
+    pub(crate) reservation_id: Option<Id>,
     pub(crate) counter_id: i64,
     pub(crate) charge: i64,
     pub(crate) overage: i64,
+    pub(crate) amount: Option<i64>,
     pub(crate) at: i64,
+    pub(crate) hash: Vec<u8>,
+}
+
+/// How far a writer's chain has come.
+#[derive(Clone, Insertable, Queryable, Selectable)]
+#[diesel(table_name = chains)]
+pub(crate) struct ChainRow {
+    pub(crate) writer: Id,
+    pub(crate) sequence: i64,
+    pub(crate) hash: Vec<u8>,
+}
+
+impl ChainRow {
+    /// Returns the hash that the next line is chained to.
+    pub(crate) fn head(&self) -> Result<[u8; 32], Failure> {
+        let hash = self.hash.as_slice().try_into();
+        hash.map_err(|_| Failure::corrupt("a hash of another length"))
+    }
 }

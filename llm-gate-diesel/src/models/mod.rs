@@ -9,9 +9,8 @@ mod user;
 pub(crate) use columns::{Hash, Id, text, tokens};
 pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
 pub(crate) use ledger::{
-    ANY_MODEL, CounterRow, KnownReservation, LedgerRow, LimitRow, NewCounterRow,
-    ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow, TOKENS, TOTAL,
-    reservation, subject,
+    ChainRow, CounterRow, KnownReservation, LedgerRow, LimitRow, NewCounterRow, NewOwnerRow,
+    NewPriceRow, PriceRow, ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow,
 };
 pub(crate) use project::{MemberRow, ProjectRow};
 pub(crate) use user::{LoginRow, UserRow};

@@ -1,69 +1,220 @@
 //! The statements of a ledger batch: locks in one order, and writes that do not grow in number with it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use diesel::connection::Connection as _;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use llm_gate::clock::Timestamp;
 use llm_gate::identity::Subject;
-use llm_gate::store::rules::Counter;
+use llm_gate::store::CounterKey;
 
 use super::Connection;
 use super::bulk::bulk;
-use super::queries::{self, reservations::SubjectOf};
+use super::queries;
+use super::traits::{Desk, Gate, new_chain};
 use crate::error::Failure;
 use crate::models::{
-    CounterRow, Id, KnownReservation, LedgerRow, NewCounterRow, ReservationCounterRow,
-    ReservationEnd, ReservationHold, ReservationRow, TOKENS, TOTAL,
+    ChainRow, CounterRow, Id, KnownReservation, LedgerRow, LimitRow, NewCounterRow,
+    ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow,
 };
-use crate::schema::{counters, reservations};
+use crate::schema::{chains, reservations};
 
-/// Takes the counters of `subjects` for this transaction, in the order of their rows; makes what is not there.
+/// Models or identifiers in one statement.
+pub(super) const CHUNK: usize = 10_000;
+/// Names the advisory lock on the limits for all subjects, and on prices. Batches share it.
+const FOR_ALL: i64 = 0x11a6_a7e5_0000_0001;
+
+/// Takes the counters that every subject has for this transaction, in the order of their rows; makes what is not
+/// there. All other counters of a subject are taken after that, and only by who has this one.
 ///
-/// They are to be read after that, by a statement of its own: one that waits for a lock sees the locked row as it
-/// is then, and the limits beside it as they were before.
+/// Limits are to be read after that, by a statement of its own: one that waits for a lock sees the locked row as it
+/// is then, and all else as it was before.
 pub(super) fn lock(
     connection: &mut Connection,
     subjects: &BTreeSet<Subject>,
-) -> Result<(), Failure> {
-    if subjects.is_empty() {
-        return Ok(());
-    }
-    let known = lock_rows(connection, subjects)?;
-    let missing: BTreeSet<Subject> = subjects.difference(&known).copied().collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<NewCounterRow> = missing
+) -> Result<Vec<CounterRow>, Failure> {
+    let own = subjects
         .iter()
-        .map(|&subject| NewCounterRow::new(subject, &Counter::default()))
-        .collect();
-    ensure(connection, &rows)?;
-    // What another transaction has made in the meantime is not locked yet.
-    lock_rows(connection, &missing)?;
-    Ok(())
+        .filter(|subject| **subject != Subject::Platform);
+    let keys: BTreeSet<CounterKey> = own.copied().map(CounterKey::total_tokens).collect();
+    take_or_make(connection, &keys)
 }
 
-fn lock_rows(
-    connection: &mut Connection,
-    subjects: &BTreeSet<Subject>,
-) -> Result<BTreeSet<Subject>, Failure> {
-    let ids: HashSet<Id> = subjects
-        .iter()
-        .map(|subject| Id(*subject.parts().1))
-        .collect();
-    counters::table
-        .filter(counters::subject_id.eq_any(ids.into_iter().collect::<Vec<_>>()))
-        .filter(counters::unit.eq(TOKENS))
-        .filter(counters::window_kind.eq(TOTAL))
-        .order(counters::id)
-        .select((counters::subject_kind, counters::subject_id))
+/// Takes what every batch takes that the limits of a subject concern.
+pub(super) fn lock_limits(connection: &mut Connection, subject: Subject) -> Result<(), Failure> {
+    if subject == Subject::Platform || subject.each() == Some(subject) {
+        let take = "SELECT pg_advisory_xact_lock($1)";
+        diesel::sql_query(take)
+            .bind::<BigInt, _>(FOR_ALL)
+            .execute(connection)?;
+        Ok(())
+    } else {
+        lock(connection, &BTreeSet::from([subject])).map(drop)
+    }
+}
+
+/// Asks for the server's clock, in microseconds; with a lock, under that of all who share it.
+#[derive(QueryId)]
+struct Moment {
+    share: Option<i64>,
+}
+
+impl QueryFragment<Pg> for Moment {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT");
+        if let Some(lock) = &self.share {
+            out.push_sql(" FROM pg_advisory_xact_lock_shared(");
+            out.push_bind_param::<BigInt, _>(lock)?;
+            out.push_sql(")");
+        } else {
+            // Another text than the one above.
+            out.unsafe_to_cache_prepared();
+        }
+        Ok(())
+    }
+}
+
+impl Query for Moment {
+    type SqlType = BigInt;
+}
+
+impl RunQueryDsl<Connection> for Moment {}
+
+/// Returns the database's time, where it counts.
+pub(super) fn now(connection: &mut Connection, desk: Desk) -> Result<Option<Timestamp>, Failure> {
+    if !desk.database_time {
+        return Ok(None);
+    }
+    let now: i64 = Moment { share: None }.get_result(connection)?;
+    Ok(Some(Timestamp::from_micros(now)))
+}
+
+/// Keeps the limits for all subjects as they are, and reads how far the writer has come, which is taken for this
+/// transaction.
+pub(super) fn gate(connection: &mut Connection, desk: Desk) -> Result<Gate, Failure> {
+    let share = Some(FOR_ALL);
+    let now: i64 = Moment { share }.get_result(connection)?;
+    let chain = match chain(connection, desk)? {
+        Some(chain) => chain,
+        None => {
+            let first = new_chain(desk.writer);
+            diesel::insert_into(chains::table)
+                .values(&first)
+                .on_conflict_do_nothing()
+                .execute(connection)?;
+            chain(connection, desk)?.unwrap_or(first)
+        }
+    };
+    Ok(Gate {
+        now: desk.database_time.then_some(Timestamp::from_micros(now)),
+        chain,
+    })
+}
+
+fn chain(connection: &mut Connection, desk: Desk) -> QueryResult<Option<ChainRow>> {
+    chains::table
+        .find(Id(desk.writer))
+        .select(ChainRow::as_select())
         .for_no_key_update()
-        .load::<(String, Id)>(connection)?
-        .into_iter()
-        .map(|(kind, id)| crate::models::subject(&kind, id))
-        .collect()
+        .first(connection)
+        .optional()
+}
+
+/// Takes counters for this transaction, in the order of their rows; makes what is not there.
+pub(super) fn take(
+    connection: &mut Connection,
+    keys: &BTreeSet<CounterKey>,
+) -> Result<Vec<CounterRow>, Failure> {
+    take_or_make(connection, keys)
+}
+
+/// Does the same.
+pub(super) fn take_or_make(
+    connection: &mut Connection,
+    keys: &BTreeSet<CounterKey>,
+) -> Result<Vec<CounterRow>, Failure> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = Vec::from_iter(keys.iter().cloned());
+    let mut rows = lock_rows(connection, &wanted)?;
+    let known: Result<BTreeSet<CounterKey>, Failure> = rows.iter().map(CounterRow::key).collect();
+    let missing: Vec<CounterKey> = keys.difference(&known?).cloned().collect();
+    if !missing.is_empty() {
+        let new: Vec<NewCounterRow> = missing.iter().map(NewCounterRow::empty).collect();
+        ensure(connection, &new)?;
+        // What another transaction has made in the meantime is not locked yet.
+        rows.extend(lock_rows(connection, &missing)?);
+    }
+    Ok(rows)
+}
+
+bulk! {
+    /// Takes counters that are there.
+    lock_rows(load -> Vec<CounterRow> as Counter):
+    "SELECT counters.id, counters.subject_id, counters.subject_kind, counters.model, counters.unit, \
+     counters.window_kind, counters.window_start, counters.used, counters.reserved, counters.overage, \
+     counters.frozen FROM "
+    |key: &CounterKey| {
+        subject_id: Binary = Id: Id(*key.subject.parts().1),
+        subject_kind: Text = &'static str: key.subject.parts().0,
+        model: Text = String: key.model.as_deref().unwrap_or_default().to_owned(),
+        unit: Text = &'static str: key.unit.as_str(),
+        window_kind: Text = &'static str: key.period.as_str(),
+        window_start: BigInt = i64: key.start.as_micros(),
+    }
+    "JOIN counters USING (subject_id, window_start, subject_kind, model, unit, window_kind) \
+     ORDER BY counters.id FOR NO KEY UPDATE OF counters"
+}
+
+bulk! {
+    /// Reads counters that are there.
+    read_rows(load -> Vec<CounterRow> as Counter):
+    "SELECT counters.id, counters.subject_id, counters.subject_kind, counters.model, counters.unit, \
+     counters.window_kind, counters.window_start, counters.used, counters.reserved, counters.overage, \
+     counters.frozen FROM "
+    |key: &CounterKey| {
+        subject_id: Binary = Id: Id(*key.subject.parts().1),
+        subject_kind: Text = &'static str: key.subject.parts().0,
+        model: Text = String: key.model.as_deref().unwrap_or_default().to_owned(),
+        unit: Text = &'static str: key.unit.as_str(),
+        window_kind: Text = &'static str: key.period.as_str(),
+        window_start: BigInt = i64: key.start.as_micros(),
+    }
+    "JOIN counters USING (subject_id, window_start, subject_kind, model, unit, window_kind) \
+     ORDER BY counters.id"
+}
+
+/// The columns of a counter.
+type Counter = (
+    BigInt,
+    Binary,
+    Text,
+    Text,
+    Text,
+    Text,
+    BigInt,
+    BigInt,
+    BigInt,
+    BigInt,
+    Bool,
+);
+
+/// Reads counters, those that are there.
+pub(super) fn find(
+    connection: &mut Connection,
+    keys: &[CounterKey],
+) -> QueryResult<Vec<CounterRow>> {
+    read_rows(connection, keys)
+}
+
+/// Reads the limits of subjects.
+pub(super) fn limits(connection: &mut Connection, ids: &[Id]) -> QueryResult<Vec<LimitRow>> {
+    queries::counters::limits_of(connection, ids)
 }
 
 /// Reads where reservations are in their lives, and takes them for this transaction, after their counters.
@@ -74,35 +225,36 @@ pub(super) fn reservations(
     reservations::table
         .filter(reservations::id.eq_any(ids))
         .order(reservations::id)
-        .select((
-            reservations::id,
-            reservations::hold,
-            reservations::version,
-            reservations::state,
-            reservations::charged,
-            reservations::overage,
-        ))
+        .select(KnownReservation::as_select())
         .for_no_key_update()
         .load(connection)
 }
 
-/// Reads the subjects that reservations are held by.
-pub(super) fn subjects(connection: &mut Connection, ids: &[Id]) -> QueryResult<Vec<SubjectOf>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    queries::reservations::subjects(connection, ids)
-}
-
-/// Reads the counters of subjects, and their limits.
-pub(super) fn counters(
+/// Reads the counters that reservations are held by.
+pub(super) fn counters_of(
     connection: &mut Connection,
     ids: &[Id],
-) -> QueryResult<Vec<(CounterRow, Option<i64>)>> {
+) -> QueryResult<Vec<(Id, CounterRow)>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    queries::counters::of_subjects(connection, ids)
+    queries::reservations::counters(connection, ids)
+}
+
+/// Takes back what was presumed of reservations; returns of how many.
+pub(super) fn refund(connection: &mut Connection, ids: &[Id]) -> QueryResult<usize> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    diesel::update(reservations::table)
+        .filter(reservations::id.eq_any(ids))
+        .filter(reservations::state.eq("expired"))
+        .set((
+            reservations::state.eq("refunded"),
+            reservations::charged.eq(0),
+            reservations::cost.eq(0),
+        ))
+        .execute(connection)
 }
 
 /// Writes new reservations.
@@ -142,11 +294,12 @@ pub(super) fn outlast(connection: &mut Connection, ids: &BTreeSet<Id>) -> Result
 bulk! {
     /// Makes counters, where there are none.
     ensure: "INSERT INTO counters \
-             (subject_id, subject_kind, unit, window_kind, window_start, used, reserved, overage, frozen) \
-             SELECT subject_id, subject_kind, unit, window_kind, window_start, 0, 0, 0, FALSE FROM "
+             (subject_id, subject_kind, model, unit, window_kind, window_start, used, reserved, overage, frozen) \
+             SELECT subject_id, subject_kind, model, unit, window_kind, window_start, 0, 0, 0, FALSE FROM "
     |row: &NewCounterRow| {
         subject_id: Binary = Id: row.subject_id,
         subject_kind: Text = &'static str: row.subject_kind,
+        model: Text = String: row.model.clone(),
         unit: Text = &'static str: row.unit,
         window_kind: Text = &'static str: row.window_kind,
         window_start: BigInt = i64: row.window_start,
@@ -160,6 +313,7 @@ bulk! {
     |row: &NewCounterRow| {
         subject_id: Binary = Id: row.subject_id,
         subject_kind: Text = &'static str: row.subject_kind,
+        model: Text = String: row.model.clone(),
         unit: Text = &'static str: row.unit,
         window_kind: Text = &'static str: row.window_kind,
         window_start: BigInt = i64: row.window_start,
@@ -168,14 +322,15 @@ bulk! {
         overage: BigInt = i64: row.overage,
     }
     "WHERE counters.subject_id = batch.subject_id AND counters.subject_kind = batch.subject_kind \
-     AND counters.unit = batch.unit AND counters.window_kind = batch.window_kind \
+     AND counters.model = batch.model AND counters.unit = batch.unit AND counters.window_kind = batch.window_kind \
      AND counters.window_start = batch.window_start"
 }
 
 bulk! {
     /// Writes new reservations that are not there; returns how many.
     insert_reservations: "INSERT INTO reservations \
-         (id, user_id, project_id, key_id, route, model, stream, hold, state, created_at) SELECT * FROM "
+         (id, user_id, project_id, key_id, route, model, stream, hold, hold_prompt, hold_completion, price_id, \
+         owner, state, created_at) SELECT * FROM "
     |row: &ReservationRow| {
         id: Binary = Id: row.id,
         user_id: Binary = Id: row.user_id,
@@ -185,6 +340,10 @@ bulk! {
         model: Text = String: row.model.clone(),
         stream: Bool = bool: row.stream,
         hold: BigInt = i64: row.hold,
+        hold_prompt: BigInt = i64: row.hold_prompt,
+        hold_completion: BigInt = i64: row.hold_completion,
+        price_id: Nullable<BigInt> = Option<i64>: row.price_id,
+        owner: Nullable<BigInt> = Option<i64>: row.owner,
         state: Text = &'static str: row.state,
         created_at: BigInt = i64: row.created_at,
     }
@@ -193,10 +352,13 @@ bulk! {
 
 bulk! {
     /// Changes the holds of pending reservations; returns how many were pending.
-    hold: "UPDATE reservations SET hold = batch.hold, version = batch.version FROM "
+    hold: "UPDATE reservations SET hold = batch.hold, hold_prompt = batch.hold_prompt, \
+           hold_completion = batch.hold_completion, version = batch.version FROM "
     |row: &ReservationHold| {
         id: Binary = Id: row.id,
         hold: BigInt = i64: row.hold,
+        hold_prompt: BigInt = i64: row.hold_prompt,
+        hold_completion: BigInt = i64: row.hold_completion,
         version: BigInt = i64: row.version,
     }
     "WHERE reservations.id = batch.id AND reservations.settled_at IS NULL"
@@ -206,7 +368,7 @@ bulk! {
     /// Moves pending reservations to their ends; returns how many were pending. Those have no `settled_at`; asked for
     /// their `state`, the planner would go through all that are pending.
     close: "UPDATE reservations SET state = batch.state, settled_at = batch.settled_at, \
-            charged = batch.charged, overage = batch.overage, prompt = batch.prompt, completion = batch.completion, \
+            charged = batch.charged, overage = batch.overage, cost = batch.cost, prompt = batch.prompt, completion = batch.completion, \
             cached = batch.cached, reasoning = batch.reasoning, source = batch.source, ending = batch.ending, \
             status = batch.status FROM "
     |row: &ReservationEnd| {
@@ -215,6 +377,7 @@ bulk! {
         settled_at: BigInt = i64: row.settled_at,
         charged: BigInt = i64: row.charged,
         overage: BigInt = i64: row.overage,
+        cost: BigInt = i64: row.cost,
         prompt: BigInt = i64: row.prompt,
         completion: BigInt = i64: row.completion,
         cached: BigInt = i64: row.cached,
@@ -224,6 +387,30 @@ bulk! {
         status: BigInt = i64: row.status,
     }
     "WHERE reservations.id = batch.id AND reservations.settled_at IS NULL"
+}
+
+bulk! {
+    /// Moves reservations that were presumed to their true ends; returns how many were.
+    correct: "UPDATE reservations SET state = batch.state, settled_at = batch.settled_at, \
+            charged = batch.charged, overage = batch.overage, cost = batch.cost, prompt = batch.prompt, completion = batch.completion, \
+            cached = batch.cached, reasoning = batch.reasoning, source = batch.source, ending = batch.ending, \
+            status = batch.status FROM "
+    |row: &ReservationEnd| {
+        id: Binary = Id: row.id,
+        state: Text = &'static str: row.state,
+        settled_at: BigInt = i64: row.settled_at,
+        charged: BigInt = i64: row.charged,
+        overage: BigInt = i64: row.overage,
+        cost: BigInt = i64: row.cost,
+        prompt: BigInt = i64: row.prompt,
+        completion: BigInt = i64: row.completion,
+        cached: BigInt = i64: row.cached,
+        reasoning: BigInt = i64: row.reasoning,
+        source: Text = &'static str: row.source,
+        ending: Text = &'static str: row.ending,
+        status: BigInt = i64: row.status,
+    }
+    "WHERE reservations.id = batch.id AND reservations.state IN ('expired', 'refunded')"
 }
 
 bulk! {
@@ -240,14 +427,19 @@ bulk! {
 
 bulk! {
     /// Appends lines to the ledger.
-    post: "INSERT INTO ledger (reservation_id, kind, counter_id, charge, overage, at) SELECT * FROM "
+    post: "INSERT INTO ledger \
+           (writer, sequence, kind, reservation_id, counter_id, charge, overage, amount, at, hash) SELECT * FROM "
     |row: &LedgerRow| {
-        reservation_id: Binary = Id: row.reservation_id,
+        writer: Binary = Id: row.writer,
+        sequence: BigInt = i64: row.sequence,
         kind: Text = &'static str: row.kind,
+        reservation_id: Nullable<Binary> = Option<Id>: row.reservation_id,
         counter_id: BigInt = i64: row.counter_id,
         charge: BigInt = i64: row.charge,
         overage: BigInt = i64: row.overage,
+        amount: Nullable<BigInt> = Option<i64>: row.amount,
         at: BigInt = i64: row.at,
+        hash: Binary = Vec<u8>: row.hash.clone(),
     }
     ""
 }

@@ -3,7 +3,8 @@
 //! Diesel writes one placeholder a value, so that every size of a batch is a statement of its own, to be sent,
 //! parsed and planned each time. Here a column is one bound array: the statement is prepared once a connection.
 
-/// Makes a function that runs a statement over `rows`, spelled `before`, `unnest(…) AS batch (…)`, `after`.
+/// Makes a function that runs a statement over `rows`, spelled `before`, `unnest(…) AS batch (…)`, `after`, and
+/// returns how many rows it concerned, or those it answers with.
 macro_rules! bulk {
     (
         $(#[$doc:meta])*
@@ -11,11 +12,24 @@ macro_rules! bulk {
         |$row:ident: &$of:ty| { $($column:ident: $sql:ty = $type:ty: $value:expr,)+ }
         $after:literal
     ) => {
+        $crate::postgres::bulk::bulk! {
+            $(#[$doc])*
+            $name(execute -> usize as diesel::sql_types::Untyped): $before
+            |$row: &$of| { $($column: $sql = $type: $value,)+ }
+            $after
+        }
+    };
+    (
+        $(#[$doc:meta])*
+        $name:ident($run:ident -> $answer:ty as $answered:ty): $before:literal
+        |$row:ident: &$of:ty| { $($column:ident: $sql:ty = $type:ty: $value:expr,)+ }
+        $after:literal
+    ) => {
         $(#[$doc])*
         pub(super) fn $name(
             connection: &mut $crate::postgres::Connection,
             rows: &[$of],
-        ) -> diesel::QueryResult<usize> {
+        ) -> diesel::QueryResult<$answer> {
             use diesel::pg::Pg;
             use diesel::query_builder::{AstPass, QueryFragment, QueryId};
             use diesel::sql_types::Array;
@@ -41,15 +55,19 @@ macro_rules! bulk {
                 }
             }
 
+            impl diesel::query_builder::Query for Statement {
+                type SqlType = $answered;
+            }
+
             impl diesel::RunQueryDsl<$crate::postgres::Connection> for Statement {}
 
             if rows.is_empty() {
-                return Ok(0);
+                return Ok(<$answer>::default());
             }
             let statement = Statement {
                 $($column: rows.iter().map(|$row| $value).collect(),)+
             };
-            diesel::RunQueryDsl::execute(statement, connection)
+            diesel::RunQueryDsl::$run(statement, connection)
         }
     };
 }

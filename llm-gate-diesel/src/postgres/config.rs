@@ -31,6 +31,7 @@ pub struct PgConfig {
     pub(super) statement_timeout: Duration,
     pub(super) lock_timeout: Duration,
     pub(super) roots: Option<PathBuf>,
+    pub(super) database_time: bool,
 }
 
 impl PgConfig {
@@ -44,6 +45,7 @@ impl PgConfig {
             statement_timeout: DEFAULT_STATEMENT_TIMEOUT,
             lock_timeout: DEFAULT_LOCK_TIMEOUT,
             roots: None,
+            database_time: true,
         }
     }
 
@@ -82,6 +84,15 @@ impl PgConfig {
     #[must_use]
     pub fn root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
         self.roots = Some(file.into());
+        self
+    }
+
+    /// Sets whether the server's clock tells which window a reservation is admitted in, so that gateways whose
+    /// clocks differ agree. Else operations bring the time along, as in a test whose clock is turned by hand.
+    /// The server's unless set.
+    #[must_use]
+    pub const fn database_time(mut self, database_time: bool) -> Self {
+        self.database_time = database_time;
         self
     }
 

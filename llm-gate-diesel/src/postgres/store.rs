@@ -6,7 +6,9 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use llm_gate::store::{StoreError, StoreErrorKind, StoreFuture};
 use tokio::time::timeout;
+use uuid::Uuid;
 
+use super::traits::Desk;
 use super::{Connection, PgConfig, connect, migrate, transaction};
 use crate::error::{Failure, OpenError};
 
@@ -46,6 +48,9 @@ pub struct PgStore {
 struct Inner {
     pool: Pool<AsyncPgConnection>,
     patience: Duration,
+    /// Whose chain of the ledger this store writes.
+    chain: Uuid,
+    database_time: bool,
 }
 
 impl PgStore {
@@ -60,6 +65,8 @@ impl PgStore {
         let inner = Inner {
             pool: connect::pool(&config)?,
             patience: config.connect_timeout,
+            chain: Uuid::now_v7(),
+            database_time: config.database_time,
         };
         let store = Self {
             inner: Arc::new(inner),
@@ -93,6 +100,13 @@ impl PgStore {
             })
             .await
         })
+    }
+
+    pub(super) fn desk(&self) -> Desk {
+        Desk {
+            writer: self.inner.chain,
+            database_time: self.inner.database_time,
+        }
     }
 
     /// Runs `body` in a transaction; again, where the database asks for it.

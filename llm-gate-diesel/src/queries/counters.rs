@@ -2,30 +2,8 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 
 use super::Connection;
-use crate::models::{ANY_MODEL, CounterRow, Id, LimitRow, NewCounterRow, TOKENS, TOTAL};
+use crate::models::{Id, LimitRow, NewCounterRow};
 use crate::schema::{counters, limits};
-
-/// Reads the token counters of all kinds of subjects with one of these identifiers, and their limits.
-///
-/// The identifier alone selects: another kind of subject with the same one is read along and does no harm.
-pub(crate) fn of_subjects(
-    connection: &mut Connection,
-    subjects: &[Id],
-) -> QueryResult<Vec<(CounterRow, Option<i64>)>> {
-    let limit = limits::subject_id
-        .eq(counters::subject_id)
-        .and(limits::subject_kind.eq(counters::subject_kind))
-        .and(limits::unit.eq(counters::unit))
-        .and(limits::window_kind.eq(counters::window_kind))
-        .and(limits::model.eq(ANY_MODEL));
-    counters::table
-        .left_join(limits::table.on(limit))
-        .filter(counters::subject_id.eq_any(subjects))
-        .filter(counters::unit.eq(TOKENS))
-        .filter(counters::window_kind.eq(TOTAL))
-        .select((CounterRow::as_select(), limits::amount.nullable()))
-        .load(connection)
-}
 
 /// Makes counters, where there are none.
 pub(crate) fn ensure(connection: &mut Connection, rows: &[NewCounterRow]) -> QueryResult<usize> {
@@ -45,8 +23,25 @@ pub(crate) fn freeze(
     diesel::update(counters::table)
         .filter(counters::subject_id.eq(id))
         .filter(counters::subject_kind.eq(kind))
+        .filter(counters::window_start.eq(0))
         .set(counters::frozen.eq(frozen))
         .execute(connection)
+}
+
+/// Reads the limits of all kinds of subjects with one of these identifiers.
+pub(crate) fn limits_of(
+    connection: &mut Connection,
+    subjects: &[Id],
+) -> QueryResult<Vec<LimitRow>> {
+    limits::table
+        .filter(limits::subject_id.eq_any(subjects))
+        .select(LimitRow::as_select())
+        .load(connection)
+}
+
+/// Reads all limits.
+pub(crate) fn limits(connection: &mut Connection) -> QueryResult<Vec<LimitRow>> {
+    limits::table.select(LimitRow::as_select()).load(connection)
 }
 
 /// Sets a subject's limit.
@@ -61,17 +56,20 @@ pub(crate) fn put_limit(connection: &mut Connection, row: &LimitRow) -> QueryRes
             limits::model,
         ))
         .do_update()
-        .set(limits::amount.eq(excluded(limits::amount)))
+        .set((
+            limits::amount.eq(excluded(limits::amount)),
+            limits::zone.eq(excluded(limits::zone)),
+        ))
         .execute(connection)
 }
 
-/// Takes a subject's limit away.
-pub(crate) fn delete_limit(connection: &mut Connection, kind: &str, id: Id) -> QueryResult<usize> {
+/// Takes a limit away.
+pub(crate) fn delete_limit(connection: &mut Connection, row: &LimitRow) -> QueryResult<usize> {
     diesel::delete(limits::table)
-        .filter(limits::subject_id.eq(id))
-        .filter(limits::subject_kind.eq(kind))
-        .filter(limits::unit.eq(TOKENS))
-        .filter(limits::window_kind.eq(TOTAL))
-        .filter(limits::model.eq(ANY_MODEL))
+        .filter(limits::subject_id.eq(row.subject_id))
+        .filter(limits::subject_kind.eq(&row.subject_kind))
+        .filter(limits::unit.eq(&row.unit))
+        .filter(limits::window_kind.eq(&row.window_kind))
+        .filter(limits::model.eq(&row.model))
         .execute(connection)
 }

@@ -2,8 +2,11 @@
 //! one database knows. Each reads or writes in the scope it is given; transactions are the business of
 //! `store/`. Compiled once a database, see there.
 
+pub(crate) mod chains;
 pub(crate) mod counters;
 pub(crate) mod keys;
+pub(crate) mod owners;
+pub(crate) mod prices;
 pub(crate) mod projects;
 pub(crate) mod reservations;
 pub(crate) mod sessions;

@@ -1,14 +1,14 @@
 use diesel::prelude::*;
 
 use super::Connection;
-use crate::models::Id;
+use crate::models::{CounterRow, Id};
 use crate::schema::{counters, reservation_counters};
 
-/// A reservation, and kind and identifier of a subject that it is held by.
-pub(crate) type SubjectOf = (Id, String, Id);
-
-/// Reads the subjects that reservations are held by.
-pub(crate) fn subjects(connection: &mut Connection, ids: &[Id]) -> QueryResult<Vec<SubjectOf>> {
+/// Reads the counters that reservations are held by.
+pub(crate) fn counters(
+    connection: &mut Connection,
+    ids: &[Id],
+) -> QueryResult<Vec<(Id, CounterRow)>> {
     reservation_counters::table
         .inner_join(counters::table)
         .filter(reservation_counters::reservation_id.eq_any(ids))
@@ -18,8 +18,7 @@ pub(crate) fn subjects(connection: &mut Connection, ids: &[Id]) -> QueryResult<V
         ))
         .select((
             reservation_counters::reservation_id,
-            counters::subject_kind,
-            counters::subject_id,
+            CounterRow::as_select(),
         ))
         .load(connection)
 }

@@ -47,10 +47,10 @@ pub(crate) fn pending(connection: &mut Connection) -> QueryResult<i64> {
         .get_result(connection)
 }
 
-/// Counts the reservations that are settled.
+/// Counts the reservations that have been charged.
 pub(crate) fn settled(connection: &mut Connection) -> QueryResult<i64> {
     reservations::table
-        .filter(reservations::state.eq("settled"))
+        .filter(reservations::state.ne_all(["pending", "void"]))
         .count()
         .get_result(connection)
 }

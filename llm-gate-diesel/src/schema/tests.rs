@@ -66,7 +66,7 @@ fn compare(found: Vec<Column>, spell: fn(&str) -> &'static str) {
         )*};
     }
     compare!(users logins projects project_members api_keys sessions refresh_tokens limits
-        counters reservations reservation_counters ledger);
+        counters prices owners reservations reservation_counters ledger chains);
     assert!(
         tables.is_empty(),
         "tables that schema.rs does not know: {tables:?}"

@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use diesel::sqlite::SqliteConnection;
 use llm_gate::store::StoreFuture;
+use uuid::Uuid;
 
 use super::config::SqliteConfig;
 use super::pool::{Access, Pool, connect};
+use super::traits::Desk;
 use super::{migrate, transaction};
 use crate::error::{Failure, OpenError};
 
@@ -33,6 +35,8 @@ pub struct SqliteStore {
 struct Inner {
     writer: Pool,
     readers: Pool,
+    /// Whose chain of the ledger this store writes.
+    chain: Uuid,
 }
 
 impl SqliteStore {
@@ -54,8 +58,19 @@ impl SqliteStore {
             })
             .await
             .map_err(OpenError::Unusable)??;
-        let inner = Arc::new(Inner { writer, readers });
+        let inner = Arc::new(Inner {
+            writer,
+            readers,
+            chain: Uuid::now_v7(),
+        });
         Ok(Self { inner })
+    }
+
+    pub(super) fn desk(&self) -> Desk {
+        Desk {
+            writer: self.inner.chain,
+            database_time: false,
+        }
     }
 
     /// Runs `body` in a transaction on the writer's thread.

@@ -1,15 +1,14 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
-use llm_gate::store::rules::Counter;
 use llm_gate::store::{
     ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, StoreFuture,
     TokenHash,
 };
 
-use super::queries::{counters, keys, sessions};
+use super::queries::{keys, sessions};
 use super::{Connection, Store, ledger};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Hash, NewCounterRow, RefreshTokenRow, SessionRow, text};
+use crate::models::{ApiKeyRow, Hash, RefreshTokenRow, SessionRow, text};
 
 /// Spends `old` and puts `new` in its place.
 fn rotate(
@@ -61,10 +60,7 @@ impl CredentialStore for Store {
             let subject = Subject::Key(key.id);
             let row = ApiKeyRow::from(key.clone());
             keys::insert(connection, &row)?;
-            counters::ensure(
-                connection,
-                &[NewCounterRow::new(subject, &Counter::default())],
-            )?;
+            ledger::make(connection, subject)?;
             Ok(row.into())
         })
     }

@@ -1,23 +1,31 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
-use llm_gate::identity::Subject;
-use llm_gate::store::rules::{self, Counter};
-use llm_gate::store::{LedgerStore, Operation, Outcome, Standing, StoreFuture, Totals};
-use llm_gate::tokens::Tokens;
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{RequestId, Subject};
+use llm_gate::store::rules;
+use llm_gate::store::{
+    CounterKey, LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price, Standing,
+    StoreError, StoreErrorKind, StoreFuture, Totals,
+};
 
-use super::page::Page;
-use super::queries::{counters, totals};
+use super::page::{self, Desk, Page};
+use super::queries::{counters, owners, prices, totals};
 use super::{Connection, Store, batch};
 use crate::error::Failure;
-use crate::models::{Id, LimitRow, NewCounterRow};
+use crate::models::{Id, LimitRow, NewOwnerRow, NewPriceRow};
 
 /// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
-fn apply(connection: &mut Connection, batch: &[Operation]) -> Result<Vec<Outcome>, Failure> {
-    let mut page = Page::read(connection, batch)?;
+fn apply(
+    connection: &mut Connection,
+    desk: Desk,
+    operations: &[Operation],
+) -> Result<Vec<Outcome>, Failure> {
+    let mut page = Page::read(connection, desk, operations)?;
     let mut unknown = BTreeSet::new();
-    let mut outcomes = Vec::with_capacity(batch.len());
-    for operation in batch {
-        let outcome = rules::apply(&mut page, operation);
+    let mut outcomes = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let outcome = page.apply(operation);
         if let (Operation::Settle(settle), Outcome::Unknown) = (operation, &outcome) {
             unknown.insert(Id::from(settle.id));
         }
@@ -28,44 +36,86 @@ fn apply(connection: &mut Connection, batch: &[Operation]) -> Result<Vec<Outcome
     Ok(outcomes)
 }
 
-/// Reads how a subject stands.
+/// Reads how a subject stands on some of its counters.
+fn standing_on(
+    connection: &mut Connection,
+    limits: &llm_gate::store::Limits,
+    keys: &[CounterKey],
+) -> Result<Vec<Standing>, Failure> {
+    let mut balances = HashMap::new();
+    for row in batch::find(connection, keys)? {
+        balances.insert(row.key()?, row.balance()?);
+    }
+    let standing = |key| {
+        let balance = balances.get(key).copied().unwrap_or_default();
+        rules::standing(limits, key, balance)
+    };
+    Ok(keys.iter().map(standing).collect())
+}
+
 fn standing(connection: &mut Connection, subject: Subject) -> Result<Standing, Failure> {
-    let (kind, id) = subject.parts();
-    counters::of_subjects(connection, &[Id(*id)])?
-        .into_iter()
-        .find(|(row, _)| row.subject_kind == kind)
-        .map_or_else(
-            || Ok(Standing::default()),
-            |(row, limit)| row.standing(limit),
-        )
+    let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
+    let standings = standing_on(connection, &limits, &[CounterKey::total_tokens(subject)])?;
+    Ok(standings.into_iter().next().unwrap_or_default())
 }
 
-/// Takes a subject's counter for this transaction, which is made where there is none.
-fn take(connection: &mut Connection, subject: Subject) -> Result<(), Failure> {
-    counters::ensure(
-        connection,
-        &[NewCounterRow::new(subject, &Counter::default())],
-    )?;
-    batch::lock(connection, &BTreeSet::from([subject]))
-}
-
-/// Sets or removes a subject's limit.
-///
-/// The counter is taken first, so that no batch decides by the old limit after this has been committed.
-pub(super) fn set_limit(
+fn standings(
     connection: &mut Connection,
     subject: Subject,
-    limit: Option<Tokens>,
-) -> Result<Standing, Failure> {
-    take(connection, subject)?;
-    match limit {
-        Some(amount) => counters::put_limit(connection, &LimitRow::new(subject, amount))?,
+    at: Timestamp,
+) -> Result<Vec<(Limit, Standing)>, Failure> {
+    let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
+    let in_force: Vec<Limit> = limits.in_force(subject).cloned().collect();
+    let keys: Vec<CounterKey> = in_force
+        .iter()
+        .map(|limit| CounterKey::of(subject, limit, at))
+        .collect();
+    let standings = standing_on(connection, &limits, &keys)?;
+    Ok(in_force.into_iter().zip(standings).collect())
+}
+
+/// Sets or removes a limit.
+///
+/// What every batch takes that the limit concerns is taken first, so that none decides by the old limit after this
+/// has been committed.
+pub(super) fn change_limit(
+    connection: &mut Connection,
+    desk: Desk,
+    change: &LimitChange,
+) -> Result<Option<Standing>, Failure> {
+    let subject = change.key.subject;
+    batch::lock_limits(connection, subject)?;
+    let mut gate = batch::gate(connection, desk)?;
+    let change = LimitChange {
+        at: gate.now.unwrap_or(change.at),
+        ..change.clone()
+    };
+    let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
+    let entry = rules::limit_entry(&change);
+    let in_force = limits.on(&entry.counter).map(|limit| limit.amount);
+    if change.only_down && change.raises(in_force) {
+        return Ok(None);
+    }
+    match change.limit() {
+        Some(limit) => counters::put_limit(connection, &LimitRow::from(&limit))?,
         None => {
-            let (kind, id) = subject.parts();
-            counters::delete_limit(connection, kind, Id(*id))?
+            let nothing = Limit {
+                key: change.key.clone(),
+                zone: change.zone.clone(),
+                amount: llm_gate::tokens::Amount::ZERO,
+            };
+            counters::delete_limit(connection, &LimitRow::from(&nothing))?
         }
     };
-    standing(connection, subject)
+    let mut rows = HashMap::new();
+    for row in batch::take_or_make(connection, &BTreeSet::from([entry.counter.clone()]))? {
+        rows.insert(row.key()?, row.id);
+    }
+    let key = [entry.counter.clone()];
+    page::post(connection, &mut gate.chain, &[entry], &rows)?;
+    let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
+    let standings = standing_on(connection, &limits, &key)?;
+    Ok(Some(standings.into_iter().next().unwrap_or_default()))
 }
 
 /// Freezes or releases a subject.
@@ -74,13 +124,43 @@ pub(super) fn freeze(
     subject: Subject,
     frozen: bool,
 ) -> Result<(), Failure> {
+    make(connection, subject)?;
     let (kind, id) = subject.parts();
-    counters::ensure(
-        connection,
-        &[NewCounterRow::new(subject, &Counter::default())],
-    )?;
     counters::freeze(connection, kind, Id(*id), frozen)?;
     Ok(())
+}
+
+/// Makes the counter that every subject has, if it is not there.
+pub(super) fn make(connection: &mut Connection, subject: Subject) -> Result<(), Failure> {
+    let row = crate::models::NewCounterRow::empty(&CounterKey::total_tokens(subject));
+    counters::ensure(connection, &[row])?;
+    Ok(())
+}
+
+fn limits(connection: &mut Connection, subject: Option<Subject>) -> Result<Vec<Limit>, Failure> {
+    let rows = match subject {
+        Some(subject) => counters::limits_of(connection, &[Id(*subject.parts().1)])?,
+        None => counters::limits(connection)?,
+    };
+    let limits: Result<Vec<Limit>, Failure> = rows.into_iter().map(Limit::try_from).collect();
+    let mut limits = limits?;
+    // The identifier alone selects.
+    limits.retain(|limit| subject.is_none_or(|only| only == limit.key.subject));
+    limits.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    Ok(limits)
+}
+
+fn set_price(connection: &mut Connection, price: &Price, at: Timestamp) -> Result<Price, Failure> {
+    let row = NewPriceRow::new(price, at);
+    batch::lock_limits(connection, Subject::Platform)?;
+    prices::retire(connection, &row.model)?;
+    let mut price = price.clone();
+    price.tariff.id = if price.tariff.is_default() {
+        None
+    } else {
+        Some(prices::insert(connection, &row)?)
+    };
+    Ok(price)
 }
 
 fn add_up(connection: &mut Connection) -> Result<Totals, Failure> {
@@ -89,7 +169,7 @@ fn add_up(connection: &mut Connection) -> Result<Totals, Failure> {
     let held = totals::held(connection)?;
     let pending = totals::pending(connection)?;
     let settled = totals::settled(connection)?;
-    // No amount in the tables is negative, so no sum is.
+    // No amount in the tables is negative, so no sum is; of the ledger, if nobody has laid hands on it.
     Ok(Totals {
         counters_used: used.cast_unsigned(),
         ledger_charges: charges.cast_unsigned(),
@@ -102,34 +182,103 @@ fn add_up(connection: &mut Connection) -> Result<Totals, Failure> {
     })
 }
 
+fn enlist(connection: &mut Connection, at: Timestamp, lease: Duration) -> Result<OwnerId, Failure> {
+    let row = NewOwnerRow {
+        enlisted_at: at.as_micros(),
+        lease_until: at.after(lease).as_micros(),
+        given_up: false,
+    };
+    Ok(OwnerId(owners::insert(connection, &row)?))
+}
+
+fn orphans(
+    connection: &mut Connection,
+    before: i64,
+    count: usize,
+) -> Result<Vec<RequestId>, Failure> {
+    owners::give_up(connection, before)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let ids = owners::orphans(connection, count)?;
+    Ok(ids.into_iter().map(RequestId::from).collect())
+}
+
 impl LedgerStore for Store {
-    fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
-        self.write(move |connection| apply(connection, &batch))
+    fn apply(&self, operations: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
+        let desk = self.desk();
+        self.write(move |connection| apply(connection, desk, &operations))
     }
 
     fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {
         self.read(move |connection| standing(connection, subject))
     }
 
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
-        self.write(move |connection| set_limit(connection, subject, limit))
+    fn standings(
+        &self,
+        subject: Subject,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Vec<(Limit, Standing)>> {
+        self.read(move |connection| standings(connection, subject, at))
     }
 
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
-        self.write(move |connection| {
-            take(connection, subject)?;
-            let raises = standing(connection, subject)?
-                .limit
-                .is_some_and(|now| limit > now);
-            if raises {
-                Ok(None)
-            } else {
-                set_limit(connection, subject, Some(limit)).map(Some)
-            }
+    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
+        let desk = self.desk();
+        self.write(move |connection| change_limit(connection, desk, &change))
+    }
+
+    fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {
+        self.read(move |connection| limits(connection, subject))
+    }
+
+    fn set_price(&self, price: Price, at: Timestamp) -> StoreFuture<'_, Price> {
+        let rates = [Some(price.tariff.weights), price.tariff.price];
+        if !rates.iter().flatten().all(llm_gate::store::Rates::in_range) {
+            let why = "a rate is out of range";
+            let error = StoreError::with_source(StoreErrorKind::Other, why);
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.write(move |connection| set_price(connection, &price, at))
+    }
+
+    fn prices(&self) -> StoreFuture<'_, Vec<Price>> {
+        self.read(|connection| {
+            let rows = prices::in_force(connection)?;
+            rows.into_iter().map(Price::try_from).collect()
         })
     }
 
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.snapshot(add_up)
+    }
+
+    fn enlist(&self, at: Timestamp, lease: Duration) -> StoreFuture<'_, OwnerId> {
+        let desk = self.desk();
+        self.write(move |connection| {
+            let now = batch::now(connection, desk)?;
+            enlist(connection, now.unwrap_or(at), lease)
+        })
+    }
+
+    fn renew(&self, owner: OwnerId, at: Timestamp, lease: Duration) -> StoreFuture<'_, bool> {
+        let desk = self.desk();
+        self.write(move |connection| {
+            let now = batch::now(connection, desk)?;
+            let until = now.unwrap_or(at).after(lease);
+            Ok(owners::renew(connection, owner.0, until.as_micros())? > 0)
+        })
+    }
+
+    fn orphans(
+        &self,
+        at: Timestamp,
+        grace: Duration,
+        count: usize,
+    ) -> StoreFuture<'_, Vec<RequestId>> {
+        let desk = self.desk();
+        self.write(move |connection| {
+            let now = batch::now(connection, desk)?;
+            let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+            let before = now.unwrap_or(at).as_micros().saturating_sub(grace);
+            orphans(connection, before, count)
+        })
     }
 }

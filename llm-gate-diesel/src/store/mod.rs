@@ -11,4 +11,6 @@ mod page;
 mod project;
 mod user;
 
+pub(super) use page::{Desk, Gate, new_chain};
+
 use super::{Connection, Store, batch, queries};

@@ -2,90 +2,170 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use llm_gate::clock::Timestamp;
 use llm_gate::identity::{RequestId, Subject};
-use llm_gate::store::rules::{Book, Counter, Entry, Reservation, State};
-use llm_gate::store::{Extend, Operation, Reserve, Settle};
-use llm_gate::tokens::Tokens;
+use llm_gate::store::rules::{self, Balance, Book, Entry, EntryKind, Reservation, State};
+use llm_gate::store::{
+    CounterKey, Extend, Limits, Operation, Outcome, Price, Refund, Reserve, Settle, Tariff,
+};
+use llm_gate::tokens::Amount;
+use uuid::Uuid;
 
+use super::queries::{chains, prices};
 use super::{Connection, batch};
+use crate::chain::{GENESIS, Line};
 use crate::error::Failure;
 use crate::models::{
-    Id, LedgerRow, NewCounterRow, ReservationCounterRow, ReservationEnd, ReservationHold,
-    ReservationRow, reservation, subject,
+    ChainRow, Id, LedgerRow, NewCounterRow, PriceRow, ReservationCounterRow, ReservationEnd,
+    ReservationHold, ReservationRow, text,
 };
+
+/// Who writes, and by whose clock reservations are admitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Desk {
+    /// Whose chain of the ledger it is.
+    pub(crate) writer: Uuid,
+    /// Whether the database's clock is asked. Else operations bring the time along.
+    pub(crate) database_time: bool,
+}
+
+/// What a transaction is told when it has locked the counters of its subjects.
+pub(crate) struct Gate {
+    /// The database's time.
+    pub(crate) now: Option<Timestamp>,
+    /// How far the writer has come.
+    pub(crate) chain: ChainRow,
+}
 
 /// A [`Book`] of the rows that a batch touches: read at the beginning, written at the end, decided in
 /// between by the rules alone.
-#[derive(Default)]
 pub(super) struct Page {
-    counters: HashMap<Subject, Counter>,
+    gate: Gate,
+    limits: Limits,
+    /// Those in force.
+    tariffs: HashMap<String, Tariff>,
+    balances: HashMap<CounterKey, Balance>,
     /// The keys of the counters' rows, for those that have one.
-    rows: HashMap<Subject, i64>,
+    rows: HashMap<CounterKey, i64>,
     reservations: HashMap<RequestId, Reservation>,
-    changed: BTreeSet<Subject>,
+    changed: BTreeSet<CounterKey>,
     opened: Vec<ReservationRow>,
     /// The last change of each hold.
     held: BTreeMap<RequestId, ReservationHold>,
     closed: Vec<ReservationEnd>,
+    refunded: Vec<Id>,
+    /// Ends of reservations that had been presumed.
+    corrected: Vec<ReservationEnd>,
     /// What each counter holds for a reservation and was charged for it.
-    parts: BTreeMap<(RequestId, Subject), (Tokens, Tokens)>,
+    parts: BTreeMap<(RequestId, CounterKey), (Amount, i64)>,
     posted: Vec<Entry>,
 }
 
 impl Page {
     /// Reads what `batch` touches.
     ///
-    /// The counters are taken before the reservations are read: whoever had to wait for a counter knows what was
-    /// decided on it in the meantime, also about the same request.
-    pub(super) fn read(connection: &mut Connection, batch: &[Operation]) -> Result<Self, Failure> {
+    /// First the counters are taken that every subject has, which keeps limits and other windows of that subject as
+    /// they are; then the limits tell which windows are touched, and these are taken. The counters are taken before
+    /// the reservations are read: whoever had to wait for a counter knows what was decided on it in the meantime,
+    /// also about the same request.
+    pub(super) fn read(
+        connection: &mut Connection,
+        desk: Desk,
+        operations: &[Operation],
+    ) -> Result<Self, Failure> {
         let known = |operation: &&Operation| !matches!(operation, Operation::Reserve(_));
-        let known = batch.iter().filter(known).map(id).collect();
+        let known = operations.iter().filter(known).map(id).collect();
         let mut holders = holders(connection, known)?;
-        let mut subjects: BTreeSet<Subject> = holders.values().flatten().copied().collect();
-        for operation in batch {
-            if let Operation::Reserve(reserve) = operation {
-                subjects.extend(&reserve.subjects);
-            }
-        }
-        batch::lock(connection, &subjects)?;
+        let reserves = || {
+            operations.iter().filter_map(|operation| match operation {
+                Operation::Reserve(reserve) => Some(reserve),
+                _ => None,
+            })
+        };
+        let mut keys: BTreeSet<CounterKey> = holders.values().flatten().cloned().collect();
+        let mut subjects: BTreeSet<Subject> = keys.iter().map(|key| key.subject).collect();
+        subjects.extend(reserves().flat_map(|reserve| &reserve.subjects));
+        let mut counters = batch::lock(connection, &subjects)?;
+        let gate = batch::gate(connection, desk)?;
 
-        let ids: BTreeSet<Id> = batch.iter().map(id).collect();
+        let limits = limits_of(connection, &subjects)?;
+        for reserve in reserves() {
+            keys.extend(rules::counters(&limits, &at(reserve, gate.now)));
+        }
+        let mut windows = keys.clone();
+        for row in &counters {
+            windows.remove(&row.key()?);
+        }
+        counters.extend(batch::take(connection, &windows)?);
+
+        let ids: BTreeSet<Id> = operations.iter().map(id).collect();
         let known = batch::reservations(connection, &Vec::from_iter(ids))?;
         // Those that are reserved again, and those that are there only since the counters were named.
-        let others = known.iter().map(|(id, ..)| *id);
+        let others = known.iter().map(|known| known.id);
         let others = others.filter(|id| !holders.contains_key(id)).collect();
         holders.extend(self::holders(connection, others)?);
-        let all: BTreeSet<Subject> = holders.values().flatten().copied().collect();
-        let late: BTreeSet<Subject> = all.difference(&subjects).copied().collect();
-        batch::lock(connection, &late)?;
-        subjects.extend(late);
+        let late: BTreeSet<CounterKey> = holders
+            .values()
+            .flatten()
+            .filter(|key| !keys.contains(key))
+            .cloned()
+            .collect();
 
-        let mut page = Self::default();
-        for (id, hold, version, state, charged, overage) in known {
-            let mut reservation = reservation(hold, version, &state, charged, overage)?;
-            reservation.subjects = holders.remove(&id).unwrap_or_default();
-            page.reservations.insert(id.into(), reservation);
+        let models: BTreeSet<&str> = reserves().map(|reserve| &*reserve.call.model).collect();
+        let ids: BTreeSet<i64> = known.iter().filter_map(|known| known.price_id).collect();
+        let (tariffs, by_id) = tariffs(connection, &models, &ids)?;
+
+        let mut page = Self {
+            gate,
+            limits,
+            tariffs,
+            balances: HashMap::new(),
+            rows: HashMap::new(),
+            reservations: HashMap::new(),
+            changed: BTreeSet::new(),
+            opened: Vec::new(),
+            held: BTreeMap::new(),
+            closed: Vec::new(),
+            refunded: Vec::new(),
+            corrected: Vec::new(),
+            parts: BTreeMap::new(),
+            posted: Vec::new(),
+        };
+        page.keep(counters)?;
+        if !late.is_empty() {
+            let subjects = late.iter().map(|key| key.subject).collect();
+            page.keep(batch::lock(connection, &subjects)?)?;
+            page.keep(batch::take(connection, &late)?)?;
+            for limit in limits_of(connection, &subjects)?.all() {
+                page.limits.put(limit.clone());
+            }
         }
-        page.read_counters(connection, subjects)?;
+        for known in known {
+            let tariff = known.price_id.and_then(|id| by_id.get(&id)).copied();
+            let counters = holders.remove(&known.id).unwrap_or_default();
+            let reservation = known.reservation(tariff.unwrap_or_default(), counters)?;
+            page.reservations.insert(known.id.into(), reservation);
+        }
         Ok(page)
     }
 
-    fn read_counters(
-        &mut self,
-        connection: &mut Connection,
-        subjects: impl IntoIterator<Item = Subject>,
-    ) -> Result<(), Failure> {
-        let ids: BTreeSet<Id> = subjects
-            .into_iter()
-            .map(|subject| Id(*subject.parts().1))
-            .collect();
-        let ids: Vec<Id> = ids.into_iter().collect();
-        for (row, limit) in batch::counters(connection, &ids)? {
-            let subject = row.subject()?;
-            self.rows.insert(subject, row.id);
-            self.counters.insert(subject, row.standing(limit)?);
+    fn keep(&mut self, rows: Vec<crate::models::CounterRow>) -> Result<(), Failure> {
+        for row in rows {
+            let key = row.key()?;
+            self.balances.insert(key.clone(), row.balance()?);
+            self.rows.insert(key, row.id);
         }
         Ok(())
+    }
+
+    /// Applies an operation.
+    pub(super) fn apply(&mut self, operation: &Operation) -> Outcome {
+        match (operation, self.gate.now) {
+            (Operation::Reserve(reserve), now @ Some(_)) => {
+                rules::apply(self, &Operation::Reserve(at(reserve, now)))
+            }
+            _ => rules::apply(self, operation),
+        }
     }
 
     /// Writes what has changed.
@@ -93,16 +173,19 @@ impl Page {
         let balances: Vec<NewCounterRow> = self
             .changed
             .iter()
-            .map(|&subject| NewCounterRow::new(subject, &self.counter(subject)))
+            .map(|key| NewCounterRow::new(key, self.balance(key)))
             .collect();
         batch::put_balances(connection, &balances)?;
-        let new: Vec<Subject> = self
+        let new: BTreeSet<CounterKey> = self
             .changed
             .iter()
-            .copied()
-            .filter(|subject| !self.rows.contains_key(subject))
+            .filter(|key| !self.rows.contains_key(key))
+            .cloned()
             .collect();
-        self.read_counters(connection, new)?;
+        if !new.is_empty() {
+            let rows = batch::take(connection, &new)?;
+            self.keep(rows)?;
+        }
 
         batch::open(connection, &self.opened)?;
         let held: Vec<ReservationHold> = std::mem::take(&mut self.held).into_values().collect();
@@ -111,73 +194,180 @@ impl Page {
                 "a reservation that has ended was extended",
             ));
         }
-        if batch::close(connection, &self.closed)? != self.closed.len() {
+        if batch::close(connection, &self.closed)? != self.closed.len()
+            || batch::refund(connection, &self.refunded)? != self.refunded.len()
+            || batch::correct(connection, &self.corrected)? != self.corrected.len()
+        {
             return Err(Failure::corrupt("a reservation ended twice"));
         }
         batch::put_parts(connection, &self.part_rows()?)?;
-        batch::post(connection, &self.ledger_rows()?)?;
+        if !self.posted.is_empty() {
+            let posted = std::mem::take(&mut self.posted);
+            post(connection, &mut self.gate.chain, &posted, &self.rows)?;
+        }
         Ok(())
     }
 
     fn part_rows(&self) -> Result<Vec<ReservationCounterRow>, Failure> {
-        let row =
-            |(&(id, subject), &(held, charged)): (&(RequestId, Subject), &(Tokens, Tokens))| {
-                Ok(ReservationCounterRow {
-                    reservation_id: id.into(),
-                    counter_id: self.row(subject)?,
-                    held: held.as_i64(),
-                    charged: charged.as_i64(),
-                })
-            };
-        self.parts.iter().map(row).collect()
-    }
-
-    fn ledger_rows(&self) -> Result<Vec<LedgerRow>, Failure> {
-        let row = |entry: &Entry| {
-            Ok(LedgerRow {
-                reservation_id: entry.reservation.into(),
-                kind: "settle",
-                counter_id: self.row(entry.subject)?,
-                charge: entry.charge.as_i64(),
-                overage: entry.overage.as_i64(),
-                at: entry.at.as_micros(),
+        let row = |((id, key), (held, charged)): (&(RequestId, CounterKey), &(Amount, i64))| {
+            Ok(ReservationCounterRow {
+                reservation_id: (*id).into(),
+                counter_id: row(&self.rows, key)?,
+                held: held.as_i64(),
+                charged: *charged,
             })
         };
-        self.posted.iter().map(row).collect()
+        self.parts.iter().map(row).collect()
     }
+}
 
-    fn row(&self, subject: Subject) -> Result<i64, Failure> {
-        self.rows
-            .get(&subject)
-            .copied()
-            .ok_or_else(|| Failure::corrupt("a counter was written and is not there"))
+/// Appends lines to the ledger, chained to the writer's last one.
+pub(super) fn post(
+    connection: &mut Connection,
+    chain: &mut ChainRow,
+    entries: &[Entry],
+    rows: &HashMap<CounterKey, i64>,
+) -> Result<(), Failure> {
+    let mut previous = chain.head()?;
+    let mut lines = Vec::with_capacity(entries.len());
+    for entry in entries {
+        chain.sequence += 1;
+        let line = Line {
+            writer: chain.writer.0,
+            sequence: chain.sequence,
+            kind: entry.kind.as_str(),
+            reservation: entry.reservation.map(|id| *id.as_uuid()),
+            counter: &entry.counter,
+            charge: entry.charge,
+            overage: entry.overage,
+            amount: entry.limit.map(Amount::as_i64),
+            at: entry.at.as_micros(),
+        };
+        previous = line.hash(&previous);
+        lines.push(LedgerRow {
+            writer: chain.writer,
+            sequence: line.sequence,
+            kind: entry.kind.as_str(),
+            reservation_id: entry.reservation.map(Id::from),
+            counter_id: row(rows, &entry.counter)?,
+            charge: line.charge,
+            overage: line.overage,
+            amount: line.amount,
+            at: line.at,
+            hash: previous.to_vec(),
+        });
     }
+    batch::post(connection, &lines)?;
+    chain.hash = previous.to_vec();
+    chains::put(connection, chain)?;
+    Ok(())
+}
+
+/// Names a chain that has no line yet.
+pub(crate) fn new_chain(writer: Uuid) -> ChainRow {
+    ChainRow {
+        writer: Id(writer),
+        sequence: 0,
+        hash: GENESIS.to_vec(),
+    }
+}
+
+fn row(rows: &HashMap<CounterKey, i64>, key: &CounterKey) -> Result<i64, Failure> {
+    let row = rows.get(key).copied();
+    row.ok_or_else(|| Failure::corrupt("a counter was written and is not there"))
 }
 
 fn id(operation: &Operation) -> Id {
     operation.id().into()
 }
 
-/// Reads the subjects of reservations, for those that are there.
+/// Sets the time that a reserve is admitted at.
+fn at(reserve: &Reserve, now: Option<Timestamp>) -> Reserve {
+    Reserve {
+        at: now.unwrap_or(reserve.at),
+        ..reserve.clone()
+    }
+}
+
+/// Reads the limits that concern these subjects: their own, those for each of their kinds, and those for all.
+pub(super) fn limits_of(
+    connection: &mut Connection,
+    subjects: &BTreeSet<Subject>,
+) -> Result<Limits, Failure> {
+    // Zeros name what stands for each of a kind, and for all.
+    let mut ids = BTreeSet::from([Id(Uuid::nil())]);
+    ids.extend(subjects.iter().map(|subject| Id(*subject.parts().1)));
+    let mut limits = Limits::default();
+    for row in batch::limits(connection, &Vec::from_iter(ids))? {
+        limits.put(row.try_into()?);
+    }
+    Ok(limits)
+}
+
+type Tariffs = (HashMap<String, Tariff>, HashMap<i64, Tariff>);
+
+/// Reads tariffs: by model those in force, and by id.
+fn tariffs(
+    connection: &mut Connection,
+    models: &BTreeSet<&str>,
+    ids: &BTreeSet<i64>,
+) -> Result<Tariffs, Failure> {
+    let (mut in_force, mut by_id) = (HashMap::new(), HashMap::new());
+    if models.is_empty() && ids.is_empty() {
+        return Ok((in_force, by_id));
+    }
+    // A handful of models and of tariffs, however large the batch is; if not, in parts.
+    let models: Vec<String> = models
+        .iter()
+        .map(|model| text((*model).to_owned()))
+        .collect();
+    let ids = Vec::from_iter(ids.iter().copied());
+    let mut rows: Vec<PriceRow> = Vec::new();
+    for models in models.chunks(batch::CHUNK) {
+        rows.extend(prices::of_models(connection, models)?);
+    }
+    for ids in ids.chunks(batch::CHUNK) {
+        rows.extend(prices::by_ids(connection, ids)?);
+    }
+    for row in rows {
+        let current = row.in_force;
+        let price = Price::try_from(row)?;
+        by_id.insert(price.tariff.id.unwrap_or_default(), price.tariff);
+        if current {
+            in_force.insert(price.model, price.tariff);
+        }
+    }
+    Ok((in_force, by_id))
+}
+
+/// Reads the counters of reservations, for those that are there.
 fn holders(
     connection: &mut Connection,
     ids: BTreeSet<Id>,
-) -> Result<HashMap<Id, Vec<Subject>>, Failure> {
-    let mut holders = HashMap::<Id, Vec<Subject>>::new();
-    for (id, kind, of) in batch::subjects(connection, &Vec::from_iter(ids))? {
-        holders.entry(id).or_default().push(subject(&kind, of)?);
+) -> Result<HashMap<Id, Vec<CounterKey>>, Failure> {
+    let mut holders = HashMap::<Id, Vec<CounterKey>>::new();
+    for (id, row) in batch::counters_of(connection, &Vec::from_iter(ids))? {
+        holders.entry(id).or_default().push(row.key()?);
     }
     Ok(holders)
 }
 
 impl Book for Page {
-    fn counter(&self, subject: Subject) -> Counter {
-        self.counters.get(&subject).copied().unwrap_or_default()
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 
-    fn put_counter(&mut self, subject: Subject, counter: Counter) {
-        self.counters.insert(subject, counter);
-        self.changed.insert(subject);
+    fn tariff(&self, model: &str) -> Tariff {
+        self.tariffs.get(model).copied().unwrap_or_default()
+    }
+
+    fn balance(&self, counter: &CounterKey) -> Balance {
+        self.balances.get(counter).copied().unwrap_or_default()
+    }
+
+    fn put_balance(&mut self, counter: &CounterKey, balance: Balance) {
+        self.balances.insert(counter.clone(), balance);
+        self.changed.insert(counter.clone());
     }
 
     fn reservation(&self, id: RequestId) -> Option<&Reservation> {
@@ -185,11 +375,10 @@ impl Book for Page {
     }
 
     fn open(&mut self, reserve: &Reserve, reservation: Reservation) {
-        self.opened
-            .push(ReservationRow::new(reserve, reservation.hold));
-        for &subject in &reservation.subjects {
-            self.parts
-                .insert((reserve.id, subject), (reservation.hold, Tokens::ZERO));
+        self.opened.push(ReservationRow::new(reserve, &reservation));
+        for counter in &reservation.counters {
+            let held = reservation.held(counter);
+            self.parts.insert((reserve.id, counter.clone()), (held, 0));
         }
         self.reservations.insert(reserve.id, reservation);
     }
@@ -199,27 +388,46 @@ impl Book for Page {
         if let Some(reservation) = self.reservations.get_mut(&extend.id) {
             reservation.hold = extend.hold;
             reservation.version = extend.version;
-            for &subject in &reservation.subjects {
-                self.parts
-                    .insert((extend.id, subject), (extend.hold, Tokens::ZERO));
+            for counter in &reservation.counters {
+                let held = reservation.held(counter);
+                self.parts.insert((extend.id, counter.clone()), (held, 0));
             }
         }
     }
 
     fn close(&mut self, settle: &Settle, state: State) {
-        self.closed.push(ReservationEnd::new(settle, state));
+        let end = ReservationEnd::new(settle, state);
         if let Some(reservation) = self.reservations.get_mut(&settle.id) {
+            if reservation.state == State::Pending {
+                self.closed.push(end);
+            } else {
+                self.corrected.push(end);
+            }
             reservation.state = state;
         }
     }
 
+    fn refund(&mut self, refund: &Refund) {
+        self.refunded.push(refund.id.into());
+        if let Some(reservation) = self.reservations.get_mut(&refund.id) {
+            reservation.state = State::Refunded;
+        }
+    }
+
     fn post(&mut self, entry: Entry) {
-        let hold = self
-            .reservations
-            .get(&entry.reservation)
-            .map_or(Tokens::ZERO, |reservation| reservation.hold);
-        self.parts
-            .insert((entry.reservation, entry.subject), (hold, entry.charge));
+        if let Some((id, reservation)) = entry
+            .reservation
+            .and_then(|id| Some((id, self.reservations.get(&id)?)))
+        {
+            let held = reservation.held(&entry.counter);
+            // What was presumed was the whole hold.
+            let before = match entry.kind {
+                EntryKind::Correct | EntryKind::Refund => held.as_i64(),
+                _ => 0,
+            };
+            let part = (held, before + entry.charge);
+            self.parts.insert((id, entry.counter.clone()), part);
+        }
         self.posted.push(entry);
     }
 }

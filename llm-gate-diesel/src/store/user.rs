@@ -1,14 +1,16 @@
 use llm_gate::identity::{Subject, UserId};
-use llm_gate::store::rules::Counter;
-use llm_gate::store::{NewUser, PasswordRecord, ProjectRole, StoreFuture, User, UserStore};
+use llm_gate::store::{
+    LimitChange, NewUser, PasswordRecord, ProjectRole, StoreFuture, User, UserStore,
+};
 use uuid::Uuid;
 
-use super::queries::{counters, projects, sessions, users};
+use super::page::Desk;
+use super::queries::{projects, sessions, users};
 use super::{Connection, Store, ledger};
 use crate::error::Failure;
-use crate::models::{Id, LoginRow, MemberRow, NewCounterRow, ProjectRow, UserRow, text};
+use crate::models::{Id, LoginRow, MemberRow, ProjectRow, UserRow, text};
 
-fn create(connection: &mut Connection, new: &NewUser) -> Result<User, Failure> {
+fn create(connection: &mut Connection, desk: Desk, new: &NewUser) -> Result<User, Failure> {
     let row = UserRow::new(new);
     let created_at = row.created_at;
     let project = ProjectRow {
@@ -25,12 +27,13 @@ fn create(connection: &mut Connection, new: &NewUser) -> Result<User, Failure> {
         role: ProjectRole::Owner.as_str(),
     };
     projects::add_member(connection, &member)?;
-    let subject = Subject::Project(new.personal_project);
-    counters::ensure(
-        connection,
-        &[NewCounterRow::new(subject, &Counter::default())],
-    )?;
-    ledger::set_limit(connection, Subject::User(new.id), new.token_limit)?;
+    ledger::make(connection, Subject::Project(new.personal_project))?;
+    ledger::make(connection, Subject::User(new.id))?;
+    if new.token_limit.is_some() {
+        let change = LimitChange::total_tokens(Subject::User(new.id), new.token_limit);
+        let at = new.created_at;
+        ledger::change_limit(connection, desk, &LimitChange { at, ..change })?;
+    }
     row.try_into()
 }
 
@@ -62,7 +65,8 @@ fn set_disabled(connection: &mut Connection, id: UserId, disabled: bool) -> Resu
 
 impl UserStore for Store {
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
-        self.write(move |connection| create(connection, &user))
+        let desk = self.desk();
+        self.write(move |connection| create(connection, desk, &user))
     }
 
     fn user(&self, id: UserId) -> StoreFuture<'_, Option<User>> {

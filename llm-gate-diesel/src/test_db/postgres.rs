@@ -169,7 +169,7 @@ impl Cluster {
     pub async fn database(&self) -> PgConfig {
         let name = format!("test_{}", self.made.fetch_add(1, Ordering::Relaxed));
         self.create(&name, TEMPLATE).await;
-        PgConfig::new(self.url(&name))
+        PgConfig::new(self.url(&name)).database_time(false)
     }
 
     /// Describes a new database without tables.
@@ -180,7 +180,7 @@ impl Cluster {
     pub async fn empty_database(&self) -> PgConfig {
         let name = format!("empty_{}", self.made.fetch_add(1, Ordering::Relaxed));
         self.create(&name, "template0").await;
-        PgConfig::new(self.url(&name))
+        PgConfig::new(self.url(&name)).database_time(false)
     }
 
     /// Kills all processes of the server, as if it had crashed, and waits for their end.
@@ -258,7 +258,7 @@ impl Cluster {
     }
 
     async fn open_in(&self, database: &str) -> PgStore {
-        let opening = PgStore::open(PgConfig::new(self.url(database)));
+        let opening = PgStore::open(PgConfig::new(self.url(database)).database_time(false));
         opening.await.expect("a new database can be opened")
     }
 

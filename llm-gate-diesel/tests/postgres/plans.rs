@@ -31,10 +31,11 @@ const FILL: &str = "
     INSERT INTO sessions SELECT id(n), id(n), 0, 9, FALSE FROM generate_series(1, 10000) n;
     INSERT INTO refresh_tokens SELECT id(n) || id(n), id(n), 0, 9 FROM generate_series(1, 10000) n;
     INSERT INTO limits SELECT id(n), 'user', '', 'tokens', 'total', 'UTC', 9 FROM generate_series(1, 10000) n;
-    INSERT INTO counters (subject_id, subject_kind, unit, window_kind, window_start, used, reserved, overage, frozen)
-        SELECT id(n), 'user', 'tokens', 'total', 0, 0, 0, 0, FALSE FROM generate_series(1, 10000) n;
-    INSERT INTO reservations (id, user_id, project_id, route, model, stream, hold, state, created_at)
-        SELECT id(n), id(n), id(n), 'chat', 'model', FALSE, 0, 'void', 0 FROM generate_series(1, 10000) n;
+    INSERT INTO counters (subject_id, subject_kind, model, unit, window_kind, window_start, used, reserved, overage, frozen)
+        SELECT id(n), 'user', '', 'tokens', 'total', 0, 0, 0, 0, FALSE FROM generate_series(1, 10000) n;
+    INSERT INTO reservations
+        (id, user_id, project_id, route, model, stream, hold, hold_prompt, hold_completion, state, created_at)
+        SELECT id(n), id(n), id(n), 'chat', 'model', FALSE, 0, 0, 0, 'void', 0 FROM generate_series(1, 10000) n;
     INSERT INTO reservation_counters SELECT r.id, c.id, 0, 0 FROM reservations r JOIN counters c ON c.subject_id = r.id;
     DROP FUNCTION id;
     ANALYZE;";
@@ -70,6 +71,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
         project: user.personal_project,
         created_at: at,
         expires_at: None,
+        clamps: false,
     };
     preparing.create_key(key).await.unwrap();
     let session = NewSession {
@@ -97,7 +99,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
     let extend = Extend {
         id: hold.id,
         version: 1,
-        hold: Tokens::new(20),
+        hold: Tokens::new(20).into(),
     };
     store.apply(vec![Operation::Extend(extend)]).await.unwrap();
     store.apply(vec![settle(hold.id, 5)]).await.unwrap();

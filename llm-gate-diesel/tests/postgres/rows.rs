@@ -104,7 +104,7 @@ async fn what_a_call_used_is_on_record() {
         parts, "2 120 230",
         "what each counter held and was charged: 100, and 130 without a limit"
     );
-    let lines = "SELECT concat_ws(' ', count(*), sum(charge), sum(overage)) FROM ledger";
+    let lines = "SELECT concat_ws(' ', count(*), sum(charge), sum(overage)) FROM ledger WHERE kind = 'settle'";
     let before: String = outside.read(lines).await;
     assert_eq!(before, "2 230 30", "as the ledger has it");
     for statement in [
@@ -146,6 +146,7 @@ async fn a_character_that_postgres_cannot_keep_is_no_defect() {
         project: user.personal_project,
         created_at: user.created_at,
         expires_at: None,
+        clamps: false,
     };
     let key = store.create_key(key).await.unwrap();
     assert_eq!(key.name, "a\u{fffd}b", "its name is kept as far as it goes");

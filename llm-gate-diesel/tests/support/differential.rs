@@ -3,14 +3,20 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    CallInfo, Ending, Extend, LedgerStore, MemoryStore, Operation, Reserve, Settle, Source,
+    CallInfo, Ending, Extend, Hold, LedgerStore, LimitChange, LimitKey, MemoryStore, Operation,
+    Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-/// Batches of operations, and a limit that is set before each.
-pub(crate) type Script = Vec<((usize, Option<u64>), Vec<Operation>)>;
+/// Batches of operations, and a change of a limit before each.
+pub(crate) type Script = Vec<(LimitChange, Vec<Operation>)>;
+
+/// Models without a tariff, with weights, and with a price.
+const MODELS: [&str; 3] = ["plain", "weighted", "priced"];
+/// 2026-01-01 00:00 UTC: a boundary of every window.
+const MIDNIGHT: i64 = 1_767_225_600_000_000;
 
 /// Subjects of all kinds; two of them share an identifier.
 fn subjects() -> [Subject; 4] {
@@ -23,84 +29,165 @@ fn subjects() -> [Subject; 4] {
     ]
 }
 
+/// Moments within three minutes around midnight.
+fn moment() -> impl Strategy<Value = Timestamp> {
+    (-90..90i64).prop_map(|seconds| Timestamp::from_micros(MIDNIGHT + seconds * 1_000_000))
+}
+
 fn request() -> impl Strategy<Value = RequestId> {
     (1..15u128).prop_map(|number| RequestId::from_uuid(Uuid::from_u128(number)))
 }
 
+fn hold() -> impl Strategy<Value = Hold> {
+    (0..80u64, 0..80u64).prop_map(|(prompt, completion)| Hold {
+        total: Tokens::new(prompt + completion),
+        prompt: Tokens::new(prompt),
+        completion: Tokens::new(completion),
+    })
+}
+
 fn reserving() -> impl Strategy<Value = Operation> {
     let named = proptest::collection::vec(proptest::sample::select(subjects().to_vec()), 1..5);
-    (request(), named, 0..120u64, 0..120u64).prop_map(|(id, subjects, hold, least)| {
-        Operation::Reserve(Reserve {
-            id,
-            at: Timestamp::from_micros(1),
-            subjects,
-            hold: Tokens::new(hold),
-            least: Tokens::new(least.min(hold)),
-            call: CallInfo {
-                user: UserId::from_uuid(Uuid::nil()),
-                project: ProjectId::from_uuid(Uuid::nil()),
-                route: "chat".into(),
-                model: "model".to_owned(),
-                stream: false,
-            },
-        })
-    })
+    let model = proptest::sample::select(MODELS.to_vec());
+    (request(), moment(), named, hold(), 0..160u64, model).prop_map(
+        |(id, at, subjects, hold, least, model)| {
+            let least = Tokens::new(least).max(hold.prompt).min(hold.total);
+            Operation::Reserve(Reserve {
+                id,
+                at,
+                subjects,
+                hold,
+                least,
+                call: CallInfo {
+                    user: UserId::from_uuid(Uuid::nil()),
+                    project: ProjectId::from_uuid(Uuid::nil()),
+                    route: "chat".into(),
+                    model: model.to_owned(),
+                    stream: false,
+                },
+                owner: None,
+            })
+        },
+    )
 }
 
 fn extending() -> impl Strategy<Value = Operation> {
-    (request(), 0..5u32, 0..200u64).prop_map(|(id, version, hold)| {
-        Operation::Extend(Extend {
+    (request(), 0..5u32, hold())
+        .prop_map(|(id, version, hold)| Operation::Extend(Extend { id, version, hold }))
+}
+
+fn settling() -> impl Strategy<Value = Operation> {
+    let source = proptest::sample::select(Source::ALL);
+    let usage = (0..100u64, 0..100u64, 0..100u64);
+    (request(), moment(), usage, source).prop_map(|(id, at, usage, source)| {
+        let (prompt, completion, cached) = usage;
+        let usage = Usage {
+            prompt,
+            completion,
+            cached,
+            reasoning: 0,
+        };
+        Operation::Settle(Settle {
             id,
-            version,
-            hold: Tokens::new(hold),
+            at,
+            charge: usage.total(),
+            usage,
+            source,
+            ending: Ending::Complete,
+            status: 200,
         })
     })
 }
 
-fn settling() -> impl Strategy<Value = Operation> {
-    (request(), proptest::option::weighted(0.8, 0..150u64)).prop_map(|(id, charge)| {
-        let at = Timestamp::from_micros(2);
-        Operation::Settle(charge.map_or_else(
-            || Settle::void(id, at, Ending::Refused),
-            |charge| Settle {
-                id,
-                at,
-                charge: Tokens::new(charge),
-                usage: Usage::default(),
-                source: Source::Upstream,
-                ending: Ending::Complete,
-                status: 200,
+fn refunding() -> impl Strategy<Value = Operation> {
+    (request(), moment()).prop_map(|(id, at)| Operation::Refund(Refund { id, at }))
+}
+
+fn limiting() -> impl Strategy<Value = LimitChange> {
+    let mut limited = subjects().to_vec();
+    limited.extend([Subject::EACH_USER, Subject::EACH_PROJECT, Subject::Platform]);
+    let key = (
+        proptest::sample::select(limited),
+        proptest::option::of(proptest::sample::select(MODELS.to_vec())),
+        proptest::sample::select(Unit::ALL),
+        proptest::sample::select(Period::ALL),
+    );
+    let amount = proptest::option::weighted(0.9, 0..300u64);
+    let zone = proptest::sample::select(vec!["UTC", "Europe/Berlin"]);
+    (key, amount, zone, any::<bool>(), moment()).prop_map(
+        |((subject, model, unit, period), amount, zone, only_down, at)| LimitChange {
+            key: LimitKey {
+                subject,
+                model: model.map(Into::into),
+                unit,
+                period,
             },
-        ))
-    })
+            zone: zone.parse().expect("a time zone"),
+            amount: amount.map(Tokens::new),
+            only_down,
+            at,
+        },
+    )
 }
 
 pub(crate) fn script() -> impl Strategy<Value = Script> {
-    let limit = (
-        0..subjects().len(),
-        proptest::option::weighted(0.9, 0..300u64),
-    );
-    let batch = proptest::collection::vec(prop_oneof![reserving(), extending(), settling()], 0..12);
-    proptest::collection::vec((limit, batch), 1..8)
+    let operation = prop_oneof![
+        4 => reserving(),
+        2 => extending(),
+        3 => settling(),
+        1 => refunding(),
+    ];
+    let batch = proptest::collection::vec(operation, 0..12);
+    proptest::collection::vec((limiting(), batch), 1..10)
+}
+
+/// Gives the models their tariffs.
+async fn price(store: &impl LedgerStore) {
+    let rates = Rates {
+        prompt: 500,
+        completion: 4_000,
+        cached: 100,
+    };
+    for (model, weights, price) in [
+        ("weighted", rates, None),
+        ("priced", Rates::even(1_000), Some(Rates::even(1_500_000))),
+    ] {
+        let tariff = Tariff {
+            id: None,
+            weights,
+            price,
+        };
+        let model = model.to_owned();
+        let at = Timestamp::from_micros(1);
+        store.set_price(Price { model, tariff }, at).await.unwrap();
+    }
 }
 
 /// Runs a script against a store and against memory.
 pub(crate) async fn agrees<S: LedgerStore>(store: S, script: Script) -> Result<(), TestCaseError> {
     let memory = MemoryStore::new();
-    for ((subject, limit), batch) in script {
-        let (subject, limit) = (subjects()[subject], limit.map(Tokens::new));
-        let set = store.set_limit(subject, limit).await.unwrap();
-        prop_assert_eq!(set, memory.set_limit(subject, limit).await.unwrap());
+    price(&store).await;
+    price(&memory).await;
+    for (change, batch) in script {
+        let set = store.change_limit(change.clone()).await.unwrap();
+        prop_assert_eq!(set, memory.change_limit(change).await.unwrap());
         let outcomes = store.apply(batch.clone()).await.unwrap();
         prop_assert_eq!(outcomes, memory.apply(batch).await.unwrap());
         for subject in subjects() {
             let standing = store.standing(subject).await.unwrap();
             prop_assert_eq!(standing, memory.standing(subject).await.unwrap());
+            let at = Timestamp::from_micros(MIDNIGHT);
+            let standings = store.standings(subject, at).await.unwrap();
+            prop_assert_eq!(standings, memory.standings(subject, at).await.unwrap());
         }
     }
     let totals = store.totals().await.unwrap();
     prop_assert_eq!(totals, memory.totals().await.unwrap());
     prop_assert!(totals.balance(), "the books balance: {:?}", totals);
+    prop_assert_eq!(
+        store.limits(None).await.unwrap(),
+        memory.limits(None).await.unwrap()
+    );
     Ok(())
 }
 

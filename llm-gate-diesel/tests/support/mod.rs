@@ -22,7 +22,7 @@ pub fn reserve(subject: Subject, hold: u64) -> Reserve {
         id: RequestId::new(),
         at: Timestamp::from_micros(1),
         subjects: vec![subject],
-        hold: Tokens::new(hold),
+        hold: Tokens::new(hold).into(),
         least: Tokens::new(hold),
         call: CallInfo {
             user: UserId::new(),
@@ -31,6 +31,7 @@ pub fn reserve(subject: Subject, hold: u64) -> Reserve {
             model: "model".to_owned(),
             stream: false,
         },
+        owner: None,
     }
 }
 

@@ -23,6 +23,10 @@ pub struct Bound {
     outputs: u64,
     hold: u64,
     least: u64,
+    /// The smallest output of one choice that makes sense.
+    least_output: u64,
+    /// Whether an output bound that the client has named may be cut down.
+    clamps: bool,
 }
 
 /// The output bound of one choice.
@@ -69,6 +73,8 @@ impl Bound {
                 outputs: choices.saturating_mul(a),
                 hold,
                 least: hold,
+                least_output: request.min_tokens.clamp(1, a.max(1)),
+                clamps: false,
             }
         };
         let bound = match (route, request.asked) {
@@ -79,6 +85,8 @@ impl Bound {
                 outputs: 0,
                 hold: prompt,
                 least: prompt,
+                least_output: 0,
+                clamps: false,
             },
             (_, Some(asked)) if asked > cap && model.cap().is_some() => {
                 fixed(cap, Output::Capped(cap))
@@ -103,6 +111,8 @@ impl Bound {
                     hold: prompt.saturating_add(choices.saturating_mul(each)),
                     least: prompt
                         .saturating_add(choices.saturating_mul(request.min_tokens.clamp(1, each))),
+                    least_output: request.min_tokens.clamp(1, each),
+                    clamps: false,
                 }
             }
             // The byte bound says nothing; the upstream's own default, the rest of the context, is one.
@@ -116,6 +126,23 @@ impl Bound {
             ));
         }
         Ok(bound)
+    }
+
+    pub(super) const fn clamp(&mut self) {
+        if !matches!(self.output, Output::Open(_)) && self.choices > 0 {
+            let output = self.choices.saturating_mul(self.least_output);
+            let least = self.prompt.saturating_add(output);
+            if least < self.hold {
+                self.least = least;
+                self.clamps = true;
+            }
+        }
+    }
+
+    /// Returns whether `granted` is less than what the client has asked for, and will do all the same.
+    #[must_use]
+    pub const fn is_clamped(&self, granted: Tokens) -> bool {
+        self.clamps && granted.get() < self.hold
     }
 
     const fn output_limit(&self, context: u64) -> u64 {
@@ -153,6 +180,12 @@ impl Bound {
     /// Returns the output bound to write into the request when `granted` is held, `None` to leave it.
     #[must_use]
     pub const fn output(&self, granted: Tokens) -> Option<u64> {
+        if self.is_clamped(granted) {
+            return granted
+                .get()
+                .saturating_sub(self.prompt)
+                .checked_div(self.choices);
+        }
         match self.output {
             Output::Given => None,
             Output::Capped(each) => Some(each),

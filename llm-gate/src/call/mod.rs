@@ -139,6 +139,11 @@ impl Call {
         &self.bound
     }
 
+    /// Allows the output bound to be cut down to what is left of a budget, though the client has named it.
+    pub const fn clamp(&mut self) {
+        self.bound.clamp();
+    }
+
     /// Returns the client's bytes, without the edits.
     #[must_use]
     pub const fn body(&self) -> &Bytes {

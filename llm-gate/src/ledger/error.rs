@@ -7,8 +7,8 @@ use crate::store::{Denial, StoreError};
 #[non_exhaustive]
 pub enum ExtendError {
     /// It does not fit, or its key or user is frozen. The hold is what it was.
-    #[error("the extension was denied on {}", .0.subject)]
-    Denied(Denial),
+    #[error("the extension was denied on {}", .0.counter)]
+    Denied(Box<Denial>),
     /// The reservation has come to its end, by somebody else's word.
     #[error("the reservation has ended")]
     Ended,
@@ -22,8 +22,8 @@ pub enum ExtendError {
 #[non_exhaustive]
 pub enum ReserveError {
     /// It does not fit, or its key or user is frozen.
-    #[error("the hold was denied on {}", .0.subject)]
-    Denied(Denial),
+    #[error("the hold was denied on {}", .0.counter)]
+    Denied(Box<Denial>),
     /// The request id was used before, so whatever it holds belongs to another request.
     #[error("the request id was used before")]
     Repeated,

@@ -25,7 +25,7 @@
 //! let request = Request {
 //!     id: RequestId::new(),
 //!     subjects: vec![Subject::User(user)],
-//!     hold: Tokens::new(40),
+//!     hold: Tokens::new(40).into(),
 //!     least: Tokens::new(40),
 //!     call: CallInfo {
 //!         user,
@@ -60,7 +60,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    CallInfo, Extend, Grant, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError,
+    CallInfo, Extend, Grant, Hold, LedgerStore, Operation, Outcome, Reserve, Settle, StoreError,
     StoreErrorKind,
 };
 use crate::tokens::Tokens;
@@ -84,8 +84,8 @@ pub struct Request {
     /// Whose counters it is taken from, all or nothing.
     pub subjects: Vec<Subject>,
     /// The hold that is wanted.
-    pub hold: Tokens,
-    /// The smallest hold that will do.
+    pub hold: Hold,
+    /// The smallest total that will do.
     pub least: Tokens,
     /// What the call is, for the record.
     pub call: CallInfo,
@@ -222,6 +222,7 @@ impl Ledger {
             hold,
             least,
             call,
+            owner: None,
         });
         let held = Held {
             journaled,
@@ -287,7 +288,9 @@ impl Ledger {
         }
     }
 
-    fn now(&self) -> crate::clock::Timestamp {
+    /// Returns the present time by the ledger's clock.
+    #[must_use]
+    pub fn now(&self) -> crate::clock::Timestamp {
         self.shared.clock.now()
     }
 }

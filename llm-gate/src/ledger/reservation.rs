@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use crate::clock::Timestamp;
 use crate::identity::RequestId;
 use crate::store::{
-    Ending, Extend, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind,
+    Ending, Extend, Grant, Hold, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind,
 };
 use crate::tokens::{Tokens, Usage};
 
@@ -90,6 +91,7 @@ impl Reservation {
             grant: Grant {
                 hold: Tokens::ZERO,
                 standing: Standing::default(),
+                requests: None,
                 repeated: false,
             },
             version: 0,
@@ -128,10 +130,23 @@ impl Reservation {
         self.grant.hold
     }
 
-    /// Returns the tightest counter as it stood when the hold was taken.
+    /// Returns the tightest counter of tokens as it stood when the hold was taken.
     #[must_use]
     pub const fn standing(&self) -> Standing {
         self.grant.standing
+    }
+
+    /// Returns the tightest counter of requests as it stood then, where requests are limited.
+    #[must_use]
+    pub const fn requests(&self) -> Option<Standing> {
+        self.grant.requests
+    }
+
+    /// Returns the present time by the ledger's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let open = self.open.as_ref();
+        open.map_or_else(Timestamp::default, |open| open.ledger.now())
     }
 
     /// Notes in the journal that the request is about to be sent.
@@ -191,7 +206,7 @@ impl Reservation {
     ///
     /// Panics outside a tokio runtime.
     #[must_use]
-    pub fn extend(&mut self, hold: Tokens) -> Extending {
+    pub fn extend(&mut self, hold: impl Into<Hold>) -> Extending {
         let Some(open) = &self.open else {
             return Extending::ready(Err(ExtendError::Ended));
         };
@@ -199,7 +214,7 @@ impl Reservation {
         open.ledger.extend(Extend {
             id: self.id,
             version: self.version,
-            hold,
+            hold: hold.into(),
         })
     }
 
@@ -252,6 +267,10 @@ impl fmt::Debug for Reservation {
 pub struct Reserving(State);
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and a box would cost more"
+)]
 enum State {
     Ready(Option<Result<Reservation, ReserveError>>),
     Waiting(oneshot::Receiver<Result<Reservation, ReserveError>>),

@@ -191,7 +191,7 @@ async fn commit(store: &dyn LedgerStore, jobs: Vec<Job>, owed: &mut Owed) {
 
 /// Reads the outcome of a job that was in a batch before, which may have been committed although it failed:
 /// what looks like a repetition is the job's own first time.
-const fn first_time(outcome: Outcome) -> Outcome {
+fn first_time(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Granted(grant) => Outcome::Granted(Grant {
             repeated: false,

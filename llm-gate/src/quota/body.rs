@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::error::Envelope;
 use crate::ledger::{Charge, Extending, Reservation};
-use crate::store::{Ending, Source, Standing};
+use crate::store::{Ending, Hold, Source};
 use crate::tokens::{Metered, Tokens};
 
 use super::cut::Choices;
@@ -115,9 +115,10 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
 #[derive(Debug)]
 pub(super) struct Bill {
     reservation: Reservation,
-    prompt: Tokens,
     /// The bound of the whole call.
-    whole: Tokens,
+    bound: Hold,
+    /// The output bound of each choice, where it was cut down to what is left.
+    clamped: Option<u64>,
     charge_lost: bool,
 }
 
@@ -131,14 +132,14 @@ pub(super) struct Steps {
 impl Bill {
     pub(super) const fn new(
         reservation: Reservation,
-        prompt: Tokens,
-        whole: Tokens,
+        bound: Hold,
+        clamped: Option<u64>,
         charge_lost: bool,
     ) -> Self {
         Self {
             reservation,
-            prompt,
-            whole,
+            bound,
+            clamped,
             charge_lost,
         }
     }
@@ -153,16 +154,22 @@ impl Bill {
             .extensions()
             .get::<Metered>()
             .and_then(Metered::usage);
-        let wanted = usage.map_or(self.whole, |usage| usage.total().min(self.whole));
+        let wanted = usage.map_or(self.bound.total, |usage| {
+            usage.total().min(self.bound.total)
+        });
         (wanted > self.reservation.granted()).then_some(wanted)
     }
 
-    pub(super) fn extend(&mut self, hold: Tokens) -> Extending {
-        self.reservation.extend(hold)
+    pub(super) fn extend(&mut self, total: Tokens) -> Extending {
+        self.reservation.extend(self.bound.cut(total))
     }
 
-    pub(super) const fn standing(&self) -> Standing {
-        self.reservation.standing()
+    pub(super) const fn clamped(&self) -> Option<u64> {
+        self.clamped
+    }
+
+    pub(super) const fn reservation(&self) -> &Reservation {
+        &self.reservation
     }
 
     /// Settles a request that got no answer at all.
@@ -174,7 +181,7 @@ impl Bill {
     pub(super) fn refused(self, status: StatusCode, ending: Ending) {
         let charge = if self.charge_lost && ending == Ending::Lost {
             Charge::estimated(
-                self.prompt.min(self.reservation.granted()),
+                self.bound.prompt.min(self.reservation.granted()),
                 ending,
                 status.as_u16(),
             )
@@ -291,7 +298,7 @@ impl Guard {
                 metrics::counter!("llm_gate_quota_cut_total", "reason" => "room").increment(1);
                 let mut figures = charge.usage;
                 if charge.source == Source::Estimated {
-                    figures.prompt = charge.tokens.min(open.bill.prompt).get();
+                    figures.prompt = charge.tokens.min(open.bill.bound.prompt).get();
                     figures.completion = charge.tokens.get() - figures.prompt;
                 }
                 steps.choices.end(next.map_or(&[], |next| &**next), figures)
@@ -411,7 +418,7 @@ impl Open {
     /// Works out the charge; `delivered` tells whether anything of the answer was.
     fn charge(&self, ending: Ending, delivered: bool) -> Charge {
         let status = self.status.as_u16();
-        let hold = self.bill.whole;
+        let hold = self.bill.bound.total;
         let Some(metered) = &self.metered else {
             // Nobody measures: the bound is all there is.
             return Charge::estimated(hold, ending, status);
@@ -426,7 +433,7 @@ impl Open {
         let bounded = text > Tokens::ZERO || !metered.is_complete();
         if metered.has_unreported() && bounded {
             Charge::estimated(
-                self.bill.prompt.saturating_add(text).min(hold),
+                self.bill.bound.prompt.saturating_add(text).min(hold),
                 ending,
                 status,
             )

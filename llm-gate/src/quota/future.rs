@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -10,9 +10,9 @@ use tower_service::Service;
 use crate::body::GateBody;
 use crate::call::Call;
 use crate::error::{Envelope, Rejection};
-use crate::ledger::{self, ExtendError, Extending, Reservation, ReserveError, Reserving};
-use crate::store::Ending;
-use crate::tokens::{Metered, Tokens, Unanswered};
+use crate::ledger::{self, ExtendError, Extending, Ledger, Reservation, ReserveError, Reserving};
+use crate::store::{Ending, Hold};
+use crate::tokens::{Metered, Unanswered};
 
 use super::QuotaLayer;
 use super::body::{Bill, QuotaBody, Steps};
@@ -53,16 +53,18 @@ pin_project! {
             answer: Option<A>,
             bill: Option<Bill>,
             #[pin] extending: Extending,
-            wanted: Tokens,
         },
         Refused { rejection: Option<Rejection> },
     }
 }
 
+/// Says that the output bound was cut down to what is left, and to what.
+const CLAMPED: HeaderName = HeaderName::from_static("x-llm-gate-clamped");
+
 struct Forward<S, B> {
     service: S,
     request: Request<B>,
-    least: Tokens,
+    ledger: Ledger,
     charge_lost: bool,
 }
 
@@ -84,7 +86,7 @@ impl<B, S: Service<Request<B>>> QuotaFuture<B, S> {
         let forward = Forward {
             service,
             request,
-            least: hold.least,
+            ledger: config.ledger.clone(),
             charge_lost: config.charge_lost,
         };
         Self {
@@ -114,7 +116,7 @@ where
                         .expect("taken once, when the store has decided");
                     match decided {
                         Err(error) => State::Refused {
-                            rejection: Some(refused(error, forward.least)),
+                            rejection: Some(refused(error, forward.ledger.now())),
                         },
                         Ok(mut reservation) => match reservation.forward() {
                             Err(error) => {
@@ -145,7 +147,7 @@ where
                     let reservation = reservation
                         .take()
                         .expect("taken once, when the head is there");
-                    let mut bill = Bill::new(reservation, plan.prompt, plan.whole, *charge_lost);
+                    let mut bill = Bill::new(reservation, plan.bound, plan.clamped, *charge_lost);
                     let response = match answer {
                         Ok(response) => response,
                         Err(error) => {
@@ -163,7 +165,6 @@ where
                             None => return Poll::Ready(Ok(with_bill(response, bill, None))),
                             Some(wanted) => State::Widening {
                                 extending: bill.extend(wanted),
-                                wanted,
                                 answer: Some(response),
                                 bill: Some(bill),
                             },
@@ -174,7 +175,6 @@ where
                     answer,
                     bill,
                     extending,
-                    wanted,
                 } => {
                     let widened = ready!(extending.poll(cx));
                     let answer = answer
@@ -184,11 +184,11 @@ where
                     let rejection = match widened {
                         Ok(_) => return Poll::Ready(Ok(with_bill(answer, bill, None))),
                         Err(ExtendError::Denied(denial)) => {
-                            refused(ReserveError::Denied(denial), *wanted)
+                            refused(ReserveError::Denied(denial), bill.reservation().now())
                         }
                         Err(ExtendError::Ended) => unaccountable(),
                         Err(ExtendError::Unavailable(error)) => {
-                            refused(ReserveError::Unavailable(error), *wanted)
+                            refused(ReserveError::Unavailable(error), bill.reservation().now())
                         }
                     };
                     // Nothing of it is delivered, so nothing is charged.
@@ -210,10 +210,10 @@ where
 
 /// What is known of the charge before there is an answer.
 struct Plan {
-    /// The bound of the prompt.
-    prompt: Tokens,
     /// The bound of the whole call.
-    whole: Tokens,
+    bound: Hold,
+    /// The output bound of each choice that was made smaller than the client's.
+    clamped: Option<u64>,
     /// For a stream whose hold is extended while it runs.
     steps: Option<Box<Steps>>,
 }
@@ -223,20 +223,21 @@ fn fill_output<B>(request: &mut Request<B>, reservation: &Reservation) -> Plan {
     let granted = reservation.granted();
     let Some(call) = request.extensions_mut().get_mut::<Call>() else {
         return Plan {
-            prompt: granted,
-            whole: granted,
+            bound: granted.into(),
+            clamped: None,
             steps: None,
         };
     };
     let bound = *call.bound();
-    let prompt = bound.prompt();
+    let whole = rolling::whole(&bound);
     if !call.running_usage() {
-        if let Some(output) = bound.output(granted) {
+        let output = bound.output(granted);
+        if let Some(output) = output {
             call.set_output(output);
         }
         return Plan {
-            prompt,
-            whole: granted,
+            bound: whole.cut(granted),
+            clamped: output.filter(|_| bound.is_clamped(granted)),
             steps: None,
         };
     }
@@ -254,8 +255,8 @@ fn fill_output<B>(request: &mut Request<B>, reservation: &Reservation) -> Plan {
     }
     let rolling = Rolling::new(call, granted, output);
     Plan {
-        prompt,
-        whole: rolling.whole(),
+        bound: whole.cut(rolling.whole()),
+        clamped: output.filter(|_| bound.is_clamped(fits)),
         steps: Some(Box::new(Steps {
             rolling,
             choices: Choices::of(call),
@@ -275,7 +276,14 @@ fn with_bill<R: Body<Data = Bytes>>(
     steps: Option<Box<Steps>>,
 ) -> Response<GateBody<QuotaBody<R>>> {
     let (mut parts, body) = response.into_parts();
-    show(&mut parts.headers, &bill.standing());
+    show(
+        &mut parts.headers,
+        bill.reservation(),
+        bill.reservation().now(),
+    );
+    if let Some(output) = bill.clamped() {
+        parts.headers.insert(CLAMPED, output.into());
+    }
     let metered = parts.extensions.get::<Metered>().cloned();
     let body = if parts.status.is_success() {
         let mut guard = bill.served(parts.status, metered, steps);

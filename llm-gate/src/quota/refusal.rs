@@ -5,34 +5,67 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::clock::Timestamp;
 use crate::error::Rejection;
 use crate::identity::Subject;
-use crate::ledger::ReserveError;
-use crate::store::{Denial, DenialReason, Standing};
-use crate::tokens::Tokens;
+use crate::ledger::{Reservation, ReserveError};
+use crate::store::{Denial, DenialReason, Standing, Unit};
 
-const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
-const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+/// Limit, remaining and reset, in the names that OpenAI has for them.
+struct Names([HeaderName; 3]);
+
+const TOKENS: Names = Names([
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+]);
+const REQUESTS: Names = Names([
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+]);
 /// Tells the OpenAI packages whether trying again makes sense.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// When to come back while the books cannot be written.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Shows how the tightest limit stands; nothing where there is none.
-pub(super) fn show(headers: &mut HeaderMap, standing: &Standing) {
-    if let (Some(limit), Some(remaining)) = (standing.limit, standing.remaining()) {
-        headers.insert(LIMIT, limit.get().into());
-        headers.insert(REMAINING, remaining.get().into());
+/// How long a caller is told to wait at most; a limit that takes longer to come back is spent for now.
+const WAIT: Duration = Duration::from_secs(120);
+
+/// Shows how the tightest limits stand; nothing where there is none.
+pub(super) fn show(headers: &mut HeaderMap, reservation: &Reservation, now: Timestamp) {
+    show_one(headers, &TOKENS, &reservation.standing(), now);
+    if let Some(requests) = reservation.requests() {
+        show_one(headers, &REQUESTS, &requests, now);
     }
 }
 
-/// Makes the answer for a hold that was not granted; `least` is the smallest that would have done.
-pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
+fn show_one(headers: &mut HeaderMap, names: &Names, standing: &Standing, now: Timestamp) {
+    let Names([limit_name, remaining_name, reset_name]) = names;
+    if let (Some(limit), Some(remaining)) = (standing.limit, standing.remaining()) {
+        headers.insert(limit_name, limit.get().into());
+        headers.insert(remaining_name, remaining.get().into());
+        if let Some(resets) = standing.resets {
+            let seconds = format!("{}s", whole_seconds(resets.since(now)));
+            let value = HeaderValue::try_from(seconds).expect("digits and a letter");
+            headers.insert(reset_name, value);
+        }
+    }
+}
+
+/// Rounds up: whoever waits so long has waited long enough.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// Makes the answer for a hold that was not granted.
+pub(super) fn refused(error: ReserveError, now: Timestamp) -> Rejection {
     match error {
         ReserveError::Denied(denial) => match denial.reason {
-            DenialReason::Exhausted => exhausted(&denial, least),
-            DenialReason::Frozen => frozen(denial.subject),
+            DenialReason::Exhausted => exhausted(&denial, now),
+            DenialReason::Frozen => frozen(denial.counter.subject),
+            DenialReason::Unpriced => unpriced(),
         },
         ReserveError::Repeated => {
             let words = "the request id was used before";
@@ -60,29 +93,58 @@ pub(super) fn unaccountable() -> Rejection {
     Rejection::unavailable("the gate cannot account for the request now", RETRY)
 }
 
-/// A total limit does not come back by itself, so trying again is of no use.
-fn exhausted(denial: &Denial, least: Tokens) -> Rejection {
-    metrics::counter!("llm_gate_quota_refused_total", "reason" => "exhausted").increment(1);
-    let standing = &denial.standing;
+/// A limit that comes back within two minutes is worth waiting for; a total one does not come back by itself, and
+/// one that is smaller than the request never has room for it.
+fn exhausted(denial: &Denial, now: Timestamp) -> Rejection {
+    let (standing, counter) = (&denial.standing, &denial.counter);
     let (limit, remaining) = (
         standing.limit.unwrap_or_default(),
         standing.remaining().unwrap_or_default(),
     );
+    let wait = standing.resets.map(|resets| resets.since(now));
+    let wait = wait.filter(|wait| *wait <= WAIT && denial.asked <= limit);
+    let reason = if wait.is_some() { "rate" } else { "exhausted" };
+    metrics::counter!("llm_gate_quota_refused_total", "reason" => reason).increment(1);
+    let unit = match counter.unit {
+        Unit::Tokens => "tokens",
+        Unit::Requests => "requests",
+        Unit::Money => "millionths of money",
+    };
+    let whose = counter.subject.parts().0;
+    let period = counter.period;
     let words = format!(
-        "the request may use up to {least} tokens, and {remaining} of the {} limit of {limit} are left",
-        denial.subject.parts().0
+        "the request may use up to {} {unit}, and {remaining} of the {whose} limit of {limit} ({period}) are left",
+        denial.asked
     );
+    let kind = if wait.is_some() {
+        "rate_limit_exceeded"
+    } else {
+        "insufficient_quota"
+    };
+    let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, kind, words).code(kind);
+    let rejection = match wait {
+        Some(wait) => rejection.retry_after(wait.max(Duration::from_millis(1))),
+        None => rejection.header(SHOULD_RETRY, HeaderValue::from_static("false")),
+    };
     let mut shown = HeaderMap::new();
-    show(&mut shown, standing);
-    let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", words)
-        .code("insufficient_quota")
-        .header(SHOULD_RETRY, HeaderValue::from_static("false"));
+    match counter.unit {
+        Unit::Tokens => show_one(&mut shown, &TOKENS, standing, now),
+        Unit::Requests => show_one(&mut shown, &REQUESTS, standing, now),
+        Unit::Money => {}
+    }
     shown
         .into_iter()
         .fold(rejection, |rejection, (name, value)| match name {
             Some(name) => rejection.header(name, value),
             None => rejection,
         })
+}
+
+/// What has no price cannot be counted against a limit of money.
+fn unpriced() -> Rejection {
+    metrics::counter!("llm_gate_quota_refused_total", "reason" => "unpriced").increment(1);
+    let words = "the model has no price, and money is limited";
+    Rejection::new(StatusCode::FORBIDDEN, "invalid_request_error", words).code("model_not_priced")
 }
 
 /// A key revoked or a user disabled since the credential was checked.
@@ -95,6 +157,11 @@ fn frozen(subject: Subject) -> Rejection {
             StatusCode::FORBIDDEN,
             "invalid_request_error",
             "the project is suspended",
+        ),
+        Subject::Platform => Rejection::new(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            "the service is suspended",
         ),
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use crate::call::{Bound, Call};
 use crate::ledger::{Charge, ExtendError, Extending, Reservation};
-use crate::store::{DenialReason, Source};
+use crate::store::{DenialReason, Hold, Source};
 use crate::tokens::Tokens;
 
 /// How much more than what is used is held.
@@ -17,6 +17,15 @@ const LOW: Tokens = Tokens::new(STEP.get() / 2);
 pub(super) fn first(bound: &Bound) -> (Tokens, Tokens) {
     let with = |output: Tokens| bound.prompt().saturating_add(output).min(bound.hold());
     (with(STEP.min(bound.outputs())), with(Tokens::new(1)))
+}
+
+/// Returns all that a call can use.
+pub(super) const fn whole(bound: &Bound) -> Hold {
+    Hold {
+        total: bound.hold(),
+        prompt: bound.prompt(),
+        completion: bound.outputs(),
+    }
 }
 
 /// Why an event is not delivered.
@@ -101,9 +110,9 @@ impl Rolling {
             let Some(asking) = &mut self.asking else {
                 let target = self.target(charge);
                 if !covered {
-                    self.ask(target, true, reservation);
+                    self.ask(target, charge, true, reservation);
                 } else if self.asks_ahead(charge, target) {
-                    self.ask(target, false, reservation);
+                    self.ask(target, charge, false, reservation);
                 } else {
                     self.rest(charge);
                     return Poll::Ready(Ok(()));
@@ -128,24 +137,20 @@ impl Rolling {
                 }
                 Err(ExtendError::Denied(denial)) => {
                     self.ahead = false;
-                    let room = match denial.reason {
-                        DenialReason::Exhausted => denial.standing.room(),
-                        DenialReason::Frozen => {
-                            // Nothing more, though some is held.
-                            self.hold = self.hold.min(delivered);
-                            if charge.tokens > delivered {
-                                return Poll::Ready(Err(Refusal::Room));
-                            }
-                            continue;
-                        }
-                    };
-                    if !covered && fresh {
-                        // Not a whole step: then whatever is left.
-                        let rest = self.hold.saturating_add(room);
-                        if rest < charge.tokens {
+                    if denial.reason != DenialReason::Exhausted {
+                        // Nothing more, though some is held.
+                        self.hold = self.hold.min(delivered);
+                        if charge.tokens > delivered {
                             return Poll::Ready(Err(Refusal::Room));
                         }
-                        self.ask(rest, true, reservation);
+                        continue;
+                    }
+                    if !covered && fresh {
+                        // Not a whole step: then whatever is left.
+                        if denial.fits < charge.tokens {
+                            return Poll::Ready(Err(Refusal::Room));
+                        }
+                        self.ask(denial.fits, charge, true, reservation);
                     }
                 }
                 Err(error) => {
@@ -205,12 +210,21 @@ impl Rolling {
         self.ahead && target > self.hold && self.hold.saturating_sub(charge.tokens) < LOW
     }
 
-    fn ask(&mut self, hold: Tokens, needed: bool, reservation: &mut Reservation) {
+    fn ask(&mut self, total: Tokens, charge: &Charge, needed: bool, reservation: &mut Reservation) {
         self.quiet = Tokens::ZERO;
         // A smaller hold is in force at any moment from now on.
-        self.hold = self.hold.min(hold);
+        self.hold = self.hold.min(total);
+        let prompt = match charge.source {
+            Source::Upstream => self.prompt(charge),
+            _ => self.prompt,
+        };
+        let hold = Hold {
+            total: self.whole.max(total),
+            prompt,
+            completion: self.outputs,
+        };
         self.asking = Some(Asking {
-            answer: reservation.extend(hold),
+            answer: reservation.extend(hold.cut(total)),
             needed,
         });
     }

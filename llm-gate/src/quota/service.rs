@@ -51,14 +51,18 @@ where
 /// Works out the hold; gives the request an id if it has none.
 fn hold<B>(request: &mut Request<B>) -> Option<ledger::Request> {
     let id = *request.extensions_mut().get_or_insert_with(RequestId::new);
+    if request.extensions().get::<Principal>()?.clamps {
+        request.extensions_mut().get_mut::<Call>()?.clamp();
+    }
     let principal = request.extensions().get::<Principal>()?;
     let call = request.extensions().get::<Call>()?;
     let bound = call.bound();
-    let (hold, least) = if call.running_usage() {
+    let (total, least) = if call.running_usage() {
         rolling::first(bound)
     } else {
         (bound.hold(), bound.least())
     };
+    let hold = rolling::whole(bound).cut(total);
     Some(ledger::Request {
         id,
         subjects: principal.subjects(),

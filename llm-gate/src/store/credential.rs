@@ -35,6 +35,8 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Whether calls that do not fit are cut down to what is left.
+    pub clamps: bool,
 }
 
 /// An API key to be kept.
@@ -56,6 +58,8 @@ pub struct NewApiKey {
     pub created_at: Timestamp,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
+    /// Whether calls that do not fit are cut down to what is left.
+    pub clamps: bool,
 }
 
 /// What authentication needs to know of a key, and of the user behind it.

@@ -1,13 +1,62 @@
 use std::borrow::Cow;
-use std::fmt;
+use std::time::Duration;
 
-use crate::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::identity::{ProjectId, RequestId, Subject, UserId};
-use crate::store::StoreFuture;
-use crate::tokens::{Tokens, Usage};
+use crate::store::{CounterKey, Limit, LimitKey, Price, StoreFuture, Zone};
+use crate::tokens::{Amount, Tokens, Usage};
+
+use super::words::words;
+
+/// The most that a request can use: a bound for its prompt, one for what is generated, and one for both
+/// together, which may be less than their sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Prompt and completion together. What a subject without weights has held.
+    pub total: Tokens,
+    /// At most so much of it is prompt.
+    pub prompt: Tokens,
+    /// At most so much of it is generated.
+    pub completion: Tokens,
+}
+
+impl Hold {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        total: Tokens::ZERO,
+        prompt: Tokens::ZERO,
+        completion: Tokens::ZERO,
+    };
+
+    /// Returns the hold of which `total` was granted: what is generated has to fit beside the prompt.
+    #[must_use]
+    pub fn cut(self, total: Tokens) -> Self {
+        if total >= self.total {
+            return self;
+        }
+        Self {
+            total,
+            prompt: self.prompt.min(total),
+            completion: self.completion.min(total.saturating_sub(self.prompt)),
+        }
+    }
+}
+
+impl From<Tokens> for Hold {
+    /// Holds tokens of which nothing else is known: each may be of the prompt or generated.
+    fn from(total: Tokens) -> Self {
+        Self {
+            total,
+            prompt: total,
+            completion: total,
+        }
+    }
+}
 
 /// A request to take a hold from every counter of its subjects, all or nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reserve {
     /// The request. Reserving twice under one id is the same as once.
     pub id: RequestId,
@@ -16,15 +65,17 @@ pub struct Reserve {
     /// Whose counters it is taken from.
     pub subjects: Vec<Subject>,
     /// The hold that is wanted.
-    pub hold: Tokens,
-    /// The smallest hold that will do. Equal to `hold` unless the output bound can still be set.
+    pub hold: Hold,
+    /// The smallest total that will do. Equal to that of `hold` unless the output bound can still be set.
     pub least: Tokens,
     /// What the call is, for the record.
     pub call: CallInfo,
+    /// The process that will settle it, `None` where nobody watches over that.
+    pub owner: Option<OwnerId>,
 }
 
 /// A request to set the hold of a pending reservation, up or down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extend {
     /// The request.
     pub id: RequestId,
@@ -33,11 +84,21 @@ pub struct Extend {
     pub version: u32,
     /// The hold that is wanted, not what is added to it. A larger one is granted only if every counter has
     /// the room, all or nothing; a smaller one always.
-    pub hold: Tokens,
+    pub hold: Hold,
+}
+
+/// A request to take back what was presumed of a request. It is final: a figure that comes to light later is
+/// booked as overage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// The request.
+    pub id: RequestId,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 /// What a call is, for the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallInfo {
     /// Whose call it is.
     pub user: UserId,
@@ -52,7 +113,7 @@ pub struct CallInfo {
 }
 
 /// The final word on a reservation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settle {
     /// The request.
     pub id: RequestId,
@@ -98,42 +159,6 @@ impl Settle {
     }
 }
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$vdoc])* $variant,)*
-        }
-
-        impl $name {
-            /// Returns the word that stores and metrics use.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-
-            /// Reads the word back.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
 words! {
     /// Where the figures of a charge come from.
     Source {
@@ -167,19 +192,28 @@ words! {
         Recovered = "recovered",
         /// The gate ended it in the middle: there was no room for more, or the books could not be reached.
         Cut = "cut",
+        /// Its process was not heard of any more, and nothing tells how far it had come.
+        Expired = "expired",
     }
 }
 
+/// A process as the owner of reservations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnerId(pub i64);
+
 /// One change to the books.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Operation {
     /// Take a hold.
     Reserve(Reserve),
     /// Change a hold.
     Extend(Extend),
-    /// Charge what was used and give the rest back.
+    /// Charge what was used and give the rest back. Of a reservation that was presumed, correct that.
     Settle(Settle),
+    /// Take a presumed charge back.
+    Refund(Refund),
 }
 
 impl Operation {
@@ -190,6 +224,7 @@ impl Operation {
             Self::Reserve(reserve) => reserve.id,
             Self::Extend(extend) => extend.id,
             Self::Settle(settle) => settle.id,
+            Self::Refund(refund) => refund.id,
         }
     }
 }
@@ -203,7 +238,7 @@ pub enum Outcome {
     /// The hold is changed.
     Extended(Grant),
     /// The hold does not fit, nothing is taken; of an extension, the hold stays as it was.
-    Denied(Denial),
+    Denied(Box<Denial>),
     /// The reservation is settled, by this operation or by an equal one before. An extension that comes
     /// too late changes nothing and is answered with this, as a repetition.
     Settled(Settlement),
@@ -214,23 +249,29 @@ pub enum Outcome {
 /// A hold that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// How much is held on every counter.
+    /// How much is held: the total, in tokens.
     pub hold: Tokens,
-    /// The tightest counter after the hold was taken.
+    /// The tightest counter of tokens after the hold was taken.
     pub standing: Standing,
+    /// The tightest counter of requests, where requests are limited.
+    pub requests: Option<Standing>,
     /// Whether it had been taken before, and this call changed nothing. It may have been settled since.
     pub repeated: bool,
 }
 
 /// A hold that was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Whose counter refused it.
-    pub subject: Subject,
+    /// The counter that refused it.
+    pub counter: CounterKey,
     /// Why.
     pub reason: DenialReason,
+    /// The least that would have had to fit, in the counter's unit.
+    pub asked: Amount,
     /// That counter.
     pub standing: Standing,
+    /// The largest total that would have been granted in place of what was asked for, on all counters.
+    pub fits: Tokens,
 }
 
 /// Why a hold was refused.
@@ -241,15 +282,19 @@ pub enum DenialReason {
     Exhausted,
     /// The key was revoked, or the user disabled.
     Frozen,
+    /// Money is limited, and the model has no price.
+    Unpriced,
 }
 
 /// A reservation that has come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// What was charged within the limit, on the tightest counter.
+    /// How many tokens were charged within the limit, on the tightest counter.
     pub charged: Tokens,
-    /// What was used beyond hold and limit, on the tightest counter. Booked apart, never forgotten.
+    /// How many were used beyond hold and limit, on the tightest counter. Booked apart, never forgotten.
     pub overage: Tokens,
+    /// What it cost, in micro-units of money, limited or not.
+    pub cost: Amount,
     /// Whether it had been settled before, and this call changed nothing.
     pub repeated: bool,
 }
@@ -258,21 +303,23 @@ pub struct Settlement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The limit in force, `None` for no limit.
-    pub limit: Option<Tokens>,
+    pub limit: Option<Amount>,
     /// What has been charged.
-    pub used: Tokens,
+    pub used: Amount,
     /// What is held for requests under way.
-    pub reserved: Tokens,
+    pub reserved: Amount,
     /// What was used beyond hold and limit.
-    pub overage: Tokens,
+    pub overage: Amount,
     /// Whether no hold is granted any more.
     pub frozen: bool,
+    /// When it begins anew, `None` if never.
+    pub resets: Option<Timestamp>,
 }
 
 impl Standing {
     /// Returns how much can still be held, `None` for no limit.
     #[must_use]
-    pub fn remaining(&self) -> Option<Tokens> {
+    pub fn remaining(&self) -> Option<Amount> {
         self.limit.map(|limit| {
             limit
                 .saturating_sub(self.used)
@@ -336,17 +383,139 @@ pub trait LedgerStore: Send + Sync + 'static {
         None
     }
 
-    /// Reads how a subject stands; zeros and no limit for one never heard of.
+    /// Reads how a subject stands with all its tokens; zeros and no limit for one never heard of.
     fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing>;
 
-    /// Sets the total token limit of a subject, `None` for no limit. May lie below what is spent:
-    /// then nothing more is granted.
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing>;
+    /// Reads how a subject stands on each of its limits, as a call at `at` would find it: those in force for
+    /// the subject, whichever model they are of.
+    fn standings(&self, subject: Subject, at: Timestamp)
+    -> StoreFuture<'_, Vec<(Limit, Standing)>>;
 
-    /// Sets the total token limit of a subject unless that would raise it, in one step; returns `None`, with
-    /// nothing changed, where it would. No limit is above every limit.
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>>;
+    /// Sets, changes or removes a limit, and writes that into the ledger. Answers how its counter stands then;
+    /// `None`, with nothing changed, where [`LimitChange::only_down`] forbids it.
+    ///
+    /// A limit counts what is used from when it is there. It may lie below what is spent: then nothing more is
+    /// granted.
+    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>>;
+
+    /// Lists the limits that were set, of one subject or all.
+    fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>>;
+
+    /// Sets the tariff of a model, for reservations from now on; the default one removes it. Answers it with
+    /// the id it has got.
+    fn set_price(&self, price: Price, at: Timestamp) -> StoreFuture<'_, Price>;
+
+    /// Lists the tariffs in force.
+    fn prices(&self) -> StoreFuture<'_, Vec<Price>>;
+
+    /// Sets the limit of all tokens a subject ever uses, `None` for no limit.
+    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
+        let change = self.change_limit(LimitChange::total_tokens(subject, limit));
+        // Nothing forbids this one.
+        Box::pin(async move { change.await.map(Option::unwrap_or_default) })
+    }
+
+    /// Sets the limit of all tokens a subject ever uses unless that would raise it, in one step; returns
+    /// `None`, with nothing changed, where it would. No limit is above every limit.
+    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
+        let change = LimitChange::total_tokens(subject, Some(limit));
+        self.change_limit(LimitChange {
+            only_down: true,
+            ..change
+        })
+    }
 
     /// Adds up the books.
     fn totals(&self) -> StoreFuture<'_, Totals>;
+
+    /// Makes a process known that will own reservations, and returns what it owns them under. Until `lease`
+    /// from `at` it counts as alive; [`renew`](Self::renew) extends that.
+    fn enlist(&self, at: Timestamp, lease: Duration) -> StoreFuture<'_, OwnerId>;
+
+    /// Extends the lease of an owner until `lease` from `at`. Answers whether it is still one: `false` if it was
+    /// given up, and then it never is again.
+    fn renew(&self, owner: OwnerId, at: Timestamp, lease: Duration) -> StoreFuture<'_, bool>;
+
+    /// Gives up the owners whose leases ended `grace` before `at`, and lists pending reservations of owners
+    /// that were given up, at most `count`: those to be charged as
+    /// [`Presumed`](Source::Presumed).
+    fn orphans(
+        &self,
+        at: Timestamp,
+        grace: Duration,
+        count: usize,
+    ) -> StoreFuture<'_, Vec<RequestId>>;
+}
+
+/// A limit to be set, changed or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitChange {
+    /// Which one.
+    pub key: LimitKey,
+    /// Whose clocks it follows.
+    pub zone: Zone,
+    /// How much it is from now on, `None` for no limit.
+    pub amount: Option<Amount>,
+    /// Whether to refuse it where it would raise the limit in force.
+    pub only_down: bool,
+    /// When it was asked for.
+    pub at: Timestamp,
+}
+
+impl LimitChange {
+    /// Sets a limit.
+    #[must_use]
+    pub fn set(limit: Limit, at: Timestamp) -> Self {
+        Self {
+            key: limit.key,
+            zone: limit.zone,
+            amount: Some(limit.amount),
+            only_down: false,
+            at,
+        }
+    }
+
+    /// Removes a limit.
+    #[must_use]
+    pub const fn remove(key: LimitKey, at: Timestamp) -> Self {
+        Self {
+            key,
+            zone: Zone::UTC,
+            amount: None,
+            only_down: false,
+            at,
+        }
+    }
+
+    /// Sets or removes the limit of all tokens that a subject ever uses, now.
+    #[must_use]
+    pub fn total_tokens(subject: Subject, amount: Option<Tokens>) -> Self {
+        Self {
+            key: LimitKey::total_tokens(subject),
+            zone: Zone::UTC,
+            amount,
+            only_down: false,
+            at: SystemClock.now(),
+        }
+    }
+
+    /// Returns the limit that it sets, `None` if it removes one.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.amount.map(|amount| Limit {
+            key: self.key.clone(),
+            zone: self.zone.clone(),
+            amount,
+        })
+    }
+
+    /// Returns whether it would raise the limit in force, `None` being no limit at all.
+    #[must_use]
+    pub fn raises(&self, in_force: Option<Amount>) -> bool {
+        match (self.amount, in_force) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(amount), Some(in_force)) => amount > in_force,
+        }
+    }
 }

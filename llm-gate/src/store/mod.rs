@@ -27,11 +27,14 @@
 mod credential;
 mod error;
 mod ledger;
+mod limit;
 #[cfg(feature = "memory")]
 mod memory;
+mod price;
 mod project;
 pub mod rules;
 mod user;
+mod words;
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
@@ -43,11 +46,13 @@ pub use credential::{
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use ledger::{
-    CallInfo, Denial, DenialReason, Ending, Extend, Grant, LedgerStore, Operation, Outcome,
-    Reserve, Settle, Settlement, Source, Standing, Totals,
+    CallInfo, Denial, DenialReason, Ending, Extend, Grant, Hold, LedgerStore, LimitChange,
+    Operation, Outcome, OwnerId, Refund, Reserve, Settle, Settlement, Source, Standing, Totals,
 };
+pub use limit::{CounterKey, Limit, LimitKey, Limits, Period, Unit, UnknownZone, Window, Zone};
 #[cfg(feature = "memory")]
-pub use memory::MemoryStore;
+pub use memory::{MemoryBooks, MemoryStore};
+pub use price::{MAX_RATE, PRICE_SCALE, Price, Rates, Tariff, WEIGHT_SCALE};
 pub use project::{Membership, Project, ProjectRole, ProjectStore};
 pub use user::{NewUser, PasswordRecord, User, UserStore};
 

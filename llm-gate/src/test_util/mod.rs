@@ -13,6 +13,7 @@
 //! ```
 
 mod body;
+mod pass_on;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -50,6 +50,7 @@ impl Gate {
             project,
             created_at: clock.now(),
             expires_at: None,
+            clamps: false,
         };
         store.create_key(new).await.expect("a free id");
         let signing = SigningKey::hs256(&[3; 32]).expect("long enough");

@@ -134,6 +134,7 @@ impl Scene {
             project: self.project,
             created_at: self.clock.now(),
             expires_at,
+            clamps: false,
         };
         self.store.create_key(new).await.expect("a free id").id
     }

@@ -16,11 +16,11 @@ use llm_gate::ledger::Ledger;
 use llm_gate::meter::{MeterBody, TokenMeterLayer};
 use llm_gate::quota::{QuotaBody, QuotaLayer};
 use llm_gate::store::{
-    Denial, DenialReason, LedgerStore, MemoryStore, Operation, Outcome, Settle, Standing,
-    StoreFuture, Totals,
+    CounterKey, Denial, DenialReason, LedgerStore, MemoryStore, Operation, Outcome, Settle,
+    Standing, StoreFuture,
 };
 use llm_gate::test_util::ScriptedBody;
-use llm_gate::tokens::Tokens;
+use llm_gate::tokens::{Amount, Tokens};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, service_fn};
 
@@ -158,11 +158,13 @@ impl Books {
             _ => false,
         });
         if let Some(subject) = refused {
-            return Outcome::Denied(Denial {
-                subject,
+            return Outcome::Denied(Box::new(Denial {
+                counter: CounterKey::total_tokens(subject),
                 reason: DenialReason::Frozen,
+                asked: Amount::ZERO,
                 standing: Standing::default(),
-            });
+                fits: Tokens::ZERO,
+            }));
         }
         if let Operation::Settle(settle) = operation {
             let mut settled = self.settled.lock().expect("no panic inside");
@@ -182,21 +184,7 @@ impl LedgerStore for Books {
         Some(self.decide(operation))
     }
 
-    fn standing(&self, subject: Subject) -> StoreFuture<'_, Standing> {
-        self.inner.standing(subject)
-    }
-
-    fn set_limit(&self, subject: Subject, limit: Option<Tokens>) -> StoreFuture<'_, Standing> {
-        self.inner.set_limit(subject, limit)
-    }
-
-    fn lower_limit(&self, subject: Subject, limit: Tokens) -> StoreFuture<'_, Option<Standing>> {
-        self.inner.lower_limit(subject, limit)
-    }
-
-    fn totals(&self) -> StoreFuture<'_, Totals> {
-        self.inner.totals()
-    }
+    llm_gate::pass_on_ledger!(inner);
 }
 
 /// One user with a limit, and the books.

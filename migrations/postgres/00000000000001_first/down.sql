@@ -1,9 +1,12 @@
 DROP TRIGGER ledger_is_never_shortened ON ledger;
 DROP TRIGGER ledger_is_never_changed ON ledger;
+DROP TABLE chains;
 DROP TABLE ledger;
 DROP FUNCTION ledger_is_append_only();
 DROP TABLE reservation_counters;
 DROP TABLE reservations;
+DROP TABLE owners;
+DROP TABLE prices;
 DROP TABLE counters;
 DROP TABLE limits;
 DROP TABLE refresh_tokens;

@@ -44,7 +44,8 @@ CREATE TABLE api_keys (
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
     last_used_at BIGINT,
-    revoked_at BIGINT
+    revoked_at BIGINT,
+    clamps BOOLEAN NOT NULL DEFAULT FALSE
 );
 
 CREATE INDEX api_keys_by_owner ON api_keys (project_id, user_id, id);
@@ -69,13 +70,14 @@ CREATE TABLE refresh_tokens (
 
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 
--- The rules. `model` is empty where a rule holds for all models.
+-- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its
+-- kind without a rule of its own.
 CREATE TABLE limits (
     subject_id BYTEA NOT NULL CHECK (octet_length(subject_id) = 16),
-    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key', 'platform')),
     model TEXT NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
-    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'month', 'day', 'minute')),
     zone TEXT NOT NULL,
     amount BIGINT NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
     PRIMARY KEY (subject_id, subject_kind, unit, window_kind, model)
@@ -86,16 +88,45 @@ CREATE TABLE limits (
 CREATE TABLE counters (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subject_id BYTEA NOT NULL CHECK (octet_length(subject_id) = 16),
-    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key', 'platform')),
+    model TEXT NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
-    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'month', 'day', 'minute')),
     window_start BIGINT NOT NULL,
     used BIGINT NOT NULL CHECK (used >= 0),
     reserved BIGINT NOT NULL CHECK (reserved >= 0),
     overage BIGINT NOT NULL CHECK (overage >= 0),
     frozen BOOLEAN NOT NULL,
-    UNIQUE (subject_id, subject_kind, unit, window_kind, window_start)
+    UNIQUE (subject_id, window_start, subject_kind, model, unit, window_kind)
 ) WITH (fillfactor = 50);
+
+-- What tokens of a model count and cost, from a moment on. Those that were in force are kept: reservations of
+-- their time are settled by them.
+CREATE TABLE prices (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model TEXT NOT NULL,
+    in_force BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    weight_prompt BIGINT NOT NULL CHECK (weight_prompt >= 0),
+    weight_completion BIGINT NOT NULL CHECK (weight_completion >= 0),
+    weight_cached BIGINT NOT NULL CHECK (weight_cached >= 0),
+    price_prompt BIGINT CHECK (price_prompt >= 0),
+    price_completion BIGINT CHECK (price_completion >= 0),
+    price_cached BIGINT CHECK (price_cached >= 0),
+    CHECK ((price_prompt IS NULL) = (price_completion IS NULL) AND (price_prompt IS NULL) = (price_cached IS NULL))
+);
+
+CREATE UNIQUE INDEX prices_in_force ON prices (model) WHERE in_force;
+
+-- Processes that settle reservations. One that is given up never owns any again.
+CREATE TABLE owners (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    enlisted_at BIGINT NOT NULL,
+    lease_until BIGINT NOT NULL,
+    given_up BOOLEAN NOT NULL
+);
+
+CREATE INDEX owners_by_lease ON owners (lease_until) WHERE NOT given_up;
 
 CREATE TABLE reservations (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
@@ -106,11 +137,18 @@ CREATE TABLE reservations (
     model TEXT NOT NULL,
     stream BOOLEAN NOT NULL,
     hold BIGINT NOT NULL CHECK (hold >= 0),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'settled', 'void')),
+    hold_prompt BIGINT NOT NULL CHECK (hold_prompt >= 0),
+    hold_completion BIGINT NOT NULL CHECK (hold_completion >= 0),
+    version BIGINT NOT NULL DEFAULT 0 CHECK (version >= 0),
+    price_id BIGINT REFERENCES prices (id),
+    owner BIGINT REFERENCES owners (id),
+    state TEXT NOT NULL
+        CHECK (state IN ('pending', 'settled', 'void', 'expired', 'corrected', 'refunded', 'late')),
     created_at BIGINT NOT NULL,
     settled_at BIGINT,
     charged BIGINT NOT NULL DEFAULT 0 CHECK (charged >= 0),
     overage BIGINT NOT NULL DEFAULT 0 CHECK (overage >= 0),
+    cost BIGINT NOT NULL DEFAULT 0 CHECK (cost >= 0),
     prompt BIGINT NOT NULL DEFAULT 0 CHECK (prompt >= 0),
     completion BIGINT NOT NULL DEFAULT 0 CHECK (completion >= 0),
     cached BIGINT NOT NULL DEFAULT 0 CHECK (cached >= 0),
@@ -120,7 +158,8 @@ CREATE TABLE reservations (
     status BIGINT
 );
 
-CREATE INDEX reservations_pending ON reservations (created_at) WHERE state = 'pending';
+CREATE INDEX reservations_pending ON reservations (owner, id) WHERE state = 'pending';
+CREATE INDEX reservations_expired ON reservations (id) WHERE state = 'expired';
 CREATE INDEX reservations_by_user ON reservations (user_id, created_at);
 CREATE INDEX reservations_by_project ON reservations (project_id, created_at);
 
@@ -134,16 +173,29 @@ CREATE TABLE reservation_counters (
 
 CREATE INDEX reservation_counters_by_counter ON reservation_counters (counter_id);
 
--- used = sum of charge, overage = sum of overage, per counter.
+-- used = sum of charge, overage = sum of overage, per counter. Of what changes a limit, `amount` is the new one,
+-- none if it was removed. `hash` is that of the line before by the same writer and of this one.
 CREATE TABLE ledger (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    reservation_id BYTEA NOT NULL REFERENCES reservations (id),
-    kind TEXT NOT NULL CHECK (kind IN ('settle')),
+    writer BYTEA NOT NULL CHECK (octet_length(writer) = 16),
+    sequence BIGINT NOT NULL CHECK (sequence > 0),
+    kind TEXT NOT NULL CHECK (kind IN ('settle', 'correct', 'refund', 'late', 'limit')),
+    reservation_id BYTEA REFERENCES reservations (id),
     counter_id BIGINT NOT NULL REFERENCES counters (id),
-    charge BIGINT NOT NULL CHECK (charge >= 0),
-    overage BIGINT NOT NULL CHECK (overage >= 0),
+    charge BIGINT NOT NULL,
+    overage BIGINT NOT NULL,
+    amount BIGINT,
     at BIGINT NOT NULL,
+    hash BYTEA NOT NULL CHECK (octet_length(hash) = 32),
+    UNIQUE (writer, sequence),
     UNIQUE (reservation_id, kind, counter_id)
+);
+
+-- How far each writer has come, so that a line that is missing at the end is missed.
+CREATE TABLE chains (
+    writer BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(writer) = 16),
+    sequence BIGINT NOT NULL CHECK (sequence >= 0),
+    hash BYTEA NOT NULL CHECK (octet_length(hash) = 32)
 );
 
 CREATE INDEX ledger_by_counter ON ledger (counter_id, at);

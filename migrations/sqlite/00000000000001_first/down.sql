@@ -1,8 +1,11 @@
 DROP TRIGGER ledger_is_never_shortened;
 DROP TRIGGER ledger_is_never_changed;
+DROP TABLE chains;
 DROP TABLE ledger;
 DROP TABLE reservation_counters;
 DROP TABLE reservations;
+DROP TABLE owners;
+DROP TABLE prices;
 DROP TABLE counters;
 DROP TABLE limits;
 DROP TABLE refresh_tokens;

@@ -44,7 +44,8 @@ CREATE TABLE api_keys (
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     last_used_at INTEGER,
-    revoked_at INTEGER
+    revoked_at INTEGER,
+    clamps INTEGER NOT NULL DEFAULT 0 CHECK (clamps IN (0, 1))
 ) STRICT;
 
 CREATE INDEX api_keys_by_owner ON api_keys (project_id, user_id, id);
@@ -69,13 +70,14 @@ CREATE TABLE refresh_tokens (
 
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
 
--- The rules. `model` is empty where a rule holds for all models.
+-- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its
+-- kind without a rule of its own.
 CREATE TABLE limits (
     subject_id BLOB NOT NULL CHECK (length(subject_id) = 16),
-    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key', 'platform')),
     model TEXT NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
-    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'month', 'day', 'minute')),
     zone TEXT NOT NULL,
     amount INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
     PRIMARY KEY (subject_id, subject_kind, unit, window_kind, model)
@@ -86,16 +88,45 @@ CREATE TABLE limits (
 CREATE TABLE counters (
     id INTEGER NOT NULL PRIMARY KEY,
     subject_id BLOB NOT NULL CHECK (length(subject_id) = 16),
-    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key')),
+    subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key', 'platform')),
+    model TEXT NOT NULL,
     unit TEXT NOT NULL CHECK (unit IN ('tokens', 'requests', 'money')),
-    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'minute', 'hour', 'day', 'month')),
+    window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'month', 'day', 'minute')),
     window_start INTEGER NOT NULL,
     used INTEGER NOT NULL CHECK (used >= 0),
     reserved INTEGER NOT NULL CHECK (reserved >= 0),
     overage INTEGER NOT NULL CHECK (overage >= 0),
     frozen INTEGER NOT NULL CHECK (frozen IN (0, 1)),
-    UNIQUE (subject_id, subject_kind, unit, window_kind, window_start)
+    UNIQUE (subject_id, window_start, subject_kind, model, unit, window_kind)
 ) STRICT;
+
+-- What tokens of a model count and cost, from a moment on. Those that were in force are kept: reservations of
+-- their time are settled by them.
+CREATE TABLE prices (
+    id INTEGER NOT NULL PRIMARY KEY,
+    model TEXT NOT NULL,
+    in_force INTEGER NOT NULL CHECK (in_force IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    weight_prompt INTEGER NOT NULL CHECK (weight_prompt >= 0),
+    weight_completion INTEGER NOT NULL CHECK (weight_completion >= 0),
+    weight_cached INTEGER NOT NULL CHECK (weight_cached >= 0),
+    price_prompt INTEGER CHECK (price_prompt >= 0),
+    price_completion INTEGER CHECK (price_completion >= 0),
+    price_cached INTEGER CHECK (price_cached >= 0),
+    CHECK ((price_prompt IS NULL) = (price_completion IS NULL) AND (price_prompt IS NULL) = (price_cached IS NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX prices_in_force ON prices (model) WHERE in_force;
+
+-- Processes that settle reservations. One that is given up never owns any again.
+CREATE TABLE owners (
+    id INTEGER NOT NULL PRIMARY KEY,
+    enlisted_at INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    given_up INTEGER NOT NULL CHECK (given_up IN (0, 1))
+) STRICT;
+
+CREATE INDEX owners_by_lease ON owners (lease_until) WHERE NOT given_up;
 
 CREATE TABLE reservations (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
@@ -106,11 +137,18 @@ CREATE TABLE reservations (
     model TEXT NOT NULL,
     stream INTEGER NOT NULL CHECK (stream IN (0, 1)),
     hold INTEGER NOT NULL CHECK (hold >= 0),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'settled', 'void')),
+    hold_prompt INTEGER NOT NULL CHECK (hold_prompt >= 0),
+    hold_completion INTEGER NOT NULL CHECK (hold_completion >= 0),
+    version INTEGER NOT NULL DEFAULT 0 CHECK (version >= 0),
+    price_id INTEGER REFERENCES prices (id),
+    owner INTEGER REFERENCES owners (id),
+    state TEXT NOT NULL
+        CHECK (state IN ('pending', 'settled', 'void', 'expired', 'corrected', 'refunded', 'late')),
     created_at INTEGER NOT NULL,
     settled_at INTEGER,
     charged INTEGER NOT NULL DEFAULT 0 CHECK (charged >= 0),
     overage INTEGER NOT NULL DEFAULT 0 CHECK (overage >= 0),
+    cost INTEGER NOT NULL DEFAULT 0 CHECK (cost >= 0),
     prompt INTEGER NOT NULL DEFAULT 0 CHECK (prompt >= 0),
     completion INTEGER NOT NULL DEFAULT 0 CHECK (completion >= 0),
     cached INTEGER NOT NULL DEFAULT 0 CHECK (cached >= 0),
@@ -120,7 +158,8 @@ CREATE TABLE reservations (
     status INTEGER
 ) STRICT;
 
-CREATE INDEX reservations_pending ON reservations (created_at) WHERE state = 'pending';
+CREATE INDEX reservations_pending ON reservations (owner, id) WHERE state = 'pending';
+CREATE INDEX reservations_expired ON reservations (id) WHERE state = 'expired';
 CREATE INDEX reservations_by_user ON reservations (user_id, created_at);
 CREATE INDEX reservations_by_project ON reservations (project_id, created_at);
 
@@ -134,17 +173,30 @@ CREATE TABLE reservation_counters (
 
 CREATE INDEX reservation_counters_by_counter ON reservation_counters (counter_id);
 
--- used = sum of charge, overage = sum of overage, per counter.
+-- used = sum of charge, overage = sum of overage, per counter. Of what changes a limit, `amount` is the new one,
+-- none if it was removed. `hash` is that of the line before by the same writer and of this one.
 CREATE TABLE ledger (
     id INTEGER NOT NULL PRIMARY KEY,
-    reservation_id BLOB NOT NULL REFERENCES reservations (id),
-    kind TEXT NOT NULL CHECK (kind IN ('settle')),
+    writer BLOB NOT NULL CHECK (length(writer) = 16),
+    sequence INTEGER NOT NULL CHECK (sequence > 0),
+    kind TEXT NOT NULL CHECK (kind IN ('settle', 'correct', 'refund', 'late', 'limit')),
+    reservation_id BLOB REFERENCES reservations (id),
     counter_id INTEGER NOT NULL REFERENCES counters (id),
-    charge INTEGER NOT NULL CHECK (charge >= 0),
-    overage INTEGER NOT NULL CHECK (overage >= 0),
+    charge INTEGER NOT NULL,
+    overage INTEGER NOT NULL,
+    amount INTEGER,
     at INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    UNIQUE (writer, sequence),
     UNIQUE (reservation_id, kind, counter_id)
 ) STRICT;
+
+-- How far each writer has come, so that a line that is missing at the end is missed.
+CREATE TABLE chains (
+    writer BLOB NOT NULL PRIMARY KEY CHECK (length(writer) = 16),
+    sequence INTEGER NOT NULL CHECK (sequence >= 0),
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT, WITHOUT ROWID;
 
 CREATE INDEX ledger_by_counter ON ledger (counter_id, at);
 

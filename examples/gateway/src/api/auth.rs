@@ -85,6 +85,7 @@ async fn first_key(app: &App, user: &User) -> Result<String, ApiError> {
         user: user.id,
         project: user.personal_project,
         expires_at: None,
+        clamps: false,
     };
     let (key, secret) =
         accounts::create_key(&*app.store, &app.hasher, request, app.clock.now()).await?;

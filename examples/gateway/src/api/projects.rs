@@ -55,6 +55,7 @@ pub(super) async fn create_key(
     if expires_at.is_some_and(|at| at <= now) {
         fields.refuse("expires_at", "must lie in the future");
     }
+    let clamps = fields.flag("clamps");
     fields.finish()?;
     let known = app.store.keys(project, user.id, MAX_KEYS).await?;
     if known.len() >= MAX_KEYS as usize {
@@ -68,6 +69,7 @@ pub(super) async fn create_key(
         user: user.id,
         project,
         expires_at,
+        clamps,
     };
     let (key, secret) = accounts::create_key(&*app.store, &app.hasher, request, now).await?;
     app.keys.created(&key.public_id);

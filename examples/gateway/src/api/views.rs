@@ -87,6 +87,7 @@ pub(crate) struct KeyView {
     expires_at: Option<Moment>,
     last_used_at: Option<Moment>,
     revoked: bool,
+    clamps: bool,
 }
 
 impl From<ApiKey> for KeyView {
@@ -99,6 +100,7 @@ impl From<ApiKey> for KeyView {
             expires_at: key.expires_at.and_then(moment),
             last_used_at: key.last_used_at.and_then(moment),
             revoked: key.revoked_at.is_some(),
+            clamps: key.clamps,
         }
     }
 }

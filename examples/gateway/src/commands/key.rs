@@ -22,6 +22,9 @@ pub(super) enum Command {
         /// What the key is called
         #[arg(long, default_value = "key")]
         name: String,
+        /// Cut calls that do not fit down to what is left, instead of refusing them
+        #[arg(long)]
+        clamps: bool,
     },
     /// List the keys of a user
     List {
@@ -41,11 +44,11 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
     let config = loaded.config;
     let store = user::open(&config).await?;
     match command {
-        Command::Create { user, name } => {
+        Command::Create { user, name, clamps } => {
             let secrets = Secrets::load(&config)?;
             let hasher = KeyHasher::new(secrets.pepper.expose().as_bytes())
                 .map_err(|error| CommandError::wrong(error.to_string()))?;
-            create(&*store, &hasher, &user, &name).await
+            create(&*store, &hasher, &user, &name, clamps).await
         }
         Command::List { user } => {
             say!("ID\tPREFIX\tNAME\tSTATE")?;
@@ -68,6 +71,7 @@ async fn create(
     hasher: &KeyHasher,
     user: &str,
     name: &str,
+    clamps: bool,
 ) -> Result<(), CommandError> {
     let name = accounts::key_name(name)
         .map_err(|reason| CommandError::wrong(format!("the name of a key {reason}")))?;
@@ -77,6 +81,7 @@ async fn create(
         user: user.id,
         project: user.personal_project,
         expires_at: None,
+        clamps,
     };
     let (key, secret) = accounts::create_key(store, hasher, request, SystemClock.now()).await?;
     say!("created {} for {}", key.id, user::called(&user))?;

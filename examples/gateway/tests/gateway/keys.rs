@@ -37,7 +37,7 @@ async fn a_key_is_shown_once() {
     assert!(!text.contains(&secret) && !text.contains("api_key") && !text.contains("hash"));
     let expected = json!([{
         "id": made.text("id"), "name": "laptop", "prefix": made.text("prefix"), "scopes": [],
-        "expires_at": null, "last_used_at": null, "revoked": false,
+        "expires_at": null, "last_used_at": null, "revoked": false, "clamps": false,
     }]);
     assert_eq!(listed.json(), expected);
 }

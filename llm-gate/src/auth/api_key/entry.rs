@@ -26,7 +26,8 @@ impl Entry {
         let key = &record.key;
         Self {
             principal: Principal::new(key.user, key.project, Credential::Key(key.id))
-                .role(record.role),
+                .role(record.role)
+                .clamps(key.clamps),
             hash: record.hash,
             revoked: key.revoked_at.is_some() || record.user_disabled,
             expires_at: key.expires_at,

@@ -72,7 +72,7 @@
 //! | 0 | 4 | CRC32C of the request id (zeros if free) and the 20 bytes below |
 //! | 4 | 1 | sequence, one more than the other half's, modulo 256 |
 //! | 5 | 1 | bits 0-3 state: 0 free, 1 intent, 2 forwarded, 3 running, 4 ended; bits 4-5 source: 0 nothing, 1 upstream, 2 estimated, 3 presumed; bits 6-7 reserved, zero |
-//! | 6 | 1 | ending: 0 none, 1 complete, 2 client gone, 3 upstream cut, 4 refused, 5 lost, 6 abandoned, 7 recovered, 8 cut |
+//! | 6 | 1 | ending: 0 none, 1 complete, 2 client gone, 3 upstream cut, 4 refused, 5 lost, 6 abandoned, 7 recovered, 8 cut, 9 expired |
 //! | 7 | 2 | bits 0-9 HTTP status, 0 for none; bits 10-15 reserved, zero |
 //! | 9 | 5 | prompt tokens, or an estimated charge |
 //! | 14 | 5 | completion tokens |

@@ -338,6 +338,7 @@ const fn ending_code(ending: Ending) -> u8 {
         Ending::Abandoned => 6,
         Ending::Recovered => 7,
         Ending::Cut => 8,
+        Ending::Expired => 9,
     }
 }
 
@@ -352,6 +353,7 @@ const fn ending_from_code(code: u8) -> Option<Ending> {
         6 => Some(Ending::Abandoned),
         7 => Some(Ending::Recovered),
         8 => Some(Ending::Cut),
+        9 => Some(Ending::Expired),
         _ => None,
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn reserve(subjects: &[Subject], hold: u64) -> Reserve {
         id: RequestId::new(),
         at: START,
         subjects: subjects.to_vec(),
-        hold: tokens(hold),
+        hold: tokens(hold).into(),
         least: tokens(hold),
         call: CallInfo {
             user: UserId::new(),
@@ -43,6 +43,7 @@ pub(super) fn reserve(subjects: &[Subject], hold: u64) -> Reserve {
             model: "model".to_owned(),
             stream: true,
         },
+        owner: None,
     }
 }
 
@@ -62,11 +63,11 @@ pub(super) fn settle(id: RequestId, charge: u64) -> Settle {
     }
 }
 
-pub(super) const fn extend(id: RequestId, version: u32, hold: u64) -> Extend {
+pub(super) fn extend(id: RequestId, version: u32, hold: u64) -> Extend {
     Extend {
         id,
         version,
-        hold: tokens(hold),
+        hold: tokens(hold).into(),
     }
 }
 
@@ -137,7 +138,7 @@ pub(super) async fn granted<S: LedgerStore>(store: &S, reserve: &Reserve) -> Gra
 /// Reserves what does not fit.
 pub(super) async fn denied<S: LedgerStore>(store: &S, reserve: &Reserve) -> Denial {
     match try_reserve(store, reserve).await {
-        Outcome::Denied(denial) => denial,
+        Outcome::Denied(denial) => *denial,
         other => panic!("a hold that does not fit is denied, not {other:?}"),
     }
 }
@@ -207,6 +208,7 @@ pub(super) fn key(user: &User, public_id: &str) -> NewApiKey {
         project: user.personal_project,
         created_at: START,
         expires_at: Some(later(1_000)),
+        clamps: false,
     }
 }
 

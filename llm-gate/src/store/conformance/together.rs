@@ -71,7 +71,7 @@ pub async fn a_frozen_counter_refuses_to_hold_more<S: Store>(store: S) {
         panic!("the key is revoked")
     };
     assert_eq!(
-        (denial.subject, denial.reason),
+        (denial.counter.subject, denial.reason),
         (Subject::Key(one.id), DenialReason::Frozen),
         "though there is room"
     );
@@ -108,7 +108,7 @@ pub async fn revoking_a_key_freezes_its_counter<S: Store>(store: S) {
         "not for want of tokens"
     );
     assert_eq!(
-        denial.subject,
+        denial.counter.subject,
         Subject::Key(one.id),
         "the key is what stops it"
     );

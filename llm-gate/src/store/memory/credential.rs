@@ -101,6 +101,7 @@ impl CredentialStore for MemoryStore {
                     expires_at: new.expires_at,
                     last_used_at: None,
                     revoked_at: None,
+                    clamps: new.clamps,
                 },
             };
             let key = record.key.clone();

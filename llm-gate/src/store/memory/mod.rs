@@ -1,3 +1,4 @@
+mod books;
 mod credential;
 mod ledger;
 mod user;
@@ -10,6 +11,8 @@ use crate::store::{
     ApiKeyRecord, PasswordRecord, Project, ProjectRole, StoreError, StoreErrorKind, StoreFuture,
     TokenHash,
 };
+
+pub use books::MemoryBooks;
 
 /// All storage traits in memory: the reference implementation, for tests, benches and gates whose books
 /// need not outlive them.
@@ -27,7 +30,7 @@ use crate::store::{
 #[derive(Default)]
 pub struct MemoryStore {
     people: Mutex<People>,
-    books: Mutex<ledger::Books>,
+    books: Mutex<MemoryBooks>,
 }
 
 #[derive(Default)]
@@ -53,7 +56,7 @@ impl MemoryStore {
     }
 
     /// Locks counters, reservations and ledger. Taken after `people` where both are needed.
-    fn books(&self) -> Result<MutexGuard<'_, ledger::Books>, StoreError> {
+    fn books(&self) -> Result<MutexGuard<'_, MemoryBooks>, StoreError> {
         self.books.lock().map_err(poisoned)
     }
 }

@@ -1,7 +1,7 @@
 use crate::identity::{ProjectId, Subject, UserId};
 use crate::store::{
-    Membership, NewUser, PasswordRecord, Project, ProjectRole, ProjectStore, StoreError,
-    StoreErrorKind, StoreFuture, User, UserStore,
+    LimitChange, Membership, NewUser, PasswordRecord, Project, ProjectRole, ProjectStore,
+    StoreError, StoreErrorKind, StoreFuture, User, UserStore,
 };
 
 use super::{MemoryStore, People, ready};
@@ -64,8 +64,13 @@ impl MemoryStore {
                 hash: new.password_hash,
             },
         );
-        self.books()?
-            .set_limit(Subject::User(user.id), new.token_limit);
+        if new.token_limit.is_some() {
+            let change = LimitChange::total_tokens(Subject::User(user.id), new.token_limit);
+            self.books()?.change_limit(&LimitChange {
+                at: new.created_at,
+                ..change
+            });
+        }
         Ok(user)
     }
 }

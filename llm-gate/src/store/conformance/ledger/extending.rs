@@ -61,7 +61,7 @@ pub async fn a_hold_that_has_no_room_to_grow_stays_as_it_was<S: LedgerStore>(sto
         panic!("there is room for 20 more, not for 21")
     };
     assert_eq!(
-        (denial.subject, denial.reason),
+        (denial.counter.subject, denial.reason),
         (subject, DenialReason::Exhausted),
         "for want of tokens"
     );
@@ -87,7 +87,7 @@ pub async fn a_hold_grows_on_all_counters_or_on_none<S: LedgerStore>(store: S) {
         let Outcome::Denied(denial) = try_extend(&store, extend(hold.id, 1, 40)).await else {
             panic!("one of the three has no room")
         };
-        assert_eq!(denial.subject, refuses, "which one is told");
+        assert_eq!(denial.counter.subject, refuses, "which one is told");
         for subject in subjects {
             stands(&store, subject, (0, 30, 0)).await;
         }

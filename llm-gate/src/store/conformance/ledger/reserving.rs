@@ -109,7 +109,7 @@ pub async fn a_denial_names_the_counter_that_refused<S: LedgerStore>(store: S) {
     let (wide, tight) = (with_limit(&store, 100).await, with_limit(&store, 10).await);
     granted(&store, &reserve(&[wide, tight], 4)).await;
     let denial = denied(&store, &reserve(&[wide, tight], 7)).await;
-    assert_eq!(denial.subject, tight, "the tight one refused");
+    assert_eq!(denial.counter.subject, tight, "the tight one refused");
     assert_eq!(denial.reason, DenialReason::Exhausted, "for want of tokens");
     assert_eq!(
         denial.standing.remaining(),

@@ -17,6 +17,7 @@ pub async fn settling_gives_the_rest_back<S: LedgerStore>(store: S) {
     let expected = Settlement {
         charged: tokens(30),
         overage: Tokens::ZERO,
+        cost: Tokens::ZERO,
         repeated: false,
     };
     assert_eq!(settlement, expected, "the charge fits into the hold");
