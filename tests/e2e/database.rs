@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use diesel::Connection;
 use diesel::connection::SimpleConnection;
-use diesel::sqlite::SqliteConnection;
 use scripted_vllm::{Answer, Gate};
-use support::{Answer as Whole, Person, World, chat, in_time};
+use support::{Answer as Whole, Lock, Person, World, chat, in_time};
 
 /// A world that does not wait long for a locked database.
 async fn hasty() -> World {
@@ -28,31 +26,11 @@ fn is_later(answer: &Whole) {
     assert_eq!(answer.json()["error"]["code"], "service_unavailable");
 }
 
-/// Somebody else who writes, and does not end.
-struct Lock(SqliteConnection);
-
-impl Lock {
-    fn take(world: &World) -> Self {
-        let file = world.folder().join("llm-gate.db");
-        let url = file.to_str().expect("a plain path");
-        let mut connection = SqliteConnection::establish(url).expect("the file is there");
-        let begin = "PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE;";
-        connection
-            .batch_execute(begin)
-            .expect("the lock is free in time");
-        Self(connection)
-    }
-
-    fn release(mut self) {
-        self.0.batch_execute("ROLLBACK").expect("it holds the lock");
-    }
-}
-
 #[tokio::test]
 async fn a_locked_database_grants_nothing_and_recovers_by_itself() {
     let world = hasty().await;
     let ada = world.register().await;
-    let lock = Lock::take(&world);
+    let lock = Lock::take(world.folder());
     for _ in 0..3 {
         is_later(&call(&ada).await);
     }
@@ -82,7 +60,7 @@ async fn a_stream_goes_on_without_the_database_and_is_settled_when_it_is_back() 
     key.release();
     stream.event().await;
 
-    let lock = Lock::take(&world);
+    let lock = Lock::take(world.folder());
     let mut failures = world.store().failures();
     failures.borrow_and_update();
     key.open();
@@ -110,7 +88,7 @@ async fn a_client_that_leaves_without_the_database_is_settled_when_it_is_back() 
         key.release();
         stream.event().await;
     }
-    let lock = Lock::take(&world);
+    let lock = Lock::take(world.folder());
     drop(stream);
     world.upstream(|counts| counts.aborted == 1).await;
     lock.release();

@@ -18,6 +18,9 @@
 //! ```
 
 mod ask;
+mod dice;
+mod kept;
+mod lock;
 mod person;
 mod program;
 mod raw;
@@ -30,6 +33,9 @@ use std::time::Duration;
 pub use llm_gate_gateway::client::{Answer, Client};
 
 pub use self::ask::{Ask, chat, completion, embedding};
+pub use self::dice::{Dice, rounds};
+pub use self::kept::Kept;
+pub use self::lock::Lock;
 pub use self::person::Person;
 pub use self::program::{Finished, Server, program};
 pub use self::raw::Raw;

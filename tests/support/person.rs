@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use http::{Method, Request};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use llm_gate::identity::{Subject, UserId};
+use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
 use serde_json::{Value, json};
 
 use crate::{Answer, Ask, Client, Events, in_time};
@@ -72,6 +72,31 @@ impl Person {
         let pair = self.login().await;
         let access = pair["access_token"].as_str().expect("an access token");
         self.client.bearer(access)
+    }
+
+    /// Reads which project the own keys belong to.
+    pub async fn project(&self) -> ProjectId {
+        let session = self.session().await;
+        let answer = in_time("the account", session.get("/api/v1/users/me")).await;
+        let answer = answer.expect("a whole answer");
+        let project = answer.text("default_project_id");
+        project.parse().expect("the id of a project")
+    }
+
+    /// Makes one more key, and returns it with whoever uses it.
+    pub async fn another_key(&self) -> (KeyId, Self) {
+        let path = format!("/api/v1/projects/{}/api-keys", self.project().await);
+        let session = self.session().await;
+        let made = in_time("a key", session.post(&path, &json!({ "name": "another" }))).await;
+        let made = made.expect("a whole answer");
+        assert_eq!(made.status, 201, "a key: {:?}", made.json());
+        let key = made.text("api_key");
+        let user = Self {
+            client: self.client.bearer(&key),
+            key,
+            ..self.clone()
+        };
+        (made.text("id").parse().expect("the id of a key"), user)
     }
 
     /// Gets a path.

@@ -253,7 +253,7 @@ pub struct Counts {
 struct Shared {
     config: Config,
     counts: watch::Sender<Counts>,
-    answers: Mutex<VecDeque<Answer>>,
+    answers: Mutex<VecDeque<Queued>>,
     log: Mutex<VecDeque<ReceivedRequest>>,
     serial: AtomicU64,
     healthy: AtomicBool,
@@ -276,8 +276,27 @@ impl Shared {
         log.push_back(request.clone());
     }
 
-    fn next_answer(&self) -> Answer {
-        lock(&self.answers).pop_front().unwrap_or(Answer::Model)
+    fn next_answer(&self, body: &[u8]) -> Answer {
+        let mut queue = lock(&self.answers);
+        let at = queue.iter().position(|queued| queued.is_for(body));
+        at.and_then(|at| queue.remove(at))
+            .map_or(Answer::Model, |queued| queued.answer)
+    }
+}
+
+/// An answer that waits for its request.
+#[derive(Debug)]
+struct Queued {
+    /// What the body of the request must contain; `None` for any request.
+    word: Option<String>,
+    answer: Answer,
+}
+
+impl Queued {
+    fn is_for(&self, body: &[u8]) -> bool {
+        self.word
+            .as_deref()
+            .is_none_or(|word| std::str::from_utf8(body).is_ok_and(|body| body.contains(word)))
     }
 }
 
@@ -352,7 +371,19 @@ impl ScriptedVllm {
 
     /// Queues an answer: each request to a generation route takes one, the model answers the rest.
     pub fn push(&self, answer: Answer) {
-        lock(&self.shared.answers).push_back(answer);
+        lock(&self.shared.answers).push_back(Queued { word: None, answer });
+    }
+
+    /// Queues an answer for a request whose body contains `word`, so that of many requests at once each
+    /// gets its own. The others do not take it.
+    pub fn push_for(&self, word: impl Into<String>, answer: Answer) {
+        let word = Some(word.into());
+        lock(&self.shared.answers).push_back(Queued { word, answer });
+    }
+
+    /// Takes back the queued answers that no request has taken.
+    pub fn clear(&self) {
+        lock(&self.shared.answers).clear();
     }
 
     /// Queued answers that no request has taken.

@@ -242,7 +242,7 @@ impl Exchange<'_> {
     async fn scripted(&mut self, route: Route, request: &ReceivedRequest) -> Result<After, Gone> {
         let shared = self.shared;
         let mut active = Active::new(shared);
-        match shared.next_answer() {
+        match shared.next_answer(&request.body) {
             Answer::Model => {
                 self.model(route, request, Script::default(), &mut active)
                     .await

@@ -35,6 +35,25 @@ async fn a_script_writes_its_bytes_as_the_test_releases_them() {
 }
 
 #[tokio::test]
+async fn an_answer_for_a_word_waits_for_the_request_that_has_it() {
+    let vllm = start(Config::default()).await;
+    vllm.push(Answer::error(400, "TakenBack", "never seen"));
+    vllm.clear();
+    vllm.push_for("\"seed\":7", Answer::error(503, "Busy", "not now"));
+    vllm.push_for("\"seed\":8", Answer::error(500, "Broken", "never"));
+    for (members, status) in [("", 200), (r#","seed":8"#, 500), (r#","seed":7"#, 503)] {
+        let mut client = Client::connect(&vllm).await;
+        client.chat(members).await;
+        let head = client.head().await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status}")),
+            "{members}: {head}"
+        );
+    }
+    assert_eq!(vllm.queued(), 0, "each was taken once");
+}
+
+#[tokio::test]
 async fn dropping_the_key_opens_the_gate() {
     let vllm = start(Config::default()).await;
     let (gate, key) = Gate::new();

@@ -292,6 +292,27 @@ impl ReservationRow {
             created_at: reserve.at.as_micros(),
         }
     }
+
+    /// A row that shows whether there is another one of `id`, and stands for nothing.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn probe(id: Id) -> Self {
+        Self {
+            id,
+            user_id: id,
+            project_id: id,
+            key_id: None,
+            route: String::new(),
+            model: String::new(),
+            stream: false,
+            hold: 0,
+            hold_prompt: 0,
+            hold_completion: 0,
+            price_id: None,
+            owner: None,
+            state: State::Pending.as_str(),
+            created_at: 0,
+        }
+    }
 }
 
 /// A change of a reservation's hold.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use diesel::connection::Connection as _;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::Error as DieselError;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::Subject;
@@ -262,6 +264,30 @@ pub(super) fn open(connection: &mut Connection, rows: &[ReservationRow]) -> Resu
         Ok(())
     } else {
         Err(Failure::lost_race("a request was reserved twice at once"))
+    }
+}
+
+/// Waits for whoever has reserved one of `ids`, which this transaction does not find, and has not committed: the
+/// server may still be at the `COMMIT` of a gateway that was killed. The repeat finds it then.
+///
+/// Nobody can insert a row that somebody else is inserting before it is known what became of that. What is inserted
+/// here is taken back.
+pub(super) fn outlast(connection: &mut Connection, ids: &BTreeSet<Id>) -> Result<(), Failure> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = ids.iter().copied().map(ReservationRow::probe).collect();
+    let mut inserted = 0;
+    let taken_back = connection.transaction::<(), _, _>(|connection| {
+        inserted = insert_reservations(connection, &rows)?;
+        Err(DieselError::RollbackTransaction)
+    });
+    match taken_back {
+        Ok(()) | Err(DieselError::RollbackTransaction) if inserted == rows.len() => Ok(()),
+        Ok(()) | Err(DieselError::RollbackTransaction) => Err(Failure::lost_race(
+            "a request was reserved while it was settled",
+        )),
+        Err(error) => Err(error.into()),
     }
 }
 

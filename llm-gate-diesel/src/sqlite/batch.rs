@@ -44,6 +44,16 @@ pub(super) fn lock_limits(_connection: &mut Connection, _subject: Subject) -> Re
     Ok(())
 }
 
+/// Waits for commits that the dead have left under way: a transaction ends with its process here.
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::missing_const_for_fn,
+    reason = "on PostgreSQL it can fail"
+)]
+pub(super) fn outlast(_connection: &mut Connection, _ids: &BTreeSet<Id>) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// Returns the database's time, where it counts: a file has no clock of its own.
 #[expect(clippy::unnecessary_wraps, reason = "on PostgreSQL it can fail")]
 pub(super) fn now(_connection: &mut Connection, desk: Desk) -> Result<Option<Timestamp>, Failure> {

@@ -22,10 +22,16 @@ fn apply(
     operations: &[Operation],
 ) -> Result<Vec<Outcome>, Failure> {
     let mut page = Page::read(connection, desk, operations)?;
-    let outcomes = operations
-        .iter()
-        .map(|operation| page.apply(operation))
-        .collect();
+    let mut unknown = BTreeSet::new();
+    let mut outcomes = Vec::with_capacity(operations.len());
+    for operation in operations {
+        let outcome = page.apply(operation);
+        if let (Operation::Settle(settle), Outcome::Unknown) = (operation, &outcome) {
+            unknown.insert(Id::from(settle.id));
+        }
+        outcomes.push(outcome);
+    }
+    batch::outlast(connection, &unknown)?;
     page.write(connection)?;
     Ok(outcomes)
 }

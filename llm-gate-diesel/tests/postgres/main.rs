@@ -8,6 +8,7 @@ mod support;
 mod conformance;
 mod differential;
 mod dropped;
+mod late_commit;
 mod lost_commit;
 mod plans;
 mod replicas;

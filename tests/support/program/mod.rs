@@ -6,8 +6,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::in_time;
 use crate::world::until_ready;
+use crate::{Client, in_time};
 
 /// What a run of the program left behind.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub fn program(folder: &Path) -> Command {
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where its metrics are.
+    pub metrics: SocketAddr,
     child: Child,
 }
 
@@ -51,29 +53,72 @@ impl Server {
     /// Starts `serve` on the data in `folder` in front of `upstream`, at free ports, and waits until it is
     /// ready.
     pub async fn start(folder: &Path, upstream: &str) -> Self {
-        let mut command = program(folder);
-        command
-            .args(["serve", "--port", "0"])
-            .env("LLM_GATE_METRICS__PORT", "0")
-            .env("LLM_GATE_LOG__FORMAT", "json")
-            .env("VLLM_ENDPOINT", upstream);
-        let mut child = command.spawn().expect("the program starts");
+        Self::start_with(folder, upstream, &[]).await
+    }
+
+    /// As [`start`](Self::start), with more in its environment.
+    pub async fn start_with(folder: &Path, upstream: &str, more: &[(&str, &str)]) -> Self {
+        let mut command = serve(folder, upstream);
+        let mut child = command
+            .envs(more.iter().copied())
+            .spawn()
+            .expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
         let listening = async {
             loop {
                 let line = log.next_line().await.expect("the log can be read");
                 let line = line.expect("the program goes on");
                 let line: Value = serde_json::from_str(&line).unwrap_or_default();
-                if let Some(address) = line["fields"]["address"].as_str() {
-                    return address.parse().expect("an address");
+                let address = |name| line["fields"][name].as_str()?.parse().ok();
+                if let (Some(address), Some(metrics)) =
+                    (address("address"), address("metrics_address"))
+                {
+                    return (address, metrics);
                 }
             }
         };
-        let address = in_time("the program listens", listening).await;
+        let (address, metrics) = in_time("the program listens", listening).await;
         // Whoever writes a log wants a reader.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         until_ready(address).await;
-        Self { address, child }
+        Self {
+            address,
+            metrics,
+            child,
+        }
+    }
+
+    /// Starts it and kills it while it starts, as soon as `moment` says so.
+    pub async fn kill_starting(folder: &Path, upstream: &str, mut moment: impl FnMut() -> bool) {
+        let mut command = serve(folder, upstream);
+        // Nobody reads what it says.
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.expect("the program starts");
+        let killing = async {
+            while !moment() {
+                tokio::task::yield_now().await;
+            }
+            child.kill().await
+        };
+        in_time("the end of a process", killing)
+            .await
+            .expect("it runs");
+    }
+
+    /// Waits until `requests` are in the program's hands.
+    pub async fn in_progress(&self, requests: usize) {
+        let client = Client::new(self.metrics);
+        let line = format!("http_requests_in_progress {requests}");
+        let reached = async {
+            loop {
+                let metrics = client.get("/metrics").await.expect("an answer");
+                let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+                if metrics.lines().any(|other| other == line) {
+                    return;
+                }
+            }
+        };
+        in_time("requests in progress", reached).await;
     }
 
     /// Kills it: at once, with nothing put in order.
@@ -82,6 +127,16 @@ impl Server {
             .await
             .expect("it runs");
     }
+}
+
+fn serve(folder: &Path, upstream: &str) -> Command {
+    let mut command = program(folder);
+    command
+        .args(["serve", "--port", "0"])
+        .env("LLM_GATE_METRICS__PORT", "0")
+        .env("LLM_GATE_LOG__FORMAT", "json")
+        .env("VLLM_ENDPOINT", upstream);
+    command
 }
 
 /// Cargo puts programs one folder above the tests.

@@ -50,13 +50,20 @@ impl Tally {
 
     /// Takes the figures of one choice; `index` is not looked at where there is but one.
     pub(super) fn choice(&mut self, index: usize, usage: Usage) -> Usage {
+        // What counts once it is generated stays counted, should an upstream ever count backwards.
         if self.single {
-            return self.whole(usage);
+            let total = &mut self.total;
+            *total = Usage {
+                prompt: usage.prompt.max(total.prompt),
+                completion: usage.completion.max(total.completion),
+                reasoning: usage.reasoning.max(total.reasoning),
+                cached: usage.cached,
+            };
+            return *total;
         }
         let index = index.min(CHOICES - 1);
         let last = place(&mut self.choices, index);
         let total = &mut self.total;
-        // What counts once it is generated stays counted, should an upstream ever count backwards.
         total.completion = total
             .completion
             .saturating_add(usage.completion.saturating_sub(last.completion));
@@ -114,6 +121,17 @@ mod tests {
         let mut tally = Tally::new(1, 1);
         assert!(!tally.by_choice());
         assert_eq!(tally.choice(0, usage(3, 4)), usage(3, 4));
+    }
+
+    #[test]
+    fn what_was_counted_stays_counted_until_the_whole_is_told() {
+        for choices in [1, 2] {
+            let mut tally = Tally::new(choices, choices);
+            assert_eq!(tally.choice(0, usage(3, 4)), usage(3, 4));
+            assert_eq!(tally.choice(0, usage(3, 2)), usage(3, 4), "{choices}");
+            assert_eq!(tally.choice(0, usage(3, 5)), usage(3, 5), "{choices}");
+            assert_eq!(tally.whole(usage(3, 4)), usage(3, 4), "{choices}");
+        }
     }
 
     #[test]

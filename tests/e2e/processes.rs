@@ -1,0 +1,342 @@
+//! Four gateway processes on one PostgreSQL, asked by many at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use llm_gate::identity::{KeyId, Subject};
+use llm_gate::store::LedgerStore;
+use llm_gate::tokens::Tokens;
+use llm_gate_diesel::test_db::postgres;
+use llm_gate_diesel::{PgConfig, PgStore};
+use scripted_vllm::{Figure, ScriptedVllm, UsageMode};
+use serde_json::json;
+use support::{Ask, Person, Server, chat, in_time};
+use tempfile::TempDir;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+const GATEWAYS: usize = 4;
+/// What the gate adds to the bytes of a body for the chat template.
+const ALLOWANCE: u64 = 64;
+const OUTPUT: u64 = 10;
+
+/// Calls of equal length, each with a name of its own. They use all of their bounds.
+fn ask(kind: &str, number: u64) -> Ask {
+    let name = format!("{kind}-{number:06}");
+    chat("everything at once")
+        .max_tokens(OUTPUT)
+        .with("user", name)
+}
+
+/// The most that a call can cost, which is what each costs.
+fn bound() -> u64 {
+    ask("call", 0).json().to_string().len() as u64 + ALLOWANCE + OUTPUT
+}
+
+/// The processes, what is in front of them and behind them.
+struct Fleet {
+    vllm: ScriptedVllm,
+    gateways: Vec<(Server, TempDir)>,
+    store: PgStore,
+}
+
+impl Fleet {
+    /// Starts four of them; `None`, said loudly, where there is no PostgreSQL.
+    async fn start() -> Option<Self> {
+        if !postgres::installed() {
+            eprintln!("SKIPPED: no PostgreSQL on this machine (Debian: `apt install postgresql`)");
+            assert!(std::env::var_os("CI").is_none(), "CI installs it");
+            return None;
+        }
+        let database = postgres::config().await;
+        let mut model = scripted_vllm::Config::default();
+        model.keep_requests = usize::MAX;
+        model.usage = UsageMode::WholeBound {
+            prompt: Figure::new(|asked| asked.body.len() as u64 + ALLOWANCE),
+            completion: Figure::max_tokens(),
+        };
+        let vllm = ScriptedVllm::start(model).await.expect("a free port");
+        let settings = [
+            ("DATABASE_URL", database.url()),
+            ("JWT_SECRET_KEY", "one secret for all, thirty-two bytes"),
+            ("API_KEY_PEPPER", "one pepper for all, thirty-two bytes"),
+            ("WEB_URL", "http://gate.example"),
+        ];
+        let mut gateways = Vec::new();
+        for _ in 0..GATEWAYS {
+            let folder = tempfile::tempdir().expect("a folder can be made");
+            let server = Server::start_with(folder.path(), &vllm.url(), &settings).await;
+            gateways.push((server, folder));
+        }
+        let store = PgStore::open(PgConfig::new(database.url())).await;
+        Some(Self {
+            vllm,
+            gateways,
+            store: store.expect("a database"),
+        })
+    }
+
+    /// Registers somebody without a limit, and returns them with a key of their own and the key's id.
+    async fn register(&self, name: &str) -> (Person, KeyId) {
+        let owner = Person::register(self.gateways[0].0.address, name).await;
+        self.limit(owner.subject(), None).await;
+        let (key, user) = owner.another_key().await;
+        (user, key)
+    }
+
+    /// Returns the same person at each of the gateways.
+    fn everywhere(&self, person: &Person) -> Vec<Person> {
+        let addresses = self.gateways.iter().map(|(server, _)| server.address);
+        addresses.map(|address| person.at(address)).collect()
+    }
+
+    async fn limit(&self, subject: Subject, limit: Option<u64>) {
+        let set = self.store.set_limit(subject, limit.map(Tokens::new));
+        set.await.expect("the database is there");
+    }
+
+    /// What is used and held of a subject.
+    async fn taken(&self, subject: Subject) -> u64 {
+        let standing = self.store.standing(subject).await;
+        let standing = standing.expect("the database is there");
+        standing.used.get() + standing.reserved.get()
+    }
+
+    /// Waits until everything is settled, checks the books as a whole, and returns what each of the subjects
+    /// has used.
+    async fn used<const N: usize>(&self, subjects: [Subject; N]) -> [u64; N] {
+        let totals = in_time("everything is settled", async {
+            loop {
+                let totals = self.store.totals().await.expect("the database is there");
+                if totals.pending == 0 {
+                    return totals;
+                }
+            }
+        })
+        .await;
+        assert!(totals.balance(), "{totals:?}");
+        let mut used = [0; N];
+        for (used, subject) in used.iter_mut().zip(subjects) {
+            let standing = self.store.standing(subject).await;
+            let standing = standing.expect("the database is there");
+            assert_eq!(standing.reserved.get(), 0, "{subject}: nothing stays held");
+            *used = standing.used.get();
+        }
+        used
+    }
+
+    /// What the upstream says it has generated, prompts included.
+    fn generated(&self) -> u64 {
+        let counts = self.vllm.counts();
+        counts.prompt_tokens + counts.completion_tokens
+    }
+
+    /// Whether the upstream was ever asked with a name that begins like this.
+    fn was_asked(&self, kind: &str) -> bool {
+        let kind = format!("\"{kind}-");
+        let asked = |body: &[u8]| String::from_utf8_lossy(body).contains(&kind);
+        self.vllm
+            .requests()
+            .iter()
+            .any(|request| asked(&request.body))
+    }
+}
+
+/// Sends `count` calls at once, spread over the gateways, and returns how many were answered with 200; all
+/// others must have been answered with 429.
+async fn at_once(people: &[Person], count: usize) -> usize {
+    let start = Arc::new(Barrier::new(count));
+    let mut calls = JoinSet::new();
+    for number in 0..count {
+        let (person, start) = (people[number % people.len()].clone(), Arc::clone(&start));
+        calls.spawn(async move {
+            start.wait().await;
+            let answer = person.chat(&ask("call", number as u64)).await;
+            assert!(
+                [200, 429].contains(&answer.status.as_u16()),
+                "{}: {:?}",
+                answer.status,
+                answer.json()
+            );
+            answer.status == 200
+        });
+    }
+    let served = calls.join_all().await;
+    served.into_iter().filter(|served| *served).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_hundred_calls_at_four_processes_spend_a_budget_for_one_hundred_exactly() {
+    const CALLS: usize = 400;
+    const FIT: u64 = 100;
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    for tight in 0..3 {
+        let (person, key) = fleet.register(&format!("person-{tight}")).await;
+        let project = Subject::Project(person.project().await);
+        let subjects = [person.subject(), project, Subject::Key(key)];
+        for (level, subject) in subjects.into_iter().enumerate() {
+            let fit = if level == tight { FIT } else { FIT + 50 };
+            fleet.limit(subject, Some(fit * bound())).await;
+        }
+        let before = (fleet.generated(), fleet.vllm.counts().requests);
+        let served = at_once(&fleet.everywhere(&person), CALLS).await;
+        assert_eq!(served, 100, "{:?} is tight", subjects[tight]);
+        assert_eq!(
+            fleet.used(subjects).await,
+            [FIT * bound(); 3],
+            "every level has all of it, and the tight one is spent to the last token"
+        );
+        assert_eq!(
+            fleet.generated() - before.0,
+            FIT * bound(),
+            "as the upstream counted"
+        );
+        assert_eq!(
+            fleet.vllm.counts().requests - before.1,
+            FIT,
+            "what is refused is not sent"
+        );
+    }
+}
+
+/// Calls at all gateways, for as long as something is under way, and then a few more.
+struct Crowd {
+    /// The event everybody has heard of. Calls that begin after it are named `late`.
+    late: Arc<AtomicBool>,
+    callers: JoinSet<Vec<(bool, u16)>>,
+}
+
+impl Crowd {
+    const CALLERS: usize = 40;
+    /// Calls of each caller behind the event.
+    const MORE: usize = 5;
+
+    fn gather(people: &[Person]) -> Self {
+        let (late, numbers) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let mut callers = JoinSet::new();
+        for caller in 0..Self::CALLERS {
+            let person = people[caller % people.len()].clone();
+            let (told, numbers) = (Arc::clone(&late), Arc::clone(&numbers));
+            callers.spawn(async move {
+                let (mut answers, mut more) = (Vec::new(), Self::MORE);
+                while more > 0 {
+                    let late = told.load(Ordering::SeqCst);
+                    more -= usize::from(late);
+                    let number = numbers.fetch_add(1, Ordering::SeqCst);
+                    let ask = ask(if late { "late" } else { "soon" }, number);
+                    answers.push((late, person.chat(&ask).await.status.as_u16()));
+                }
+                answers
+            });
+        }
+        Self { late, callers }
+    }
+
+    /// Returns the statuses of the calls that began before anybody could know of the event, and of those that
+    /// began behind it.
+    async fn go_home(self) -> (Vec<u16>, Vec<u16>) {
+        self.late.store(true, Ordering::SeqCst);
+        let answers = in_time("the crowd", self.callers.join_all()).await.concat();
+        let with = |wanted| {
+            let chosen = answers.iter().filter(move |(late, _)| *late == wanted);
+            chosen.map(|(_, status)| *status).collect()
+        };
+        (with(false), with(true))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_process_grants_beyond_a_limit_that_another_one_has_lowered() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    for (name, room) in [("ada", Some(100)), ("grace", None)] {
+        let (person, _) = fleet.register(name).await;
+        let subject = person.subject();
+        let people = fleet.everywhere(&person);
+        let session = people[1].session().await;
+        let (finished, generated) = (fleet.vllm.counts().finished, fleet.generated());
+        let crowd = Crowd::gather(&people);
+        let served = fleet.vllm.until(|counts| counts.finished >= finished + 50);
+        in_time("some are served", served).await;
+
+        // Above what is taken by now, or far below.
+        let limit = match room {
+            Some(calls) => fleet.taken(subject).await + calls * bound(),
+            None => 20 * bound(),
+        };
+        let path = "/api/v1/users/me/token-limit";
+        let body = json!({ "token_limit": limit });
+        let set = in_time("a lower limit", session.put(path, &body)).await;
+        let set = set.expect("an answer");
+        assert_eq!(set.status, 200, "{:?}", set.json());
+        let taken = fleet.taken(subject).await;
+        let (_, late) = crowd.go_home().await;
+        let [used] = fleet.used([subject]).await;
+        // Every call uses all of its hold, so nothing that was granted comes back.
+        assert_eq!(
+            used,
+            taken.max(limit),
+            "{name}: no grant behind the answer exceeds the lower limit, and none that fits is refused"
+        );
+        assert_eq!(
+            used,
+            fleet.generated() - generated,
+            "as the upstream counted"
+        );
+        let served = late.iter().filter(|status| **status == 200).count() as u64;
+        assert!(
+            served * bound() <= limit.saturating_sub(taken),
+            "{name}: {served} served with {taken} of {limit} taken"
+        );
+        assert!(
+            late.iter().all(|status| [200, 429].contains(status)),
+            "{name}: {late:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_process_serves_a_key_that_another_one_has_revoked() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    let (person, key) = fleet.register("ada").await;
+    let (_, other) = person.another_key().await;
+    let people = fleet.everywhere(&person);
+    let session = people[3].session().await;
+    let project = person.project().await;
+    let crowd = Crowd::gather(&people);
+    let served = fleet.vllm.until(|counts| counts.finished >= 50);
+    in_time("some are served", served).await;
+
+    let path = format!("/api/v1/projects/{project}/api-keys/{key}/revoke");
+    let revoked = in_time("revocation", session.post(&path, &json!({}))).await;
+    let revoked = revoked.expect("an answer");
+    assert_eq!(revoked.status, 200, "{:?}", revoked.json());
+    let (soon, late) = crowd.go_home().await;
+    assert!(soon.iter().filter(|status| **status == 200).count() >= 50);
+    assert_eq!(late.len(), Crowd::CALLERS * Crowd::MORE);
+    assert!(
+        late.iter().all(|status| [401, 429].contains(status)),
+        "a call that begins behind the answer is admitted nowhere: {late:?}"
+    );
+    assert!(fleet.was_asked("soon"), "names can be found");
+    assert!(!fleet.was_asked("late"), "nor does the upstream hear of it");
+
+    for user in fleet.everywhere(&other) {
+        let answer = user.chat(&ask("soon", 0)).await;
+        assert_eq!(answer.status, 200, "the other key is none of this");
+    }
+    let key = Subject::Key(key);
+    let [user, of_key] = fleet.used([person.subject(), key]).await;
+    assert_eq!(user, fleet.generated(), "as the upstream counted");
+    assert_eq!(user - of_key, GATEWAYS as u64 * bound());
+    let standing = fleet.store.standing(key).await;
+    assert!(standing.expect("the database is there").frozen);
+}
