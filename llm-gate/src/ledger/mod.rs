@@ -47,6 +47,7 @@
 mod error;
 mod extending;
 pub mod journal;
+mod open;
 mod recovery;
 mod reservation;
 mod writer;
@@ -55,7 +56,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
@@ -65,12 +66,13 @@ use crate::store::{
 };
 use crate::tokens::Tokens;
 
-pub use error::{ExtendError, ReserveError};
+pub use error::{ExtendError, RecordError, ReserveError};
 pub use extending::Extending;
 pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
 use journal::{ClaimError, Journal, Slot};
+use open::{Held, Open};
 use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
@@ -227,7 +229,8 @@ impl Ledger {
             journaled,
             _slot: slot,
         };
-        let reservation = Reservation::new(self.clone(), id, held);
+        let open = Arc::new(Open::new(self.clone(), id, held));
+        let reservation = Reservation::new(open);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             return Reserving::ready(reservation.decided(outcome));
         }
@@ -317,22 +320,6 @@ impl Shared {
                 let why = StoreError::with_source(StoreErrorKind::Unavailable, error);
                 Err(ReserveError::Unavailable(why))
             }
-        }
-    }
-}
-
-/// What a request under way occupies, until its settlement is committed.
-struct Held {
-    journaled: Option<Slot>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Held {
-    /// Lets go of it: the settlement is committed, or there is none. Only then; dropped instead, the record
-    /// stays in the journal for the next process.
-    fn free(self) {
-        if let Some(Err(error)) = self.journaled.map(Slot::free) {
-            tracing::warn!(%error, "a slot of the journal could not be freed");
         }
     }
 }

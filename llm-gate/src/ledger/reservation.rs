@@ -1,18 +1,17 @@
 use std::fmt;
-use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
 use crate::identity::RequestId;
-use crate::store::{
-    Ending, Extend, Grant, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind,
-};
+use crate::store::{Ending, Extend, Grant, Outcome, Source, Standing, StoreError, StoreErrorKind};
 use crate::tokens::{Tokens, Usage};
 
 use super::journal::Entry;
-use super::{ExtendError, Extending, Held, Ledger, ReserveError, granted};
+use super::open::Open;
+use super::{ExtendError, Extending, RecordError, ReserveError, granted};
 
 /// What a request is charged, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,24 +68,16 @@ impl Charge {
 
 /// A hold that is taken, to be settled once. Dropped unsettled it gives everything back.
 pub struct Reservation {
-    /// What settling needs. Taken when it has happened, or when there is nothing to settle.
-    open: Option<Open>,
-    id: RequestId,
+    open: Arc<Open>,
     grant: Grant,
     /// The last change of the hold that was asked for.
     version: u32,
 }
 
-struct Open {
-    ledger: Ledger,
-    held: Held,
-}
-
 impl Reservation {
-    pub(super) fn new(ledger: Ledger, id: RequestId, held: Held) -> Self {
+    pub(super) fn new(open: Arc<Open>) -> Self {
         Self {
-            open: Some(Open { ledger, held }),
-            id,
+            open,
             grant: Grant {
                 hold: Tokens::ZERO,
                 standing: Standing::default(),
@@ -106,9 +97,9 @@ impl Reservation {
             Err(refused) => {
                 // After any other answer nobody knows what is held: the guard drops here and voids it.
                 if matches!(refused, ReserveError::Denied(_) | ReserveError::Repeated)
-                    && let Some(open) = self.open.take()
+                    && let Some(held) = self.open.take()
                 {
-                    open.held.free();
+                    held.free();
                 }
                 Err(refused)
             }
@@ -117,8 +108,8 @@ impl Reservation {
 
     /// Returns the request it is for.
     #[must_use]
-    pub const fn id(&self) -> RequestId {
-        self.id
+    pub fn id(&self) -> RequestId {
+        self.open.id
     }
 
     /// Returns how much was held to begin with. What became of it, the answers of
@@ -138,18 +129,18 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Fails when the journal cannot be written. Then the request must not be sent.
-    pub fn forward(&mut self) -> io::Result<()> {
-        self.journal(Entry::forwarded)
+    /// Fails when the journal cannot be written, or the request has ended. Then it must not be sent.
+    pub fn forward(&mut self) -> Result<(), RecordError> {
+        self.open.record(Entry::forwarded())
     }
 
     /// Notes in the journal what the upstream has reported, before what goes with it is delivered.
     ///
     /// # Errors
     ///
-    /// Fails when the journal cannot be written. Then it must not be delivered.
-    pub fn record(&mut self, usage: Usage) -> io::Result<()> {
-        self.journal(|| Entry::running(usage))
+    /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
+    pub fn record(&mut self, usage: Usage) -> Result<(), RecordError> {
+        self.open.record(Entry::running(usage))
     }
 
     /// Notes in the journal that what is about to be delivered is charged at most `tokens`, because the
@@ -157,17 +148,9 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Fails when the journal cannot be written. Then it must not be delivered.
-    pub fn record_estimate(&mut self, tokens: Tokens) -> io::Result<()> {
-        self.journal(|| Entry::estimated(tokens))
-    }
-
-    fn journal(&mut self, entry: impl FnOnce() -> Entry) -> io::Result<()> {
-        let slot = self
-            .open
-            .as_mut()
-            .and_then(|open| open.held.journaled.as_mut());
-        slot.map_or(Ok(()), |slot| slot.record(entry()))
+    /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
+    pub fn record_estimate(&mut self, tokens: Tokens) -> Result<(), RecordError> {
+        self.open.record(Entry::estimated(tokens))
     }
 
     /// Sets the hold, up or down. A larger one is granted only if every counter has the room, all or nothing,
@@ -192,56 +175,34 @@ impl Reservation {
     /// Panics outside a tokio runtime.
     #[must_use]
     pub fn extend(&mut self, hold: Tokens) -> Extending {
-        let Some(open) = &self.open else {
+        if self.open.has_ended() {
             return Extending::ready(Err(ExtendError::Ended));
-        };
+        }
         self.version += 1;
-        open.ledger.extend(Extend {
-            id: self.id,
+        self.open.ledger.extend(Extend {
+            id: self.open.id,
             version: self.version,
             hold,
         })
     }
 
     /// Charges what was used and gives the rest back. Does not wait.
-    pub fn settle(mut self, charge: Charge) {
-        self.close(charge);
-    }
-
-    fn close(&mut self, charge: Charge) {
-        if let Some(Open { ledger, mut held }) = self.open.take() {
-            let ended = held
-                .journaled
-                .as_mut()
-                .map(|slot| slot.record(Entry::ended(&charge)));
-            if let Some(Err(error)) = ended {
-                // The record before it stands: what was delivered is in it.
-                tracing::error!(%error, "the end of a request is not in the journal");
-            }
-            let settle = Settle {
-                id: self.id,
-                at: ledger.now(),
-                charge: charge.tokens,
-                usage: charge.usage,
-                source: charge.source,
-                ending: charge.ending,
-                status: charge.status,
-            };
-            ledger.settle(settle, held);
-        }
+    pub fn settle(self, charge: Charge) {
+        self.open.close(charge);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.close(Charge::nothing(Ending::Abandoned, 0));
+        // Nothing happens where it is settled.
+        self.open.close(Charge::nothing(Ending::Abandoned, 0));
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
-            .field("id", &self.id)
+            .field("id", &self.open.id)
             .field("grant", &self.grant)
             .finish_non_exhaustive()
     }

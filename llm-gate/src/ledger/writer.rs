@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{Grant, LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
 
-use super::{ExtendError, Held, Reservation, ReserveError, extended};
+use super::open::Held;
+use super::{ExtendError, Reservation, ReserveError, extended};
 
 /// How many operations go into one transaction at most.
 const BATCH: usize = 1024;

@@ -1,4 +1,3 @@
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +7,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::error::Envelope;
-use crate::ledger::{Charge, Extending, Reservation};
+use crate::ledger::{Charge, Extending, RecordError, Reservation};
 use crate::store::{Ending, Source, Standing};
 use crate::tokens::{Metered, Tokens};
 
@@ -233,7 +232,7 @@ struct Open {
 impl Guard {
     /// Notes in the journal what the answer is charged before any of it is delivered, where that is known
     /// by then: an answer that is not a stream.
-    pub(super) fn journal_whole(&mut self) -> io::Result<()> {
+    pub(super) fn journal_whole(&mut self) -> Result<(), RecordError> {
         let whole = |open: &Open| open.metered.as_ref().is_none_or(Metered::is_complete);
         if self.0.as_ref().is_some_and(whole) {
             let open = self.0.as_mut();
@@ -315,7 +314,7 @@ impl Guard {
     }
 
     /// Settles what the journal knows, which is what was delivered, and returns the event to end with.
-    pub(super) fn break_off(&mut self, error: &io::Error) -> Bytes {
+    pub(super) fn break_off(&mut self, error: &RecordError) -> Bytes {
         tracing::error!(%error, "a stream ends: the journal cannot be written");
         if let Some(open) = self.0.take() {
             let status = open.status.as_u16();
@@ -360,7 +359,7 @@ enum Stop {
     /// More cannot be held.
     Refused(Refusal),
     /// The journal cannot be written.
-    Journal(Box<io::Error>),
+    Journal(Box<RecordError>),
 }
 
 impl Open {
@@ -379,7 +378,7 @@ impl Open {
     }
 
     /// Notes in the journal what is charged from now on.
-    fn journal(&mut self, charge: Charge) -> io::Result<()> {
+    fn journal(&mut self, charge: Charge) -> Result<(), RecordError> {
         if self.journaled != Some(charge) {
             match charge.source {
                 Source::Upstream => self.bill.reservation.record(charge.usage)?,
