@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
 use llm_gate::store::{LedgerStore, Totals};
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
 use scripted_vllm::{Answer, Config, Gate, ScriptedVllm};
@@ -126,6 +129,57 @@ async fn an_answer_that_was_never_delivered_is_free() {
     let _server = rig.serve().await;
     let (used, reserved, totals) = rig.books(&ada).await;
     assert_eq!((used, reserved, totals.pending), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn what_was_sent_before_its_commit_leaves_nothing() {
+    let rig = Rig::new().await;
+    let server = rig.serve().await;
+    let ada = Person::register(server.address, "ada").await;
+    let ask = chat("Hello").max_tokens(4);
+    let answer = ada.chat(&ask).await;
+    assert_eq!(answer.status, 200);
+    let used = answer.json()["usage"]["total_tokens"].as_u64();
+    in_time("the first one is settled", async {
+        while rig.books(&ada).await.2.pending > 0 {}
+    })
+    .await;
+    // Somebody else writes, so no hold is committed.
+    let path = rig.folder.path().join("llm-gate.db");
+    let url = path.to_str().expect("a plain path");
+    let mut lock = SqliteConnection::establish(url).expect("the file is there");
+    lock.batch_execute("PRAGMA busy_timeout = 10000; BEGIN IMMEDIATE;")
+        .expect("the lock is free in time");
+    let call = tokio::spawn({
+        let (client, body) = (ada.client.clone(), ask.json());
+        async move { client.post("/v1/chat/completions", &body).await }
+    });
+    in_time(
+        "the upstream has answered",
+        rig.vllm.until(|counts| counts.finished == 2),
+    )
+    .await;
+    server.kill().await;
+    assert!(
+        call.await.expect("no panic").is_err(),
+        "nothing is delivered before the commit"
+    );
+    lock.batch_execute("ROLLBACK").expect("it holds the lock");
+    let (before, reserved, totals) = rig.books(&ada).await;
+    assert_eq!((Some(before), reserved, totals.pending), (used, 0, 0));
+
+    let _server = rig.serve().await;
+    let (after, reserved, totals) = rig.books(&ada).await;
+    assert_eq!(
+        (Some(after), reserved, totals.pending, totals.settled),
+        (used, 0, 0, 1),
+        "at no charge"
+    );
+    assert_eq!(
+        journals(rig.folder.path()),
+        1,
+        "the dead one's journal is gone, and not set aside"
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@
 //! transaction (group commit), so that durability costs one disk write for many requests. A handler
 //! that is dropped drops only its wait. Stores in memory are asked in place, without the queue.
 //!
+//! Where the last answers leave clear room, a request may be sent while its hold is being committed
+//! ([`Ledger::overlap`]), so that the disk is waited for while the upstream works.
+//!
 //! While the store is away, reservations are refused and settlements wait; nothing is lost.
 //!
 //! ```
@@ -50,6 +53,7 @@ pub mod journal;
 mod open;
 mod recovery;
 mod reservation;
+mod rooms;
 mod writer;
 
 use std::fmt;
@@ -73,6 +77,7 @@ pub use reservation::{Charge, Reservation, Reserving};
 
 use journal::{ClaimError, Journal, Slot};
 use open::{Held, Open};
+use rooms::Rooms;
 use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
@@ -105,6 +110,7 @@ struct Shared {
     draining: AtomicBool,
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
+    rooms: Arc<Rooms>,
     slots: Arc<Semaphore>,
     capacity: u32,
 }
@@ -150,7 +156,8 @@ impl Builder {
     pub fn spawn(self, store: Arc<dyn LedgerStore>) -> Ledger {
         let (queue, jobs) = mpsc::unbounded_channel();
         // Ends by itself when every handle and every reservation is gone and all of it is written.
-        tokio::spawn(writer::run(jobs, store.clone()));
+        let rooms = Arc::new(Rooms::new());
+        tokio::spawn(writer::run(jobs, store.clone(), rooms.clone()));
         Ledger {
             shared: Arc::new(Shared {
                 store,
@@ -158,6 +165,7 @@ impl Builder {
                 draining: AtomicBool::new(false),
                 clock: self.clock,
                 queue,
+                rooms,
                 slots: Arc::new(Semaphore::new(self.slots)),
                 capacity: u32::try_from(self.slots).unwrap_or(u32::MAX),
             }),
@@ -200,6 +208,30 @@ impl Ledger {
     /// Dropping the future voids a grant that nobody received.
     #[must_use]
     pub fn reserve(&self, request: Request) -> Reserving {
+        self.take(request, false)
+    }
+
+    /// Takes the hold as [`reserve`](Self::reserve) does, and tells by [`Reserving::overlaps`] whether the
+    /// request may be sent while it is being committed.
+    ///
+    /// It may where the store has to be waited for and what was last known of the counters leaves clear room.
+    /// The whole hold is asked for then, not the least that will do: what the hold bounds is told to the
+    /// upstream before it is known. Only the commit grants: nothing of the answer may be delivered before it,
+    /// and if there is none the request must be aborted.
+    ///
+    /// # Errors
+    ///
+    /// As of [`reserve`](Self::reserve).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future voids a grant that nobody received. Let go of the upstream first.
+    #[must_use]
+    pub fn overlap(&self, request: Request) -> Reserving {
+        self.take(request, true)
+    }
+
+    fn take(&self, request: Request, overlap: bool) -> Reserving {
         if self.shared.draining.load(Ordering::Relaxed) {
             return Reserving::ready(Err(ReserveError::Full));
         }
@@ -217,7 +249,7 @@ impl Ledger {
             least,
             call,
         } = request;
-        let operation = Operation::Reserve(Reserve {
+        let mut operation = Operation::Reserve(Reserve {
             id,
             at: self.shared.clock.now(),
             subjects,
@@ -230,19 +262,32 @@ impl Ledger {
             _slot: slot,
         };
         let open = Arc::new(Open::new(self.clone(), id, held));
-        let reservation = Reservation::new(open);
+        let mut reservation = Reservation::new(open.clone());
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             return Reserving::ready(reservation.decided(outcome));
         }
+        let Operation::Reserve(reserve) = &mut operation else {
+            unreachable!("made above")
+        };
+        let (asked, clear) =
+            self.shared
+                .rooms
+                .ask(&reserve.subjects, &reserve.call.model, reserve.hold);
+        let overlaps = overlap && clear;
+        if overlaps {
+            reserve.least = reserve.hold;
+        }
+        reservation.on(asked.key);
         let (answer, waiting) = oneshot::channel();
         let job = Job::Reserve {
             operation,
             reservation,
+            asked,
             answer,
         };
         // If the writer is gone, so is the sender of the answer, and the wait fails.
         let _ = self.shared.queue.send(job);
-        Reserving::waiting(waiting)
+        Reserving::waiting(waiting, overlaps.then_some(open))
     }
 
     /// Waits until every reservation is settled and committed. From the call on none is granted any more,
@@ -262,14 +307,20 @@ impl Ledger {
         (self.shared.capacity as usize).saturating_sub(self.shared.slots.available_permits())
     }
 
-    fn extend(&self, extend: Extend) -> Extending {
+    /// Changes a hold on the counters of `key`.
+    fn extend(&self, extend: Extend, key: u64) -> Extending {
         let operation = Operation::Extend(extend);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             return Extending::ready(extended(outcome));
         }
         let (answer, waiting) = oneshot::channel();
         // If the writer is gone, so is the sender of the answer, and the wait fails.
-        let _ = self.shared.queue.send(Job::Extend { operation, answer });
+        let job = Job::Extend {
+            operation,
+            key,
+            answer,
+        };
+        let _ = self.shared.queue.send(job);
         Extending::waiting(waiting)
     }
 

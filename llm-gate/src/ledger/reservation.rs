@@ -72,6 +72,8 @@ pub struct Reservation {
     grant: Grant,
     /// The last change of the hold that was asked for.
     version: u32,
+    /// Which counters it is on, for what is remembered of them.
+    key: u64,
 }
 
 impl Reservation {
@@ -84,7 +86,13 @@ impl Reservation {
                 repeated: false,
             },
             version: 0,
+            key: 0,
         }
+    }
+
+    /// Tells which counters it is on.
+    pub(super) const fn on(&mut self, key: u64) {
+        self.key = key;
     }
 
     /// Takes the store's word. A refusal leaves nothing to give back.
@@ -179,11 +187,12 @@ impl Reservation {
             return Extending::ready(Err(ExtendError::Ended));
         }
         self.version += 1;
-        self.open.ledger.extend(Extend {
+        let extend = Extend {
             id: self.open.id,
             version: self.version,
             hold,
-        })
+        };
+        self.open.ledger.extend(extend, self.key)
     }
 
     /// Charges what was used and gives the rest back. Does not wait.
@@ -208,35 +217,70 @@ impl fmt::Debug for Reservation {
     }
 }
 
-/// A hold on its way: the future of [`Ledger::reserve`].
-#[derive(Debug)]
+/// A hold on its way: the future of [`Ledger::reserve`](super::Ledger::reserve) and
+/// [`Ledger::overlap`](super::Ledger::overlap).
 pub struct Reserving(State);
 
-#[derive(Debug)]
 enum State {
-    Ready(Option<Result<Reservation, ReserveError>>),
-    Waiting(oneshot::Receiver<Result<Reservation, ReserveError>>),
+    Ready(Option<Answer>),
+    Waiting {
+        answer: oneshot::Receiver<Answer>,
+        /// The request, where it may be sent meanwhile.
+        overlapped: Option<Arc<Open>>,
+    },
 }
 
+type Answer = Result<Reservation, ReserveError>;
+
 impl Reserving {
-    pub(super) const fn ready(answer: Result<Reservation, ReserveError>) -> Self {
+    pub(super) const fn ready(answer: Answer) -> Self {
         Self(State::Ready(Some(answer)))
     }
 
     pub(super) const fn waiting(
-        answer: oneshot::Receiver<Result<Reservation, ReserveError>>,
+        answer: oneshot::Receiver<Answer>,
+        overlapped: Option<Arc<Open>>,
     ) -> Self {
-        Self(State::Waiting(answer))
+        Self(State::Waiting { answer, overlapped })
+    }
+
+    /// Returns whether the request may be sent before this is ready: after [`forward`](Self::forward).
+    #[must_use]
+    pub const fn overlaps(&self) -> bool {
+        matches!(
+            &self.0,
+            State::Waiting {
+                overlapped: Some(_),
+                ..
+            }
+        )
+    }
+
+    /// Notes in the journal that the request is about to be sent, although its hold is not committed yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`RecordError::Journal`] when the journal cannot be written, and with
+    /// [`RecordError::Ended`] where it does not [overlap](Self::overlaps) or its hold was refused in the
+    /// meantime. Then the request must not be sent.
+    pub fn forward(&mut self) -> Result<(), RecordError> {
+        match &self.0 {
+            State::Waiting {
+                overlapped: Some(open),
+                ..
+            } => open.record(Entry::forwarded()),
+            _ => Err(RecordError::Ended),
+        }
     }
 }
 
 impl Future for Reserving {
-    type Output = Result<Reservation, ReserveError>;
+    type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Ready(answer) => Poll::Ready(answer.take().expect("polled after it was ready")),
-            State::Waiting(answer) => Pin::new(answer).poll(cx).map(|received| {
+            State::Waiting { answer, .. } => Pin::new(answer).poll(cx).map(|received| {
                 received.unwrap_or_else(|_| {
                     let why =
                         StoreError::with_source(StoreErrorKind::Unavailable, "the writer is gone");
@@ -244,5 +288,13 @@ impl Future for Reserving {
                 })
             }),
         }
+    }
+}
+
+impl fmt::Debug for Reserving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserving")
+            .field("overlaps", &self.overlaps())
+            .finish_non_exhaustive()
     }
 }
