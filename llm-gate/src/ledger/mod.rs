@@ -10,6 +10,10 @@
 //! Where the last answers leave clear room, a request may be sent while its hold is being committed
 //! ([`Ledger::overlap`]), so that the disk is waited for while the upstream works.
 //!
+//! A request that does not end is ended: at its [deadline](Builder::deadline) a task settles what was delivered,
+//! and aborts the upstream, whoever holds the guard. A server does not poll a body whose client reads nothing,
+//! so nothing inside of a body can do that.
+//!
 //! While the store is away, reservations are refused and settlements wait; nothing is lost.
 //!
 //! ```
@@ -47,6 +51,7 @@
 //! # }
 //! ```
 
+mod deadlines;
 mod error;
 mod extending;
 pub mod journal;
@@ -59,6 +64,7 @@ mod writer;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -75,6 +81,7 @@ pub use extending::Extending;
 pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
+use deadlines::Deadlines;
 use journal::{ClaimError, Journal, Slot};
 use open::{Held, Open};
 use rooms::Rooms;
@@ -82,6 +89,11 @@ use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
 const SLOTS: usize = 4096;
+/// How long a request may take unless [`Builder::deadline`] says otherwise: what an upstream may take, and some
+/// more, so that whoever can end it in a better way does.
+const DEADLINE: Duration = Duration::from_secs(3600 + 60);
+/// The longest deadline; no clock overflows by it.
+const FOREVER: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// A hold to be taken.
 #[derive(Clone, Debug)]
@@ -111,6 +123,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
     rooms: Arc<Rooms>,
+    deadlines: Deadlines,
     slots: Arc<Semaphore>,
     capacity: u32,
 }
@@ -121,6 +134,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     journal: Option<Journal>,
     slots: usize,
+    deadline: Duration,
 }
 
 impl Builder {
@@ -139,6 +153,19 @@ impl Builder {
         self
     }
 
+    /// Sets how long a request may take, from its reservation on. 1 h and a minute unless set.
+    ///
+    /// At its deadline it is charged what was recorded last, which is what was delivered, as
+    /// [`Cut`](crate::store::Ending::Cut); nothing if nothing was, as [`Lost`](crate::store::Ending::Lost). The
+    /// upstream is aborted by the [`Abort`](crate::abort::Abort) that came with its answer. Nothing can be
+    /// recorded after that, so nothing is delivered that is not charged. It is the last resort: set it above
+    /// the timeouts of the upstream.
+    #[must_use]
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = limit.min(FOREVER);
+        self
+    }
+
     /// Sets the journal, which makes charges exact across `kill -9`: see [`journal`] and
     /// [`Ledger::recover`]. Without one the hold of a request under way at a kill stays taken.
     #[must_use]
@@ -147,7 +174,7 @@ impl Builder {
         self
     }
 
-    /// Starts the writer task.
+    /// Starts the writer task, and the one that keeps the deadlines.
     ///
     /// # Panics
     ///
@@ -166,6 +193,7 @@ impl Builder {
                 clock: self.clock,
                 queue,
                 rooms,
+                deadlines: Deadlines::spawn(self.deadline),
                 slots: Arc::new(Semaphore::new(self.slots)),
                 capacity: u32::try_from(self.slots).unwrap_or(u32::MAX),
             }),
@@ -181,6 +209,7 @@ impl Ledger {
             clock: Arc::new(SystemClock),
             journal: None,
             slots: SLOTS,
+            deadline: DEADLINE,
         }
     }
 
@@ -257,14 +286,15 @@ impl Ledger {
             least,
             call,
         });
-        let held = Held {
-            journaled,
-            _slot: slot,
-        };
+        let held = Held::new(journaled, slot);
         let open = Arc::new(Open::new(self.clone(), id, held));
         let mut reservation = Reservation::new(open.clone());
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
-            return Reserving::ready(reservation.decided(outcome));
+            let decided = reservation.decided(outcome);
+            if decided.is_ok() {
+                self.shared.deadlines.watch(&open);
+            }
+            return Reserving::ready(decided);
         }
         let Operation::Reserve(reserve) = &mut operation else {
             unreachable!("made above")
@@ -287,6 +317,8 @@ impl Ledger {
         };
         // If the writer is gone, so is the sender of the answer, and the wait fails.
         let _ = self.shared.queue.send(job);
+        // Not before: a settlement must stand behind its reserve.
+        self.shared.deadlines.watch(&open);
         Reserving::waiting(waiting, overlaps.then_some(open))
     }
 

@@ -1,16 +1,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::abort::Abort;
 use crate::identity::RequestId;
-use crate::store::Settle;
+use crate::store::{Ending, Settle, Source};
 
-use super::journal::{Entry, Slot};
+use super::journal::{Entry, Leftover, Slot};
 use super::{Charge, Ledger, RecordError};
 
-/// A request under way, as everybody knows it who may end it: its guard, and whoever ends it in the
-/// guard's place.
+/// A request under way, as those know it who may end it: its guard, and the task that keeps the deadlines.
 ///
 /// What it occupies is taken out by whoever ends it first, so it is settled once. What is recorded is
 /// recorded under the same lock: either before the end, and then it is charged, or not at all.
@@ -20,15 +22,47 @@ pub(super) struct Open {
     held: Mutex<Option<Held>>,
     /// Whether `held` is gone, for those who ask often.
     ended: AtomicBool,
+    /// Whoever wants to know when the deadline ends it.
+    waiting: AtomicWaker,
 }
 
 /// What a request under way occupies, until its settlement is committed.
 pub(super) struct Held {
-    pub(super) journaled: Option<Slot>,
-    pub(super) _slot: OwnedSemaphorePermit,
+    journaled: Option<Slot>,
+    /// What was recorded last, with or without a journal.
+    entry: Entry,
+    /// What the client sees, and how the upstream is let go.
+    status: u16,
+    abort: Option<Abort>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Held {
+    pub(super) const fn new(journaled: Option<Slot>, slot: OwnedSemaphorePermit) -> Self {
+        Self {
+            journaled,
+            entry: Entry::INTENT,
+            status: 0,
+            abort: None,
+            _slot: slot,
+        }
+    }
+
+    /// Returns what is charged for all that was delivered.
+    fn delivered(&self, id: RequestId) -> Charge {
+        let charge = Leftover::new(id, &self.entry, true, false).charge(Ending::Cut);
+        let charge = charge.unwrap_or_else(|| Charge::nothing(Ending::Cut, 0));
+        let ending = match charge.source {
+            Source::Nothing => Ending::Lost,
+            _ => charge.ending,
+        };
+        Charge {
+            ending,
+            status: self.status,
+            ..charge
+        }
+    }
+
     /// Lets go of it: the settlement is committed, or there is none. Only then; dropped instead, the record
     /// stays in the journal for the next process.
     pub(super) fn free(self) {
@@ -45,6 +79,7 @@ impl Open {
             id,
             held: Mutex::new(Some(held)),
             ended: AtomicBool::new(false),
+            waiting: AtomicWaker::new(),
         }
     }
 
@@ -55,14 +90,46 @@ impl Open {
         if let Some(slot) = &mut held.journaled {
             slot.record(entry).map_err(RecordError::Journal)?;
         }
+        held.entry = entry;
         Ok(())
+    }
+
+    /// Notes what the client sees, and how the upstream is let go although nobody asks it for more.
+    pub(super) fn answer(&self, status: u16, abort: Option<Abort>) {
+        if let Some(held) = self.held().as_mut() {
+            held.status = status;
+            held.abort = abort;
+            return;
+        }
+        // Its time was over just before.
+        if let Some(abort) = abort {
+            abort.abort();
+        }
     }
 
     /// Settles, unless that has happened.
     pub(super) fn close(&self, charge: Charge) {
+        if let Some(held) = self.take() {
+            self.settle(held, charge);
+        }
+    }
+
+    /// Ends it at its deadline, unless it has ended: lets go of the upstream, and settles what was delivered.
+    pub(super) fn expire(&self) {
         let Some(mut held) = self.take() else {
             return;
         };
+        metrics::counter!("llm_gate_ledger_overdue_total").increment(1);
+        tracing::warn!(id = %self.id, "a request is ended: its time is over");
+        if let Some(abort) = held.abort.take() {
+            abort.abort();
+        }
+        let charge = held.delivered(self.id);
+        self.settle(held, charge);
+        self.waiting.wake();
+    }
+
+    fn settle(&self, mut held: Held, charge: Charge) {
         let ended = held
             .journaled
             .as_mut()
@@ -92,6 +159,18 @@ impl Open {
 
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Ready when the deadline has ended it. Remembers one waiter.
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        if !self.has_ended() {
+            self.waiting.register(cx.waker());
+            // Again, for an end between the two.
+            if !self.has_ended() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use crate::abort::Abort;
 use crate::identity::RequestId;
 use crate::store::{Ending, Extend, Grant, Outcome, Source, Standing, StoreError, StoreErrorKind};
 use crate::tokens::{Tokens, Usage};
@@ -159,6 +160,24 @@ impl Reservation {
     /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
     pub fn record_estimate(&mut self, tokens: Tokens) -> Result<(), RecordError> {
         self.open.record(Entry::estimated(tokens))
+    }
+
+    /// Tells what the client sees, and by which handle the upstream is let go, for the task that ends the request
+    /// at its [deadline](super::Builder::deadline).
+    pub fn answered(&mut self, status: u16, abort: Option<Abort>) {
+        self.open.answer(status, abort);
+    }
+
+    /// Returns whether the request was ended by somebody else. Then nothing more of it may be delivered, and
+    /// nothing is left to settle.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.open.has_ended()
+    }
+
+    /// Ready when the request was ended by somebody else; wakes the task of the last call when its deadline does.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.open.poll_ended(cx)
     }
 
     /// Sets the hold, up or down. A larger one is granted only if every counter has the room, all or nothing,

@@ -8,6 +8,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::abort::Abort;
 use crate::body::GateBody;
 use crate::call::Call;
 use crate::error::{Envelope, Rejection};
@@ -20,7 +21,7 @@ use crate::tokens::{Metered, Tokens, Unanswered};
 use super::QuotaLayer;
 use super::body::{Bill, QuotaBody, Steps};
 use super::cut::Choices;
-use super::refusal::{refused, show, unaccountable};
+use super::refusal::{overdue, refused, show, unaccountable, unrecorded};
 use super::rolling::{self, Rolling};
 
 pin_project! {
@@ -163,7 +164,7 @@ where
                     match Pin::new(&mut reserving).poll(cx) {
                         Poll::Pending => match overlaps.then(|| reserving.forward()) {
                             Some(Ok(())) => forward.send_early(reserving),
-                            Some(Err(RecordError::Journal(error))) => unwritten(&error),
+                            Some(Err(error @ RecordError::Journal(_))) => unwritten(&error),
                             // To be waited for; or refused by now, and the word is on its way.
                             None | Some(Err(_)) => {
                                 *asking = Some((reserving, forward));
@@ -212,6 +213,12 @@ where
                             }
                         }
                         *overlapped = None;
+                    }
+                    if let Some(reservation) = reservation
+                        && reservation.poll_ended(cx).is_ready()
+                    {
+                        state.set(refuse(overdue()));
+                        continue;
                     }
                     let answer = match early.take() {
                         Some(answer) => answer,
@@ -289,9 +296,10 @@ const fn refuse<F, S, B, A, E>(rejection: Rejection) -> State<F, S, B, A, E> {
     }
 }
 
-fn unwritten<F, S, B, A, E>(error: &(dyn Error + 'static)) -> State<F, S, B, A, E> {
-    tracing::error!(error, "not sent: the journal cannot be written");
-    refuse(unaccountable())
+fn unwritten<F, S, B, A, E>(error: &RecordError) -> State<F, S, B, A, E> {
+    let rejection = unrecorded(error);
+    tracing::error!(error = error as &dyn Error, "a request is not sent");
+    refuse(rejection)
 }
 
 /// What is known of the charge before there is an answer.
@@ -356,17 +364,18 @@ fn rolls<R>(response: &Response<R>) -> bool {
 
 fn with_bill<R: Body<Data = Bytes>>(
     response: Response<R>,
-    bill: Bill,
+    mut bill: Bill,
     steps: Option<Box<Steps>>,
 ) -> Response<GateBody<QuotaBody<R>>> {
     let (mut parts, body) = response.into_parts();
     show(&mut parts.headers, &bill.standing());
     let metered = parts.extensions.get::<Metered>().cloned();
     let body = if parts.status.is_success() {
+        bill.answered(parts.status, parts.extensions.get::<Abort>().cloned());
         let mut guard = bill.served(parts.status, metered, steps);
         if let Err(error) = guard.journal_whole() {
             drop(guard.break_off(&error));
-            return unaccountable().into_response(Envelope::OpenAi);
+            return unrecorded(&error).into_response(Envelope::OpenAi);
         }
         QuotaBody::new(body, guard)
     } else {

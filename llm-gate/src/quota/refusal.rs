@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::error::Rejection;
 use crate::identity::Subject;
-use crate::ledger::ReserveError;
+use crate::ledger::{RecordError, ReserveError};
 use crate::store::{Denial, DenialReason, Standing};
 use crate::tokens::Tokens;
 
@@ -58,6 +58,20 @@ pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
 /// Makes the answer for a request that cannot be written down.
 pub(super) fn unaccountable() -> Rejection {
     Rejection::unavailable("the gate cannot account for the request now", RETRY)
+}
+
+/// Makes the answer for a request whose time is over.
+pub(super) fn overdue() -> Rejection {
+    let words = "the request took too long";
+    Rejection::new(StatusCode::GATEWAY_TIMEOUT, "upstream_error", words).code("gateway_timeout")
+}
+
+/// Makes the answer for a request of which nothing more could be written down.
+pub(super) fn unrecorded(error: &RecordError) -> Rejection {
+    match error {
+        RecordError::Ended => overdue(),
+        _ => unaccountable(),
+    }
 }
 
 /// A total limit does not come back by itself, so trying again is of no use.

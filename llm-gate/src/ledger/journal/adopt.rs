@@ -40,7 +40,12 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    pub(super) const fn new(id: RequestId, entry: &Entry, trusted: bool, torn: bool) -> Self {
+    pub(in crate::ledger) const fn new(
+        id: RequestId,
+        entry: &Entry,
+        trusted: bool,
+        torn: bool,
+    ) -> Self {
         Self {
             id,
             state: entry.state,
