@@ -257,6 +257,42 @@ async fn an_event_that_waits_for_its_extension_is_not_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_needs_more_after_its_end_is_not_cut_for_want_of_room() {
+    let rig = Rig::new().await;
+    let (mut body, _) = rig.open(1000).await;
+    take(&mut body, 1).await;
+    while rig.standing().await.1 != PROMPT + 1 + 256 {
+        tokio::task::yield_now().await;
+    }
+    // What is asked for ahead fails, so the event behind these has to ask again.
+    rig.store.away.store(true, Ordering::Relaxed);
+    for _ in 0..256 {
+        take(&mut body, 1).await;
+        tokio::task::yield_now().await;
+    }
+    rig.store.away.store(false, Ordering::Relaxed);
+    advance(LIMIT + Duration::from_millis(1)).await;
+    assert_eq!(rig.settled().await.charge.get(), PROMPT + 257);
+    cut_off(&mut body).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_costs_nothing_is_not_delivered_after_the_end_either() {
+    let rig = Rig::new().await;
+    let frames = ["data: {\"choices\":[]}\n\n", "data: {\"choices\":[]}\n\n"];
+    for taken in 0..2 {
+        let response = sse(ScriptedBody::new(frames).wait(&BodyGate::new()));
+        let mut body = rig.send(rig.once(response)).await.into_body();
+        take(&mut body, taken).await;
+        advance(LIMIT + Duration::from_millis(1)).await;
+        while rig.ledger.under_way() > 0 {
+            tokio::task::yield_now().await;
+        }
+        cut_off(&mut body).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hold_that_is_committed_too_late_is_given_back() {
     let rig = Rig::new().await;
     rig.store.shut(true);

@@ -10,8 +10,7 @@ use crate::identity::RequestId;
 use crate::store::{Ending, Extend, Grant, Outcome, Source, Standing, StoreError, StoreErrorKind};
 use crate::tokens::{Tokens, Usage};
 
-use super::journal::Entry;
-use super::open::Open;
+use super::open::{Open, Record};
 use super::{ExtendError, Extending, RecordError, ReserveError, granted};
 
 /// What a request is charged, and why.
@@ -140,7 +139,7 @@ impl Reservation {
     ///
     /// Fails when the journal cannot be written, or the request has ended. Then it must not be sent.
     pub fn forward(&mut self) -> Result<(), RecordError> {
-        self.open.record(Entry::forwarded())
+        self.open.record(Record::Forwarded)
     }
 
     /// Notes in the journal what the upstream has reported, before what goes with it is delivered.
@@ -149,7 +148,7 @@ impl Reservation {
     ///
     /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
     pub fn record(&mut self, usage: Usage) -> Result<(), RecordError> {
-        self.open.record(Entry::running(usage))
+        self.open.record(Record::Running(usage))
     }
 
     /// Notes in the journal that what is about to be delivered is charged at most `tokens`, because the
@@ -159,7 +158,7 @@ impl Reservation {
     ///
     /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
     pub fn record_estimate(&mut self, tokens: Tokens) -> Result<(), RecordError> {
-        self.open.record(Entry::estimated(tokens))
+        self.open.record(Record::Estimated(tokens))
     }
 
     /// Tells what the client sees, and by which handle the upstream is let go, for the task that ends the request
@@ -287,7 +286,7 @@ impl Reserving {
             State::Waiting {
                 overlapped: Some(open),
                 ..
-            } => open.record(Entry::forwarded()),
+            } => open.record(Record::Forwarded),
             _ => Err(RecordError::Ended),
         }
     }

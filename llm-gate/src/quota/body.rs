@@ -268,13 +268,13 @@ impl Guard {
         let Some(open) = &mut self.0 else {
             return Pass::Deliver;
         };
-        if open.bill.reservation.has_ended() && !open.is_whole() {
-            return Pass::Stop(Stop::Overdue);
-        }
         let charge = open.charge(Ending::UpstreamCut, true);
         if charge.tokens > open.quiet {
             match open.poll_hold(&charge, cx) {
                 Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) if open.bill.reservation.has_ended() => {
+                    return Pass::Stop(Stop::Overdue);
+                }
                 Poll::Ready(Err(refusal)) => return Pass::Stop(Stop::Refused(refusal)),
                 Poll::Pending => return Pass::Wait,
             }
@@ -429,14 +429,17 @@ impl Open {
 
     /// Notes in the journal what is charged from now on.
     fn journal(&mut self, charge: Charge) -> Result<(), RecordError> {
-        if self.journaled != Some(charge) {
-            match charge.source {
-                Source::Upstream => self.bill.reservation.record(charge.usage)?,
-                Source::Estimated => self.bill.reservation.record_estimate(charge.tokens)?,
-                Source::Nothing | Source::Presumed => {}
+        let known = self.journaled == Some(charge);
+        match charge.source {
+            Source::Upstream if !known => self.bill.reservation.record(charge.usage)?,
+            Source::Estimated if !known => self.bill.reservation.record_estimate(charge.tokens)?,
+            // It costs nothing more. Of a whole answer all is paid for; a stream ends when the request does.
+            _ if self.bill.reservation.has_ended() && !self.is_whole() => {
+                return Err(RecordError::Ended);
             }
-            self.journaled = Some(charge);
+            _ => {}
         }
+        self.journaled = Some(charge);
         Ok(())
     }
 

@@ -40,12 +40,7 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    pub(in crate::ledger) const fn new(
-        id: RequestId,
-        entry: &Entry,
-        trusted: bool,
-        torn: bool,
-    ) -> Self {
+    pub(super) const fn new(id: RequestId, entry: &Entry, trusted: bool, torn: bool) -> Self {
         Self {
             id,
             state: entry.state,

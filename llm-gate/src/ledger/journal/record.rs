@@ -68,7 +68,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(in crate::ledger) const INTENT: Self = Self::bare(State::Intent);
+    pub(super) const INTENT: Self = Self::bare(State::Intent);
 
     /// The request is about to be sent: its reserve is committed, or is waited for before anything is delivered.
     #[must_use]
