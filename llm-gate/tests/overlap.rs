@@ -430,10 +430,13 @@ async fn an_overlapped_hold_is_taken_whole_or_not_at_all() {
         assert!((&mut call).now_or_never().is_none());
         rig.limit(FIRST + chat_body(open).len() as u64 + 9).await;
         rig.store.shut(false);
-        let (answered, body) = collect(call.await).await;
+        let response = call.await;
+        let again = response.headers().get("x-should-retry").cloned();
+        let (answered, body) = collect(response).await;
         assert_eq!(answered, status, "{body}");
         if overlap {
             assert!(body.contains("up to 4096 tokens"), "{body}");
+            assert_eq!(again.expect("said"), "true", "less would do");
         }
         // Asked again, it gets what is left.
         let again = rig.send_with(rig.layer(), open).await;

@@ -147,6 +147,7 @@ impl Reservation {
     /// # Errors
     ///
     /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
+    #[inline]
     pub fn record(&mut self, usage: Usage) -> Result<(), RecordError> {
         self.open.record(Record::Running(usage))
     }

@@ -428,6 +428,7 @@ impl Open {
     }
 
     /// Notes in the journal what is charged from now on.
+    #[inline]
     fn journal(&mut self, charge: Charge) -> Result<(), RecordError> {
         let known = self.journaled == Some(charge);
         match charge.source {

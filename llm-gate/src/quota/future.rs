@@ -21,7 +21,7 @@ use crate::tokens::{Metered, Tokens, Unanswered};
 use super::QuotaLayer;
 use super::body::{Bill, QuotaBody, Steps};
 use super::cut::Choices;
-use super::refusal::{overdue, refused, show, unaccountable, unrecorded};
+use super::refusal::{overdue, refused, show, unrecorded};
 use super::rolling::{self, Rolling};
 
 pin_project! {
@@ -46,8 +46,8 @@ pin_project! {
             #[pin] future: F,
             // What came before the hold was committed.
             early: Option<Result<A, E>>,
-            // The hold that is being committed, and how much was asked for.
-            overlapped: Option<(Reserving, Tokens)>,
+            // The hold that is being committed, how much was asked for, and how little would have done.
+            overlapped: Option<(Reserving, Tokens, Tokens)>,
             reservation: Option<Reservation>,
             plan: Plan,
             charge_lost: bool,
@@ -123,14 +123,14 @@ impl<B, S: Service<Request<B>>> Forward<S, B> {
 
     /// Sends the request while its hold is being committed.
     fn send_early(self, reserving: Reserving) -> Calling<B, S> {
-        let hold = self.hold;
-        self.call(hold, Some((reserving, hold)), None)
+        let (hold, least) = (self.hold, self.least);
+        self.call(hold, Some((reserving, hold, least)), None)
     }
 
     fn call(
         mut self,
         granted: Tokens,
-        overlapped: Option<(Reserving, Tokens)>,
+        overlapped: Option<(Reserving, Tokens, Tokens)>,
         reservation: Option<Reservation>,
     ) -> Calling<B, S> {
         let plan = fill_output(&mut self.request, granted);
@@ -176,12 +176,12 @@ where
                             Err(error) => unwritten(&error),
                         },
                         Poll::Ready(Err(error)) => {
-                            let least = if overlaps {
+                            let asked = if overlaps {
                                 forward.hold
                             } else {
                                 forward.least
                             };
-                            refuse(refused(error, least))
+                            refuse(refused(error, asked, forward.least))
                         }
                     }
                 }
@@ -193,7 +193,7 @@ where
                     plan,
                     charge_lost,
                 } => {
-                    if let Some((reserving, asked)) = overlapped
+                    if let Some((reserving, asked, least)) = overlapped
                         && let Poll::Ready(decided) = Pin::new(reserving).poll(cx)
                     {
                         let result = if decided.is_ok() {
@@ -206,7 +206,7 @@ where
                         match decided {
                             Ok(committed) => *reservation = Some(committed),
                             Err(error) => {
-                                let rejection = refused(error, *asked);
+                                let rejection = refused(error, *asked, *least);
                                 // Lets go of the upstream, whose answer goes nowhere.
                                 state.set(refuse(rejection));
                                 continue;
@@ -268,11 +268,11 @@ where
                     let rejection = match widened {
                         Ok(_) => return Poll::Ready(Ok(with_bill(answer, bill, None))),
                         Err(ExtendError::Denied(denial)) => {
-                            refused(ReserveError::Denied(denial), *wanted)
+                            refused(ReserveError::Denied(denial), *wanted, *wanted)
                         }
-                        Err(ExtendError::Ended) => unaccountable(),
+                        Err(ExtendError::Ended) => overdue(),
                         Err(ExtendError::Unavailable(error)) => {
-                            refused(ReserveError::Unavailable(error), *wanted)
+                            refused(ReserveError::Unavailable(error), *wanted, *wanted)
                         }
                     };
                     // Nothing of it is delivered, so nothing is charged.

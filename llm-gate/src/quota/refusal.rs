@@ -27,11 +27,12 @@ pub(super) fn show(headers: &mut HeaderMap, standing: &Standing) {
     }
 }
 
-/// Makes the answer for a hold that was not granted; `least` is the smallest that would have done.
-pub(super) fn refused(error: ReserveError, least: Tokens) -> Rejection {
+/// Makes the answer for a hold that was not granted: `asked` is what was asked for, `least` what would do if it
+/// were asked for again.
+pub(super) fn refused(error: ReserveError, asked: Tokens, least: Tokens) -> Rejection {
     match error {
         ReserveError::Denied(denial) => match denial.reason {
-            DenialReason::Exhausted => exhausted(&denial, least),
+            DenialReason::Exhausted => exhausted(&denial, asked, least),
             DenialReason::Frozen => frozen(denial.subject),
         },
         ReserveError::Repeated => {
@@ -74,8 +75,9 @@ pub(super) fn unrecorded(error: &RecordError) -> Rejection {
     }
 }
 
-/// A total limit does not come back by itself, so trying again is of no use.
-fn exhausted(denial: &Denial, least: Tokens) -> Rejection {
+/// A total limit does not come back by itself, so trying again is of no use; unless less would do than was asked
+/// for.
+fn exhausted(denial: &Denial, asked: Tokens, least: Tokens) -> Rejection {
     metrics::counter!("llm_gate_quota_refused_total", "reason" => "exhausted").increment(1);
     let standing = &denial.standing;
     let (limit, remaining) = (
@@ -83,14 +85,19 @@ fn exhausted(denial: &Denial, least: Tokens) -> Rejection {
         standing.remaining().unwrap_or_default(),
     );
     let words = format!(
-        "the request may use up to {least} tokens, and {remaining} of the {} limit of {limit} are left",
+        "the request may use up to {asked} tokens, and {remaining} of the {} limit of {limit} are left",
         denial.subject.parts().0
     );
+    let again = if standing.room() < least {
+        "false"
+    } else {
+        "true"
+    };
     let mut shown = HeaderMap::new();
     show(&mut shown, standing);
     let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", words)
         .code("insufficient_quota")
-        .header(SHOULD_RETRY, HeaderValue::from_static("false"));
+        .header(SHOULD_RETRY, HeaderValue::from_static(again));
     shown
         .into_iter()
         .fold(rejection, |rejection, (name, value)| match name {
