@@ -293,23 +293,48 @@ async fn what_costs_nothing_is_not_delivered_after_the_end_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hold_that_is_committed_too_late_is_given_back() {
-    let rig = Rig::new().await;
-    rig.store.shut(true);
-    let sent = Arc::new(AtomicUsize::new(0));
-    let count = sent.clone();
-    let make = upstream(move |_| {
-        count.fetch_add(1, Ordering::Relaxed);
-        Ok(sse(ScriptedBody::default()))
-    });
-    let mut call = Box::pin(rig.send(make));
-    assert!((&mut call).now_or_never().is_none());
-    advance(LIMIT + Duration::from_secs(1)).await;
-    tokio::task::yield_now().await;
-    rig.store.shut(false);
-    assert_eq!(call.await.status(), StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(sent.load(Ordering::Relaxed), 0, "nobody is asked any more");
-    assert!(rig.settled().await.is_void());
+async fn a_hold_that_is_not_committed_in_time_is_given_back() {
+    for overlapped in [false, true] {
+        let rig = Rig::new().await;
+        if overlapped {
+            // One request that ends, so that the room is known.
+            let (body, _) = rig.open(1).await;
+            drop(body);
+            while rig.ledger.under_way() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let before = rig.store.books.settled().len();
+        rig.store.shut(true);
+        let sent = Arc::new(AtomicUsize::new(0));
+        let body = ScriptedBody::new([token(1)]);
+        let end = body.watch();
+        let answer = Arc::new(std::sync::Mutex::new(Some(sse(body))));
+        let (count, once) = (sent.clone(), answer.clone());
+        let make = upstream(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(once.lock().expect("no panic").take().expect("asked once"))
+        });
+        let mut call = Box::pin(rig.send(make));
+        assert!((&mut call).now_or_never().is_none());
+        advance(LIMIT + Duration::from_secs(1)).await;
+        // The books still do not answer.
+        assert_eq!(call.await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(sent.load(Ordering::Relaxed), usize::from(overlapped));
+        if overlapped {
+            assert_eq!(
+                end.get(),
+                Some(BodyEnd::Early),
+                "nothing of it is delivered"
+            );
+        }
+        rig.store.shut(false);
+        rig.ledger.drain().await;
+        assert_eq!(rig.standing().await, (0, 0), "committed, and given back");
+        let settled = rig.store.books.settled();
+        assert_eq!(settled.len(), before + 1, "once");
+        assert!(settled[before].is_void());
+    }
 }
 
 #[tokio::test(start_paused = true)]

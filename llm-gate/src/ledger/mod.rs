@@ -230,7 +230,7 @@ impl Ledger {
     ///
     /// The future fails with [`ReserveError::Denied`] when the hold does not fit, [`ReserveError::Full`]
     /// when too many requests are under way, and [`ReserveError::Unavailable`] when the store cannot
-    /// answer.
+    /// answer, or does not before the request's [deadline](Builder::deadline).
     ///
     /// # Cancel safety
     ///
@@ -319,7 +319,7 @@ impl Ledger {
         let _ = self.shared.queue.send(job);
         // Not before: a settlement must stand behind its reserve.
         self.shared.deadlines.watch(&open);
-        Reserving::waiting(waiting, overlaps.then_some(open))
+        Reserving::waiting(waiting, open, overlaps)
     }
 
     /// Waits until every reservation is settled and committed. From the call on none is granted any more,

@@ -26,7 +26,8 @@ pub(super) struct Open {
     journaled: bool,
     /// Taken out with the end. Never fought for: `state` has decided before.
     held: Mutex<Option<Held>>,
-    /// Whoever wants to know when the deadline ends it.
+    /// Whether it was the deadline that ended it, and whoever wants to know that.
+    overdue: AtomicBool,
     waiting: AtomicWaker,
 }
 
@@ -151,6 +152,7 @@ impl Open {
             last: Last::default(),
             journaled: held.journaled.is_some(),
             held: Mutex::new(Some(held)),
+            overdue: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
         }
     }
@@ -222,6 +224,7 @@ impl Open {
         }
         let charge = self.last.charge(held.status);
         self.settle(held, charge);
+        self.overdue.store(true, Ordering::Release);
         self.waiting.wake();
     }
 
@@ -257,11 +260,12 @@ impl Open {
     }
 
     /// Ready when the deadline has ended it. Remembers one waiter.
-    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.has_ended() {
+    pub(super) fn poll_overdue(&self, cx: &Context<'_>) -> Poll<()> {
+        let overdue = || self.overdue.load(Ordering::Acquire);
+        if !overdue() {
             self.waiting.register(cx.waker());
             // Again, for an end between the two.
-            if !self.has_ended() {
+            if !overdue() {
                 return Poll::Pending;
             }
         }

@@ -177,7 +177,7 @@ impl Reservation {
 
     /// Ready when the request was ended by somebody else; wakes the task of the last call when its deadline does.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.open.poll_ended(cx)
+        self.open.poll_overdue(cx)
     }
 
     /// Sets the hold, up or down. A larger one is granted only if every counter has the room, all or nothing,
@@ -244,8 +244,9 @@ enum State {
     Ready(Option<Answer>),
     Waiting {
         answer: oneshot::Receiver<Answer>,
-        /// The request, where it may be sent meanwhile.
-        overlapped: Option<Arc<Open>>,
+        open: Arc<Open>,
+        /// Whether the request may be sent meanwhile.
+        overlaps: bool,
     },
 }
 
@@ -258,21 +259,20 @@ impl Reserving {
 
     pub(super) const fn waiting(
         answer: oneshot::Receiver<Answer>,
-        overlapped: Option<Arc<Open>>,
+        open: Arc<Open>,
+        overlaps: bool,
     ) -> Self {
-        Self(State::Waiting { answer, overlapped })
+        Self(State::Waiting {
+            answer,
+            open,
+            overlaps,
+        })
     }
 
     /// Returns whether the request may be sent before this is ready: after [`forward`](Self::forward).
     #[must_use]
     pub const fn overlaps(&self) -> bool {
-        matches!(
-            &self.0,
-            State::Waiting {
-                overlapped: Some(_),
-                ..
-            }
-        )
+        matches!(&self.0, State::Waiting { overlaps: true, .. })
     }
 
     /// Notes in the journal that the request is about to be sent, although its hold is not committed yet.
@@ -285,7 +285,8 @@ impl Reserving {
     pub fn forward(&mut self) -> Result<(), RecordError> {
         match &self.0 {
             State::Waiting {
-                overlapped: Some(open),
+                open,
+                overlaps: true,
                 ..
             } => open.record(Record::Forwarded),
             _ => Err(RecordError::Ended),
@@ -299,15 +300,22 @@ impl Future for Reserving {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Ready(answer) => Poll::Ready(answer.take().expect("polled after it was ready")),
-            State::Waiting { answer, .. } => Pin::new(answer).poll(cx).map(|received| {
-                received.unwrap_or_else(|_| {
-                    let why =
-                        StoreError::with_source(StoreErrorKind::Unavailable, "the writer is gone");
-                    Err(ReserveError::Unavailable(why))
-                })
-            }),
+            State::Waiting { answer, open, .. } => match Pin::new(answer).poll(cx) {
+                Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+                Poll::Ready(Err(_)) => unavailable("the writer is gone"),
+                // What becomes of the hold, the settlement behind it knows.
+                Poll::Pending if open.poll_overdue(cx).is_ready() => {
+                    unavailable("there was no answer before the deadline")
+                }
+                Poll::Pending => Poll::Pending,
+            },
         }
     }
+}
+
+fn unavailable(why: &str) -> Poll<Answer> {
+    let why = StoreError::with_source(StoreErrorKind::Unavailable, why);
+    Poll::Ready(Err(ReserveError::Unavailable(why)))
 }
 
 impl fmt::Debug for Reserving {
