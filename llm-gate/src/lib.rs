@@ -3,6 +3,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod abort;
 #[cfg(feature = "auth")]
 pub mod auth;
 pub mod body;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use llm_gate::abort::Abort;
 use llm_gate::body::GateBody;
 use llm_gate::call::{CallLayer, Model, Models};
 use llm_gate::identity::RequestId;
@@ -17,7 +18,7 @@ use llm_gate::meter::{MeterBody, TokenMeterLayer};
 use llm_gate::proxy::{
     ModelsError, ProxyBody, ProxyError, Upstream, VllmProxyService, upstream_models,
 };
-use scripted_vllm::{Answer, Config, Fault, Gate, ScriptedVllm, Step};
+use scripted_vllm::{Answer, Config, Fault, Gate, GateKey, ScriptedVllm, Step};
 use serde_json::{Value, json};
 use support::{chat, chat_body, collect, error_of, post};
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -592,6 +593,60 @@ async fn leaving_mid_stream_closes_the_upstreams_connection() {
     vllm.until(|counts| counts.aborted == 1 && counts.connections == 0)
         .await;
     assert_eq!(vllm.counts().events, 3, "the model stopped");
+}
+
+/// Opens a stream that has nothing to give, and returns its handle.
+async fn silent(vllm: &ScriptedVllm) -> (Answered<ProxyBody>, Abort, GateKey) {
+    let (gate, key) = Gate::new();
+    vllm.push(Answer::Lockstep { gate });
+    let response = send(&proxy(vllm), chat(r#","stream":true"#)).await;
+    let abort = response.extensions().get::<Abort>().expect("a handle");
+    let abort = abort.clone();
+    (response, abort, key)
+}
+
+#[tokio::test]
+async fn an_abort_closes_the_connection_of_a_body_that_nobody_polls() {
+    let vllm = vllm().await;
+    let (response, abort, _key) = silent(&vllm).await;
+    abort.abort();
+    vllm.until(|counts| counts.aborted == 1 && counts.connections == 0)
+        .await;
+    let (seen, error) = broken(response).await;
+    assert!(seen.is_empty(), "{seen}");
+    assert!(matches!(error, ProxyError::Aborted), "no regular end");
+    abort.abort();
+}
+
+#[tokio::test]
+async fn an_abort_wakes_whoever_waits_for_the_body() {
+    let vllm = vllm().await;
+    let (response, abort, _key) = silent(&vllm).await;
+    let reading = tokio::spawn(broken(response));
+    while vllm.counts().active == 0 {
+        tokio::task::yield_now().await;
+    }
+    abort.abort();
+    let (_, error) = reading.await.expect("no panic");
+    assert!(matches!(error, ProxyError::Aborted));
+}
+
+#[tokio::test]
+async fn a_handle_keeps_no_connection() {
+    let vllm = vllm().await;
+    let (response, abort, _key) = silent(&vllm).await;
+    drop(response);
+    vllm.until(|counts| counts.aborted == 1 && counts.connections == 0)
+        .await;
+    abort.abort();
+
+    // Nor does it cut off what has ended.
+    let response = send(&proxy(&vllm), chat("")).await;
+    let abort = response.extensions().get::<Abort>().expect("a handle");
+    let abort = abort.clone();
+    let (status, _) = collect(response).await;
+    abort.abort();
+    assert_eq!(status, 200);
 }
 
 #[tokio::test]

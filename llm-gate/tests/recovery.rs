@@ -181,11 +181,32 @@ async fn after_a_restart_of_the_machine_the_hold_stands_in() {
 #[tokio::test]
 async fn a_slot_without_a_reservation_charges_nobody() {
     let rig = Rig::new();
-    let journal = Journal::open(rig.path(), Options::new().boot(TODAY)).expect("a journal");
-    drop((journal.claim(RequestId::new()).expect("a slot"), journal));
-    assert_eq!(rig.recover(TODAY).await.settled, 1, "settled as nothing");
-    assert_eq!(rig.standing().await, Standing::default());
+    let nothing = Entry::ended(&Charge::nothing(Ending::Abandoned, 0));
+    for entries in [
+        &[][..],
+        &[Entry::forwarded()],
+        &[Entry::forwarded(), nothing],
+        &[nothing],
+    ] {
+        for boot in [TODAY, TOMORROW] {
+            let journal = Journal::open(rig.path(), Options::new().boot(TODAY)).expect("a journal");
+            let mut slot = journal.claim(RequestId::new()).expect("a slot");
+            for entry in entries {
+                slot.record(*entry).expect("written");
+            }
+            drop((slot, journal));
+            let done = rig.recover(boot).await;
+            assert_eq!(
+                (done.settled, done.presumed, done.foreign),
+                (1, 0, 0),
+                "{entries:?}: only the commit grants, so nothing was delivered"
+            );
+            assert_eq!(rig.standing().await, Standing::default());
+        }
+    }
     assert_eq!(rig.store.totals().await.expect("in memory").settled, 0);
+    let left = std::fs::read_dir(rig.path()).expect("the folder").count();
+    assert_eq!(left, 0, "none is set aside");
 }
 
 #[tokio::test]
@@ -246,12 +267,15 @@ async fn a_journal_of_another_store_is_not_thrown_away() {
     let mut slot = journal.claim(RequestId::new()).expect("a slot");
     slot.record(Entry::forwarded()).expect("written");
     slot.record(Entry::running(usage(1500))).expect("written");
-    drop((slot, journal));
+    let mut ended = journal.claim(RequestId::new()).expect("a slot");
+    let charge = Charge::upstream(usage(3), Ending::Complete, 200);
+    ended.record(Entry::ended(&charge)).expect("written");
+    drop((slot, ended, journal));
     let done = rig.recover(TODAY).await;
     assert_eq!(
         (done.settled, done.foreign),
-        (0, 1),
-        "it was sent, so its hold is in some books"
+        (0, 2),
+        "it was delivered, so its hold is in some books"
     );
     let aside = std::fs::read_dir(rig.path())
         .expect("the folder")

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,17 +15,14 @@ use llm_gate::call::{Call, CallLayer};
 use llm_gate::identity::{Credential, Principal, ProjectId, Subject, UserId};
 use llm_gate::ledger::Ledger;
 use llm_gate::quota::QuotaLayer;
-use llm_gate::store::{
-    Ending, LedgerStore, Operation, Outcome, Source, StoreError, StoreErrorKind, StoreFuture,
-};
+use llm_gate::store::{Ending, LedgerStore, Source};
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
 use llm_gate::tokens::Tokens;
 use serde_json::{Value, json};
 use support::{
-    Books, Gated, Rig, chat_body, collect, error_of, event, json as json_answer, models, post,
+    Gated, Rig, Slow, chat_body, collect, error_of, event, json as json_answer, models, post,
     rolling, sse, upstream, usage,
 };
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -439,43 +436,6 @@ async fn room_that_others_free_meanwhile_is_used() {
     assert!(!last.contains("length"), "{last}");
     drop(second);
     assert_eq!(rig.standing().await, (2 * PROMPT + 300 + 500, 0));
-}
-
-/// Books behind a queue, which can be held up and cut off.
-#[derive(Default)]
-struct Slow {
-    books: Books,
-    shut: watch::Sender<bool>,
-    away: AtomicBool,
-    extensions: AtomicUsize,
-}
-
-impl Slow {
-    fn shut(&self, shut: bool) {
-        self.shut.send_replace(shut);
-    }
-
-    fn extensions(&self) -> usize {
-        self.extensions.load(Ordering::Relaxed)
-    }
-}
-
-impl LedgerStore for Slow {
-    fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
-        Box::pin(async move {
-            let extends = |operation: &&Operation| matches!(operation, Operation::Extend(_));
-            let extensions = batch.iter().filter(extends).count();
-            self.extensions.fetch_add(extensions, Ordering::Relaxed);
-            let mut shut = self.shut.subscribe();
-            shut.wait_for(|&shut| !shut).await.expect("it is there");
-            if self.away.load(Ordering::Relaxed) {
-                return Err(StoreError::new(StoreErrorKind::Unavailable));
-            }
-            Ok(batch.iter().map(|one| self.books.decide(one)).collect())
-        })
-    }
-
-    llm_gate::pass_on_ledger!(books);
 }
 
 /// A stream whose books have to be waited for.

@@ -281,6 +281,8 @@ async fn a_key_that_another_process_revokes_is_granted_nothing_more() {
     let world = world(&clock).await;
     let ada = world.register().await;
     assert_eq!(call(&ada).await.status, 200);
+    world.settle().await;
+    let used = world.used(&ada).await;
 
     let visible = &ada.key[..15];
     let revoked = world
@@ -296,8 +298,12 @@ async fn a_key_that_another_process_revokes_is_granted_nothing_more() {
     // Where nothing is reserved it works on until it is forgotten, a second at most.
     clock.advance(Duration::from_secs(1));
     assert_eq!(models(&ada).await, 401);
-    world.settle().await;
-    assert_eq!(world.vllm().counts().requests, 1);
+    let totals = world.settle().await;
+    assert_eq!(
+        (world.used(&ada).await, totals.settled),
+        (used, 1),
+        "it may have been sent while its hold was being committed, but nothing was granted"
+    );
 }
 
 #[tokio::test]
@@ -332,6 +338,8 @@ async fn a_disabled_user_is_nobody_until_enabled_again() {
         .client
         .bearer(pair["access_token"].as_str().expect("a credential"));
     assert_eq!(call(&ada).await.status, 200);
+    world.settle().await;
+    let used = world.used(&ada).await;
 
     let disabled = world.command(&["user", "disable", &ada.name], "").await;
     assert_eq!(disabled.code, 0, "{disabled:?}");
@@ -364,8 +372,12 @@ async fn a_disabled_user_is_nobody_until_enabled_again() {
     assert_eq!(enabled.code, 0, "{enabled:?}");
     clock.advance(Duration::from_secs(1));
     assert_eq!(call(&ada).await.status, 200);
-    world.settle().await;
-    assert_eq!(world.vllm().counts().requests, 2);
+    let totals = world.settle().await;
+    assert_eq!(
+        (world.used(&ada).await, totals.settled),
+        (2 * used, 2),
+        "nothing was granted in between"
+    );
 }
 
 #[tokio::test]

@@ -43,7 +43,11 @@ async fn a_limit_lowered_below_what_is_used_grants_nothing_more() {
         "there is none"
     );
     world.settle().await;
-    assert_eq!(world.used(&ada).await, world.generated());
+    assert_eq!(
+        world.used(&ada).await,
+        2 * used,
+        "what was refused is free, whatever the upstream had begun"
+    );
     let by_others = set_limit(&ada.session().await, ada.id, json!(1)).await;
     assert_eq!(
         by_others.status, 403,

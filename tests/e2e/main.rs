@@ -12,6 +12,7 @@ mod faults;
 mod flow;
 mod idle;
 mod killed;
+mod leases;
 mod limits;
 mod many;
 mod openai_python;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use llm_gate::clock::Clock;
 use llm_gate::ledger::Ledger;
@@ -10,6 +11,10 @@ use llm_gate::store::Store;
 
 use crate::config::{Config, Database};
 use crate::error::StartError;
+
+/// How much later than the upstream's total timeout the ledger ends a request: whoever polls its body ends it
+/// at that, and knows better how.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// Starts the ledger over `store`, and settles what a gateway that was killed left behind, before the
 /// first request is let in. `durable` says whether the store outlives the process, so that a journal is of
@@ -24,7 +29,10 @@ pub async fn open(
     durable: bool,
     clock: Arc<dyn Clock>,
 ) -> Result<Ledger, StartError> {
-    let builder = Ledger::builder().clock(clock);
+    let total = Duration::from_secs(config.upstream.total_timeout_seconds);
+    let builder = Ledger::builder()
+        .clock(clock)
+        .deadline(total.saturating_add(GRACE));
     if !durable || matches!(config.database()?, Database::Memory) {
         // Nobody else has these books, so there is nobody to tell.
         return Ok(builder.spawn(store as _));

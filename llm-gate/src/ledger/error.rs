@@ -1,3 +1,5 @@
+use std::io;
+
 use thiserror::Error;
 
 use crate::store::{Denial, StoreError};
@@ -33,4 +35,16 @@ pub enum ReserveError {
     /// The store cannot answer.
     #[error("the books cannot be reached")]
     Unavailable(#[source] StoreError),
+}
+
+/// Why what is about to happen was not written down, so that it must not happen.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The request has come to its end, by somebody else's word.
+    #[error("the request has ended")]
+    Ended,
+    /// The journal cannot be written.
+    #[error("the journal cannot be written")]
+    Journal(#[source] io::Error),
 }

@@ -7,6 +7,13 @@
 //! transaction (group commit), so that durability costs one disk write for many requests. A handler
 //! that is dropped drops only its wait. Stores in memory are asked in place, without the queue.
 //!
+//! Where the last answers leave clear room, a request may be sent while its hold is being committed
+//! ([`Ledger::overlap`]), so that the disk is waited for while the upstream works.
+//!
+//! A request that does not end is ended: at its [deadline](Builder::deadline) a task settles what was delivered,
+//! and aborts the upstream, whoever holds the guard. A server does not poll a body whose client reads nothing,
+//! so nothing inside of a body can do that.
+//!
 //! While the store is away, reservations are refused and settlements wait; nothing is lost.
 //!
 //! Where several processes share a store, each is [enlisted](Ledger::enlist): it says that it is alive, and
@@ -47,19 +54,23 @@
 //! # }
 //! ```
 
+mod deadlines;
 mod error;
 mod extending;
 pub mod journal;
 mod lease;
+mod open;
 mod recovery;
 mod reservation;
+mod rooms;
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, SystemClock};
 use crate::identity::{RequestId, Subject};
@@ -69,18 +80,26 @@ use crate::store::{
 };
 use crate::tokens::Tokens;
 
-pub use error::{ExtendError, ReserveError};
+pub use error::{ExtendError, RecordError, ReserveError};
 pub use extending::Extending;
 pub use lease::Leases;
 pub use recovery::Recovery;
 pub use reservation::{Charge, Reservation, Reserving};
 
+use deadlines::Deadlines;
 use journal::{ClaimError, Journal, Slot};
 use lease::Lease;
+use open::{Held, Open};
+use rooms::Rooms;
 use writer::Job;
 
 /// How many requests may be under way unless [`Builder::slots`] says otherwise.
 const SLOTS: usize = 4096;
+/// How long a request may take unless [`Builder::deadline`] says otherwise: what an upstream may take, and some
+/// more, so that whoever can end it in a better way does.
+const DEADLINE: Duration = Duration::from_secs(3600 + 60);
+/// The longest deadline; no clock overflows by it.
+const FOREVER: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// A hold to be taken.
 #[derive(Clone, Debug)]
@@ -110,6 +129,8 @@ struct Shared {
     lease: Lease,
     clock: Arc<dyn Clock>,
     queue: mpsc::UnboundedSender<Job>,
+    rooms: Arc<Rooms>,
+    deadlines: Deadlines,
     slots: Arc<Semaphore>,
     capacity: u32,
 }
@@ -120,6 +141,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     journal: Option<Journal>,
     slots: usize,
+    deadline: Duration,
 }
 
 impl Builder {
@@ -138,6 +160,19 @@ impl Builder {
         self
     }
 
+    /// Sets how long a request may take, from its reservation on. 1 h and a minute unless set.
+    ///
+    /// At its deadline it is charged what was recorded last, which is what was delivered, as
+    /// [`Cut`](crate::store::Ending::Cut); nothing if nothing was, as [`Lost`](crate::store::Ending::Lost). The
+    /// upstream is aborted by the [`Abort`](crate::abort::Abort) that came with its answer. Nothing can be
+    /// recorded after that, so nothing is delivered that is not charged. It is the last resort: set it above
+    /// the timeouts of the upstream.
+    #[must_use]
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.deadline = limit.min(FOREVER);
+        self
+    }
+
     /// Sets the journal, which makes charges exact across `kill -9`: see [`journal`] and
     /// [`Ledger::recover`]. Without one the hold of a request under way at a kill stays taken.
     #[must_use]
@@ -146,7 +181,7 @@ impl Builder {
         self
     }
 
-    /// Starts the writer task.
+    /// Starts the writer task, and the one that keeps the deadlines.
     ///
     /// # Panics
     ///
@@ -155,7 +190,8 @@ impl Builder {
     pub fn spawn(self, store: Arc<dyn LedgerStore>) -> Ledger {
         let (queue, jobs) = mpsc::unbounded_channel();
         // Ends by itself when every handle and every reservation is gone and all of it is written.
-        tokio::spawn(writer::run(jobs, store.clone()));
+        let rooms = Arc::new(Rooms::new());
+        tokio::spawn(writer::run(jobs, store.clone(), rooms.clone()));
         Ledger {
             shared: Arc::new(Shared {
                 store,
@@ -164,6 +200,8 @@ impl Builder {
                 lease: Lease::new(),
                 clock: self.clock,
                 queue,
+                rooms,
+                deadlines: Deadlines::spawn(self.deadline),
                 slots: Arc::new(Semaphore::new(self.slots)),
                 capacity: u32::try_from(self.slots).unwrap_or(u32::MAX),
             }),
@@ -179,6 +217,7 @@ impl Ledger {
             clock: Arc::new(SystemClock),
             journal: None,
             slots: SLOTS,
+            deadline: DEADLINE,
         }
     }
 
@@ -199,13 +238,37 @@ impl Ledger {
     ///
     /// The future fails with [`ReserveError::Denied`] when the hold does not fit, [`ReserveError::Full`]
     /// when too many requests are under way, and [`ReserveError::Unavailable`] when the store cannot
-    /// answer.
+    /// answer, or does not before the request's [deadline](Builder::deadline).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future voids a grant that nobody received.
     #[must_use]
     pub fn reserve(&self, request: Request) -> Reserving {
+        self.take(request, false)
+    }
+
+    /// Takes the hold as [`reserve`](Self::reserve) does, and tells by [`Reserving::overlaps`] whether the
+    /// request may be sent while it is being committed.
+    ///
+    /// It may where the store has to be waited for and what was last known of the counters leaves clear room.
+    /// The whole hold is asked for then, not the least that will do: what the hold bounds is told to the
+    /// upstream before it is known. Only the commit grants: nothing of the answer may be delivered before it,
+    /// and if there is none the request must be aborted.
+    ///
+    /// # Errors
+    ///
+    /// As of [`reserve`](Self::reserve).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future voids a grant that nobody received. Let go of the upstream first.
+    #[must_use]
+    pub fn overlap(&self, request: Request) -> Reserving {
+        self.take(request, true)
+    }
+
+    fn take(&self, request: Request, overlap: bool) -> Reserving {
         if self.shared.draining.load(Ordering::Relaxed) {
             return Reserving::ready(Err(ReserveError::Full));
         }
@@ -227,7 +290,7 @@ impl Ledger {
             least,
             call,
         } = request;
-        let operation = Operation::Reserve(Reserve {
+        let mut operation = Operation::Reserve(Reserve {
             id,
             at: self.shared.clock.now(),
             subjects,
@@ -236,23 +299,40 @@ impl Ledger {
             call,
             owner,
         });
-        let held = Held {
-            journaled,
-            _slot: slot,
-        };
-        let reservation = Reservation::new(self.clone(), id, held);
+        let held = Held::new(journaled, slot);
+        let open = Arc::new(Open::new(self.clone(), id, held));
+        let mut reservation = Reservation::new(open.clone());
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
-            return Reserving::ready(reservation.decided(outcome));
+            let decided = reservation.decided(outcome);
+            if decided.is_ok() {
+                self.shared.deadlines.watch(&open);
+            }
+            return Reserving::ready(decided);
         }
+        let Operation::Reserve(reserve) = &mut operation else {
+            unreachable!("made above")
+        };
+        let (asked, clear) =
+            self.shared
+                .rooms
+                .ask(&reserve.subjects, &reserve.call.model, reserve.hold.total);
+        let overlaps = overlap && clear;
+        if overlaps {
+            reserve.least = reserve.hold.total;
+        }
+        reservation.on(asked.key);
         let (answer, waiting) = oneshot::channel();
         let job = Job::Reserve {
             operation,
             reservation,
+            asked,
             answer,
         };
         // If the writer is gone, so is the sender of the answer, and the wait fails.
         let _ = self.shared.queue.send(job);
-        Reserving::waiting(waiting)
+        // Not before: a settlement must stand behind its reserve.
+        self.shared.deadlines.watch(&open);
+        Reserving::waiting(waiting, open, overlaps)
     }
 
     /// Waits until every reservation is settled and committed. From the call on none is granted any more,
@@ -272,14 +352,20 @@ impl Ledger {
         (self.shared.capacity as usize).saturating_sub(self.shared.slots.available_permits())
     }
 
-    fn extend(&self, extend: Extend) -> Extending {
+    /// Changes a hold on the counters of `key`.
+    fn extend(&self, extend: Extend, key: u64) -> Extending {
         let operation = Operation::Extend(extend);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
             return Extending::ready(extended(outcome));
         }
         let (answer, waiting) = oneshot::channel();
         // If the writer is gone, so is the sender of the answer, and the wait fails.
-        let _ = self.shared.queue.send(Job::Extend { operation, answer });
+        let job = Job::Extend {
+            operation,
+            key,
+            answer,
+        };
+        let _ = self.shared.queue.send(job);
         Extending::waiting(waiting)
     }
 
@@ -332,22 +418,6 @@ impl Shared {
                 let why = StoreError::with_source(StoreErrorKind::Unavailable, error);
                 Err(ReserveError::Unavailable(why))
             }
-        }
-    }
-}
-
-/// What a request under way occupies, until its settlement is committed.
-struct Held {
-    journaled: Option<Slot>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Held {
-    /// Lets go of it: the settlement is committed, or there is none. Only then; dropped instead, the record
-    /// stays in the journal for the next process.
-    fn free(self) {
-        if let Some(Err(error)) = self.journaled.map(Slot::free) {
-            tracing::warn!(%error, "a slot of the journal could not be freed");
         }
     }
 }

@@ -14,15 +14,17 @@ const BATCH: usize = 512;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Requests settled with the journal's figures; those that had delivered nothing are free.
+    /// Requests settled with the journal's figures; those that had delivered nothing are free, whether or not
+    /// their holds were ever committed.
     pub settled: usize,
     /// Requests charged their whole hold, because the machine was restarted since and the journal may be
     /// older than what was delivered.
     pub presumed: usize,
     /// Slots that say nothing readable. The holds of their requests stay taken.
     pub unreadable: usize,
-    /// Requests that were sent and that the store has never heard of, or cannot settle: the journal is of
-    /// another store, or the store is defective. Their journals are set aside, not deleted.
+    /// Requests of which something was delivered and that the store has never heard of, or that it cannot
+    /// settle: the journal is of another store, or the store is defective. Their journals are set aside, not
+    /// deleted.
     pub foreign: usize,
 }
 
@@ -77,9 +79,10 @@ impl Ledger {
             };
             for (leftover, outcome) in part.iter().zip(outcomes) {
                 match outcome {
-                    Some(Outcome::Unknown) | None if leftover.state != State::Intent => {
-                        foreign += 1
-                    }
+                    Some(Outcome::Unknown) if delivered(leftover) => foreign += 1,
+                    // Sent while its hold was being committed, or not even sent. Only the commit grants, so
+                    // nothing of it was delivered.
+                    Some(Outcome::Unknown) => done.settled += 1,
                     Some(outcome) => {
                         writer::note(&outcome);
                         if leftover.trusted {
@@ -110,6 +113,15 @@ impl Ledger {
             });
         }
         Ok(outcomes)
+    }
+}
+
+/// Tells whether anything of the answer was delivered, as far as its process could still write it down.
+fn delivered(leftover: &Leftover) -> bool {
+    match leftover.state {
+        State::Intent | State::Forwarded => false,
+        State::Running => true,
+        State::Ended => leftover.source != Source::Nothing,
     }
 }
 

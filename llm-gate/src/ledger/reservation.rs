@@ -1,19 +1,20 @@
 use std::fmt;
-use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use crate::abort::Abort;
 use crate::clock::Timestamp;
 use crate::identity::RequestId;
 use crate::store::{
-    Ending, Extend, Grant, Hold, Outcome, Settle, Source, Standing, StoreError, StoreErrorKind,
+    Ending, Extend, Grant, Hold, Outcome, Source, Standing, StoreError, StoreErrorKind,
 };
 use crate::tokens::{Tokens, Usage};
 
-use super::journal::Entry;
-use super::{ExtendError, Extending, Held, Ledger, ReserveError, granted};
+use super::open::{Open, Record};
+use super::{ExtendError, Extending, RecordError, ReserveError, granted};
 
 /// What a request is charged, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,24 +71,18 @@ impl Charge {
 
 /// A hold that is taken, to be settled once. Dropped unsettled it gives everything back.
 pub struct Reservation {
-    /// What settling needs. Taken when it has happened, or when there is nothing to settle.
-    open: Option<Open>,
-    id: RequestId,
+    open: Arc<Open>,
     grant: Grant,
     /// The last change of the hold that was asked for.
     version: u32,
-}
-
-struct Open {
-    ledger: Ledger,
-    held: Held,
+    /// Which counters it is on, for what is remembered of them.
+    key: u64,
 }
 
 impl Reservation {
-    pub(super) fn new(ledger: Ledger, id: RequestId, held: Held) -> Self {
+    pub(super) fn new(open: Arc<Open>) -> Self {
         Self {
-            open: Some(Open { ledger, held }),
-            id,
+            open,
             grant: Grant {
                 hold: Tokens::ZERO,
                 standing: Standing::default(),
@@ -95,7 +90,13 @@ impl Reservation {
                 repeated: false,
             },
             version: 0,
+            key: 0,
         }
+    }
+
+    /// Tells which counters it is on.
+    pub(super) const fn on(&mut self, key: u64) {
+        self.key = key;
     }
 
     /// Takes the store's word. A refusal leaves nothing to give back.
@@ -108,9 +109,9 @@ impl Reservation {
             Err(refused) => {
                 // After any other answer nobody knows what is held: the guard drops here and voids it.
                 if matches!(refused, ReserveError::Denied(_) | ReserveError::Repeated)
-                    && let Some(open) = self.open.take()
+                    && let Some(held) = self.open.take()
                 {
-                    open.held.free();
+                    held.free();
                 }
                 Err(refused)
             }
@@ -119,8 +120,8 @@ impl Reservation {
 
     /// Returns the request it is for.
     #[must_use]
-    pub const fn id(&self) -> RequestId {
-        self.id
+    pub fn id(&self) -> RequestId {
+        self.open.id
     }
 
     /// Returns how much was held to begin with. What became of it, the answers of
@@ -145,26 +146,26 @@ impl Reservation {
     /// Returns the present time by the ledger's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        let open = self.open.as_ref();
-        open.map_or_else(Timestamp::default, |open| open.ledger.now())
+        self.open.ledger.now()
     }
 
     /// Notes in the journal that the request is about to be sent.
     ///
     /// # Errors
     ///
-    /// Fails when the journal cannot be written. Then the request must not be sent.
-    pub fn forward(&mut self) -> io::Result<()> {
-        self.journal(Entry::forwarded)
+    /// Fails when the journal cannot be written, or the request has ended. Then it must not be sent.
+    pub fn forward(&mut self) -> Result<(), RecordError> {
+        self.open.record(Record::Forwarded)
     }
 
     /// Notes in the journal what the upstream has reported, before what goes with it is delivered.
     ///
     /// # Errors
     ///
-    /// Fails when the journal cannot be written. Then it must not be delivered.
-    pub fn record(&mut self, usage: Usage) -> io::Result<()> {
-        self.journal(|| Entry::running(usage))
+    /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
+    #[inline]
+    pub fn record(&mut self, usage: Usage) -> Result<(), RecordError> {
+        self.open.record(Record::Running(usage))
     }
 
     /// Notes in the journal that what is about to be delivered is charged at most `tokens`, because the
@@ -172,17 +173,27 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// Fails when the journal cannot be written. Then it must not be delivered.
-    pub fn record_estimate(&mut self, tokens: Tokens) -> io::Result<()> {
-        self.journal(|| Entry::estimated(tokens))
+    /// Fails when the journal cannot be written, or the request has ended. Then it must not be delivered.
+    pub fn record_estimate(&mut self, tokens: Tokens) -> Result<(), RecordError> {
+        self.open.record(Record::Estimated(tokens))
     }
 
-    fn journal(&mut self, entry: impl FnOnce() -> Entry) -> io::Result<()> {
-        let slot = self
-            .open
-            .as_mut()
-            .and_then(|open| open.held.journaled.as_mut());
-        slot.map_or(Ok(()), |slot| slot.record(entry()))
+    /// Tells what the client sees, and by which handle the upstream is let go, for the task that ends the request
+    /// at its [deadline](super::Builder::deadline).
+    pub fn answered(&mut self, status: u16, abort: Option<Abort>) {
+        self.open.answer(status, abort);
+    }
+
+    /// Returns whether the request was ended by somebody else. Then nothing more of it may be delivered, and
+    /// nothing is left to settle.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.open.has_ended()
+    }
+
+    /// Ready when the request was ended by somebody else; wakes the task of the last call when its deadline does.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.open.poll_overdue(cx)
     }
 
     /// Sets the hold, up or down. A larger one is granted only if every counter has the room, all or nothing,
@@ -207,100 +218,126 @@ impl Reservation {
     /// Panics outside a tokio runtime.
     #[must_use]
     pub fn extend(&mut self, hold: impl Into<Hold>) -> Extending {
-        let Some(open) = &self.open else {
+        if self.open.has_ended() {
             return Extending::ready(Err(ExtendError::Ended));
-        };
+        }
         self.version += 1;
-        open.ledger.extend(Extend {
-            id: self.id,
+        let extend = Extend {
+            id: self.open.id,
             version: self.version,
             hold: hold.into(),
-        })
+        };
+        self.open.ledger.extend(extend, self.key)
     }
 
     /// Charges what was used and gives the rest back. Does not wait.
-    pub fn settle(mut self, charge: Charge) {
-        self.close(charge);
-    }
-
-    fn close(&mut self, charge: Charge) {
-        if let Some(Open { ledger, mut held }) = self.open.take() {
-            let ended = held
-                .journaled
-                .as_mut()
-                .map(|slot| slot.record(Entry::ended(&charge)));
-            if let Some(Err(error)) = ended {
-                // The record before it stands: what was delivered is in it.
-                tracing::error!(%error, "the end of a request is not in the journal");
-            }
-            let settle = Settle {
-                id: self.id,
-                at: ledger.now(),
-                charge: charge.tokens,
-                usage: charge.usage,
-                source: charge.source,
-                ending: charge.ending,
-                status: charge.status,
-            };
-            ledger.settle(settle, held);
-        }
+    pub fn settle(self, charge: Charge) {
+        self.open.close(charge);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.close(Charge::nothing(Ending::Abandoned, 0));
+        // Nothing happens where it is settled.
+        self.open.close(Charge::nothing(Ending::Abandoned, 0));
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
-            .field("id", &self.id)
+            .field("id", &self.open.id)
             .field("grant", &self.grant)
             .finish_non_exhaustive()
     }
 }
 
-/// A hold on its way: the future of [`Ledger::reserve`].
-#[derive(Debug)]
+/// A hold on its way: the future of [`Ledger::reserve`](super::Ledger::reserve) and
+/// [`Ledger::overlap`](super::Ledger::overlap).
 pub struct Reserving(State);
 
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once, and a box would cost more"
-)]
 enum State {
-    Ready(Option<Result<Reservation, ReserveError>>),
-    Waiting(oneshot::Receiver<Result<Reservation, ReserveError>>),
+    Ready(Option<Answer>),
+    Waiting {
+        answer: oneshot::Receiver<Answer>,
+        open: Arc<Open>,
+        /// Whether the request may be sent meanwhile.
+        overlaps: bool,
+    },
 }
 
+type Answer = Result<Reservation, ReserveError>;
+
 impl Reserving {
-    pub(super) const fn ready(answer: Result<Reservation, ReserveError>) -> Self {
+    pub(super) const fn ready(answer: Answer) -> Self {
         Self(State::Ready(Some(answer)))
     }
 
     pub(super) const fn waiting(
-        answer: oneshot::Receiver<Result<Reservation, ReserveError>>,
+        answer: oneshot::Receiver<Answer>,
+        open: Arc<Open>,
+        overlaps: bool,
     ) -> Self {
-        Self(State::Waiting(answer))
+        Self(State::Waiting {
+            answer,
+            open,
+            overlaps,
+        })
+    }
+
+    /// Returns whether the request may be sent before this is ready: after [`forward`](Self::forward).
+    #[must_use]
+    pub const fn overlaps(&self) -> bool {
+        matches!(&self.0, State::Waiting { overlaps: true, .. })
+    }
+
+    /// Notes in the journal that the request is about to be sent, although its hold is not committed yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`RecordError::Journal`] when the journal cannot be written, and with
+    /// [`RecordError::Ended`] where it does not [overlap](Self::overlaps) or its hold was refused in the
+    /// meantime. Then the request must not be sent.
+    pub fn forward(&mut self) -> Result<(), RecordError> {
+        match &self.0 {
+            State::Waiting {
+                open,
+                overlaps: true,
+                ..
+            } => open.record(Record::Forwarded),
+            _ => Err(RecordError::Ended),
+        }
     }
 }
 
 impl Future for Reserving {
-    type Output = Result<Reservation, ReserveError>;
+    type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Ready(answer) => Poll::Ready(answer.take().expect("polled after it was ready")),
-            State::Waiting(answer) => Pin::new(answer).poll(cx).map(|received| {
-                received.unwrap_or_else(|_| {
-                    let why =
-                        StoreError::with_source(StoreErrorKind::Unavailable, "the writer is gone");
-                    Err(ReserveError::Unavailable(why))
-                })
-            }),
+            State::Waiting { answer, open, .. } => match Pin::new(answer).poll(cx) {
+                Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+                Poll::Ready(Err(_)) => unavailable("the writer is gone"),
+                // What becomes of the hold, the settlement behind it knows.
+                Poll::Pending if open.poll_overdue(cx).is_ready() => {
+                    unavailable("there was no answer before the deadline")
+                }
+                Poll::Pending => Poll::Pending,
+            },
         }
+    }
+}
+
+fn unavailable(why: &str) -> Poll<Answer> {
+    let why = StoreError::with_source(StoreErrorKind::Unavailable, why);
+    Poll::Ready(Err(ReserveError::Unavailable(why)))
+}
+
+impl fmt::Debug for Reserving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserving")
+            .field("overlaps", &self.overlaps())
+            .finish_non_exhaustive()
     }
 }

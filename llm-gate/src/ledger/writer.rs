@@ -7,7 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{Grant, LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
 
-use super::{ExtendError, Held, Reservation, ReserveError, extended};
+use super::open::Held;
+use super::rooms::{Asked, Rooms};
+use super::{ExtendError, Reservation, ReserveError, extended};
 
 /// How many operations go into one transaction at most.
 const BATCH: usize = 1024;
@@ -21,10 +23,14 @@ pub(super) enum Job {
         operation: Operation,
         /// The guard that is the answer. Unreceived, it is dropped and gives the hold back.
         reservation: Reservation,
+        /// For what is remembered of its counters.
+        asked: Asked,
         answer: oneshot::Sender<Result<Reservation, ReserveError>>,
     },
     Extend {
         operation: Operation,
+        /// Which counters it is on.
+        key: u64,
         answer: oneshot::Sender<Result<Grant, ExtendError>>,
     },
     Settle {
@@ -43,18 +49,23 @@ impl Job {
         }
     }
 
-    fn done(self, outcome: Outcome) {
+    fn done(self, outcome: Outcome, rooms: &Rooms) {
         match self {
             Self::Reserve {
                 reservation,
+                asked,
                 answer,
                 ..
             } => {
+                rooms.answered(asked, Some(&outcome));
                 // Whoever is not waiting any more gets nothing: the guard drops here and voids itself.
                 drop(answer.send(reservation.decided(outcome)));
             }
             // Whoever is not waiting any more knows the hold as less than it is, or asks with a higher version.
-            Self::Extend { answer, .. } => drop(answer.send(extended(outcome))),
+            Self::Extend { key, answer, .. } => {
+                rooms.extended(key, &outcome);
+                drop(answer.send(extended(outcome)));
+            }
             Self::Settle { held, .. } => {
                 note(&outcome);
                 held.free();
@@ -64,13 +75,15 @@ impl Job {
 
     /// Answers a reserve or an extension with the failure, and returns what is still owed to the store: a settlement, or
     /// the void of a reserve that may have been committed although it failed.
-    fn failed(self, error: StoreError) -> Option<Self> {
+    fn failed(self, error: StoreError, rooms: &Rooms) -> Option<Self> {
         match self {
             Self::Reserve {
                 reservation,
+                asked,
                 answer,
                 ..
             } => {
+                rooms.answered(asked, None);
                 // Its guard drops here, which queues the void.
                 drop(reservation);
                 drop(answer.send(Err(ReserveError::Unavailable(error))));
@@ -101,8 +114,8 @@ pub(super) fn note(outcome: &Outcome) {
 
 /// What could not be written yet. Only settlements wait here: reserves and extensions are answered
 /// with the failure.
-#[derive(Default)]
 struct Owed {
+    rooms: Arc<Rooms>,
     /// The store was away: these go into the next batch.
     later: Vec<Job>,
     /// The store refused them by themselves: tried alone, so that no batch fails because of them.
@@ -118,13 +131,21 @@ impl Owed {
         } else {
             &mut self.stuck
         };
-        kept.extend(job.failed(error));
+        kept.extend(job.failed(error, &self.rooms));
     }
 }
 
 /// Takes whatever is queued into one transaction, again and again, until nobody can queue any more.
-pub(super) async fn run(mut queue: mpsc::UnboundedReceiver<Job>, store: Arc<dyn LedgerStore>) {
-    let mut owed = Owed::default();
+pub(super) async fn run(
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    store: Arc<dyn LedgerStore>,
+    rooms: Arc<Rooms>,
+) {
+    let mut owed = Owed {
+        rooms,
+        later: Vec::new(),
+        stuck: Vec::new(),
+    };
     let mut pause = *PAUSE.start();
     let mut again = Instant::now();
     loop {
@@ -170,7 +191,7 @@ async fn commit(store: &dyn LedgerStore, jobs: Vec<Job>, owed: &mut Owed) {
     match apply(store, batch).await {
         Ok(outcomes) => {
             for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                job.done(outcome);
+                job.done(outcome, &owed.rooms);
             }
         }
         Err(error) if error.kind() == StoreErrorKind::Unavailable || jobs.len() == 1 => {
@@ -204,7 +225,7 @@ fn first_time(outcome: Outcome) -> Outcome {
 /// Applies one job, which was in a batch that failed, in a transaction of its own.
 async fn alone(store: &dyn LedgerStore, job: Job, owed: &mut Owed) {
     match apply(store, vec![job.operation().clone()]).await {
-        Ok(mut outcomes) => job.done(first_time(outcomes.swap_remove(0))),
+        Ok(mut outcomes) => job.done(first_time(outcomes.swap_remove(0)), &owed.rooms),
         Err(error) => {
             report(&error, 1);
             owed.keep(job, error);

@@ -1,5 +1,7 @@
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
+
+use crate::abort::Abort;
 
 /// Why an answer of the upstream ended early.
 #[derive(Debug, Error)]
@@ -22,15 +26,17 @@ pub enum ProxyError {
     /// The request took too long in all.
     #[error("the request took too long")]
     Total,
+    /// Somebody else ended it, by its [`Abort`].
+    #[error("the request was ended")]
+    Aborted,
 }
 
 pin_project! {
     /// The body of an answer of the upstream, with an idle timeout. Dropping it closes the upstream's
-    /// connection unless it was read to its end.
+    /// connection unless it was read to its end, and so does the [`Abort`] in the response's extensions.
     #[derive(Debug)]
     pub struct ProxyBody {
-        // Taken out when a timeout ends it.
-        inner: Option<Incoming>,
+        upstream: Arc<Mutex<Upstream>>,
         // Armed at most once an idle period, not once a frame: it looks at `heard` when it fires.
         #[pin]
         alarm: Sleep,
@@ -40,17 +46,59 @@ pin_project! {
     }
 }
 
+/// The connection, where an [`Abort`] reaches it too.
+#[derive(Debug)]
+enum Upstream {
+    /// There may be more; with whoever waits for it.
+    Open(Incoming, Option<Waker>),
+    /// Closed from outside, and nobody has been told.
+    Aborted,
+    Closed,
+}
+
+impl Upstream {
+    /// Closes the connection now, not when somebody drops the body.
+    fn close(&mut self) {
+        *self = Self::Closed;
+    }
+}
+
 impl ProxyBody {
     pub(super) fn new(inner: Incoming, idle: Duration, ends: Instant) -> Self {
         let heard = Instant::now();
         Self {
-            inner: Some(inner),
+            upstream: Arc::new(Mutex::new(Upstream::Open(inner, None))),
             alarm: tokio::time::sleep_until((heard + idle).min(ends)),
             heard,
             idle,
             ends,
         }
     }
+
+    /// Returns what closes the connection although nobody polls the body.
+    pub(super) fn abort(&self) -> Abort {
+        // Whoever keeps the handle keeps no connection.
+        let upstream = Arc::downgrade(&self.upstream);
+        Abort::new(move || {
+            let Some(upstream) = upstream.upgrade() else {
+                return;
+            };
+            let mut state = lock(&upstream);
+            if !matches!(*state, Upstream::Open(..)) {
+                return;
+            }
+            let ended = mem::replace(&mut *state, Upstream::Aborted);
+            drop(state);
+            if let Upstream::Open(_, Some(reader)) = ended {
+                reader.wake();
+            }
+        })
+    }
+}
+
+fn lock(upstream: &Mutex<Upstream>) -> MutexGuard<'_, Upstream> {
+    // A panic of hyper's in between leaves a connection, which is as good as any other.
+    upstream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Body for ProxyBody {
@@ -62,17 +110,27 @@ impl Body for ProxyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let mut this = self.project();
-        let Some(inner) = this.inner.as_mut() else {
-            return Poll::Ready(None);
+        let mut upstream = lock(this.upstream);
+        let (inner, reader) = match &mut *upstream {
+            Upstream::Open(inner, reader) => (inner, reader),
+            Upstream::Aborted => {
+                upstream.close();
+                return Poll::Ready(Some(Err(ProxyError::Aborted)));
+            }
+            Upstream::Closed => return Poll::Ready(None),
         };
         if let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) {
             *this.heard = Instant::now();
             // A body that always has more at once would never come to look at the alarm.
             if *this.heard >= *this.ends && matches!(frame, Some(Ok(_))) {
-                *this.inner = None;
+                upstream.close();
                 return Poll::Ready(Some(Err(ProxyError::Total)));
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(ProxyError::Broken)));
+        }
+        match reader {
+            Some(known) => known.clone_from(cx.waker()),
+            None => *reader = Some(cx.waker().clone()),
         }
         while this.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
@@ -85,20 +143,25 @@ impl Body for ProxyBody {
                 this.alarm.as_mut().reset(silent.min(*this.ends));
                 continue;
             };
-            // Closes the connection now, not when somebody drops the body.
-            *this.inner = None;
+            upstream.close();
             return Poll::Ready(Some(Err(error)));
         }
         Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &*lock(&self.upstream) {
+            Upstream::Open(inner, _) => inner.is_end_stream(),
+            Upstream::Aborted => false,
+            Upstream::Closed => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &*lock(&self.upstream) {
+            Upstream::Open(inner, _) => inner.size_hint(),
+            Upstream::Aborted => SizeHint::default(),
+            Upstream::Closed => SizeHint::with_exact(0),
+        }
     }
 }

@@ -156,6 +156,7 @@ impl Future for ProxyFuture {
                         parts.extensions.clear();
                         if status.is_success() {
                             let body = ProxyBody::new(body, shared.upstream.idle_timeout, *ends);
+                            parts.extensions.insert(body.abort());
                             return Poll::Ready(Ok(Response::from_parts(
                                 parts,
                                 GateBody::inner(body),

@@ -1,4 +1,3 @@
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -7,13 +6,14 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::error::Envelope;
-use crate::ledger::{Charge, Extending, Reservation};
+use crate::abort::Abort;
+use crate::error::{Envelope, Rejection};
+use crate::ledger::{Charge, Extending, RecordError, Reservation};
 use crate::store::{Ending, Hold, Source};
 use crate::tokens::{Metered, Tokens};
 
 use super::cut::Choices;
-use super::refusal::unaccountable;
+use super::refusal::{overdue, unaccountable};
 use super::rolling::{Refusal, Rolling};
 
 pin_project! {
@@ -24,6 +24,9 @@ pin_project! {
     /// event and without `[DONE]`.
     ///
     /// A frame beyond the hold is kept, and nothing more is read, until more is held.
+    ///
+    /// A stream whose request was ended at its deadline ends with an `error` event too. What was charged by
+    /// then is what was handed on.
     #[derive(Debug)]
     pub struct QuotaBody<B> {
         // Before the guard, so that on drop the upstream is let go before the hold is settled. Taken out
@@ -72,16 +75,27 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
             return Poll::Ready(None);
         };
         let frame = match this.kept.take() {
-            None => ready!(inner.as_mut().poll_frame(cx)),
+            None => match inner.as_mut().poll_frame(cx) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    ready!(this.guard.poll_overdue(cx));
+                    this.inner.set(None);
+                    return Poll::Ready(Some(Ok(Frame::data(this.guard.overdue()))));
+                }
+            },
             Some(kept) => Some(Ok(*kept)),
         };
         match &frame {
             Some(Ok(next)) => {
                 match this.guard.poll_pass(next, cx) {
                     Pass::Deliver => {}
-                    Pass::Wait => {
+                    Pass::Wait if this.guard.poll_overdue(cx).is_pending() => {
                         *this.kept = frame.and_then(Result::ok).map(Box::new);
                         return Poll::Pending;
+                    }
+                    Pass::Wait => {
+                        this.inner.set(None);
+                        return Poll::Ready(Some(Ok(Frame::data(this.guard.overdue()))));
                     }
                     Pass::Stop(last) => {
                         this.inner.set(None);
@@ -158,6 +172,10 @@ impl Bill {
             usage.total().min(self.bound.total)
         });
         (wanted > self.reservation.granted()).then_some(wanted)
+    }
+
+    pub(super) fn answered(&mut self, status: StatusCode, abort: Option<Abort>) {
+        self.reservation.answered(status.as_u16(), abort);
     }
 
     pub(super) fn extend(&mut self, total: Tokens) -> Extending {
@@ -240,9 +258,8 @@ struct Open {
 impl Guard {
     /// Notes in the journal what the answer is charged before any of it is delivered, where that is known
     /// by then: an answer that is not a stream.
-    pub(super) fn journal_whole(&mut self) -> io::Result<()> {
-        let whole = |open: &Open| open.metered.as_ref().is_none_or(Metered::is_complete);
-        if self.0.as_ref().is_some_and(whole) {
+    pub(super) fn journal_whole(&mut self) -> Result<(), RecordError> {
+        if self.0.as_ref().is_some_and(Open::is_whole) {
             let open = self.0.as_mut();
             open.map_or(Ok(()), |open| {
                 open.journal(open.charge(Ending::UpstreamCut, true))
@@ -262,12 +279,17 @@ impl Guard {
         if charge.tokens > open.quiet {
             match open.poll_hold(&charge, cx) {
                 Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) if open.bill.reservation.has_ended() => {
+                    return Pass::Stop(Stop::Overdue);
+                }
                 Poll::Ready(Err(refusal)) => return Pass::Stop(Stop::Refused(refusal)),
                 Poll::Pending => return Pass::Wait,
             }
         }
-        if let Err(error) = open.journal(charge) {
-            return Pass::Stop(Stop::Journal(Box::new(error)));
+        match open.journal(charge) {
+            Ok(()) => {}
+            Err(RecordError::Ended) => return Pass::Stop(Stop::Overdue),
+            Err(error) => return Pass::Stop(Stop::Journal(Box::new(error))),
         }
         if open.many
             && let (Some(steps), Some(data)) = (&mut open.steps, frame.data_ref())
@@ -283,6 +305,7 @@ impl Guard {
     fn stop(&mut self, stop: Stop, next: &Frame<Bytes>) -> Bytes {
         match stop {
             Stop::Journal(error) => self.break_off(&error),
+            Stop::Overdue => self.overdue(),
             Stop::Refused(refusal) => self.cut(refusal, next.data_ref()),
         }
     }
@@ -321,9 +344,33 @@ impl Guard {
         end
     }
 
+    /// Ready when somebody else has ended the request, and its answer with it.
+    fn poll_overdue(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0
+            .as_ref()
+            .map_or(Poll::Pending, |open| open.bill.reservation.poll_ended(cx))
+    }
+
+    /// Returns the event to end with where somebody else has ended the request, and settled it.
+    #[cold]
+    fn overdue(&mut self) -> Bytes {
+        metrics::counter!("llm_gate_quota_cut_total", "reason" => "deadline").increment(1);
+        if let Some(open) = self.0.take() {
+            let charge = open.known(Ending::Cut);
+            if let (Some(metered), Source::Upstream) = (&open.metered, charge.source) {
+                // What was read beyond that went nowhere.
+                metered.report(charge.usage);
+            }
+        }
+        event(&overdue())
+    }
+
     /// Settles what the journal knows, which is what was delivered, and returns the event to end with.
-    pub(super) fn break_off(&mut self, error: &io::Error) -> Bytes {
-        tracing::error!(%error, "a stream ends: the journal cannot be written");
+    pub(super) fn break_off(&mut self, error: &RecordError) -> Bytes {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "an answer ends: it cannot be written down"
+        );
         if let Some(open) = self.0.take() {
             let status = open.status.as_u16();
             let nothing = Charge::nothing(Ending::UpstreamCut, status);
@@ -367,7 +414,9 @@ enum Stop {
     /// More cannot be held.
     Refused(Refusal),
     /// The journal cannot be written.
-    Journal(Box<io::Error>),
+    Journal(Box<RecordError>),
+    /// The request was ended.
+    Overdue,
 }
 
 impl Open {
@@ -386,16 +435,26 @@ impl Open {
     }
 
     /// Notes in the journal what is charged from now on.
-    fn journal(&mut self, charge: Charge) -> io::Result<()> {
-        if self.journaled != Some(charge) {
-            match charge.source {
-                Source::Upstream => self.bill.reservation.record(charge.usage)?,
-                Source::Estimated => self.bill.reservation.record_estimate(charge.tokens)?,
-                Source::Nothing | Source::Presumed => {}
+    #[inline]
+    fn journal(&mut self, charge: Charge) -> Result<(), RecordError> {
+        let known = self.journaled == Some(charge);
+        match charge.source {
+            Source::Upstream if !known => self.bill.reservation.record(charge.usage)?,
+            Source::Estimated if !known => self.bill.reservation.record_estimate(charge.tokens)?,
+            // It costs nothing more. Of a whole answer all is paid for; a stream ends when the request does.
+            _ if self.bill.reservation.has_ended() && !self.is_whole() => {
+                return Err(RecordError::Ended);
             }
-            self.journaled = Some(charge);
+            _ => {}
         }
+        self.journaled = Some(charge);
         Ok(())
+    }
+
+    /// Returns whether all of the answer is known, and with it what it is charged. That is recorded before any of
+    /// it is delivered.
+    fn is_whole(&self) -> bool {
+        self.metered.as_ref().is_none_or(Metered::is_complete)
     }
 
     /// A body that ends without an error is complete only if the meter saw the answer's own end.
@@ -447,5 +506,9 @@ impl Open {
 
 /// The event of a stream that ends because nothing more can be written down.
 fn error_event() -> Bytes {
-    format!("data: {}\n\n", unaccountable().body(Envelope::OpenAi)).into()
+    event(&unaccountable())
+}
+
+fn event(rejection: &Rejection) -> Bytes {
+    format!("data: {}\n\n", rejection.body(Envelope::OpenAi)).into()
 }

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -7,42 +8,46 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use crate::abort::Abort;
 use crate::body::GateBody;
 use crate::call::Call;
 use crate::error::{Envelope, Rejection};
-use crate::ledger::{self, ExtendError, Extending, Ledger, Reservation, ReserveError, Reserving};
+use crate::ledger::{
+    self, ExtendError, Extending, Ledger, RecordError, Reservation, ReserveError, Reserving,
+};
 use crate::store::{Ending, Hold};
-use crate::tokens::{Metered, Unanswered};
+use crate::tokens::{Metered, Tokens, Unanswered};
 
 use super::QuotaLayer;
 use super::body::{Bill, QuotaBody, Steps};
 use super::cut::Choices;
-use super::refusal::{refused, show, unaccountable};
+use super::refusal::{overdue, refused, show, unrecorded};
 use super::rolling::{self, Rolling};
 
 pin_project! {
     /// The future of [`QuotaService`](super::QuotaService): reserves, forwards, and hands the reservation to
-    /// the response's body.
+    /// the response's body. It is ready when the hold is committed and the answer's head is there.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before the answer's head is there, it gives the hold back.
+    /// Dropped before it is ready, it lets go of the upstream and gives the hold back.
     pub struct QuotaFuture<B, S: Service<Request<B>>> {
         #[pin]
-        state: State<S::Future, S, B, S::Response>,
+        state: State<S::Future, S, B, S::Response, S::Error>,
     }
 }
 
 pin_project! {
     #[project = StateProjected]
-    enum State<F, S, B, A> {
-        Reserving {
-            #[pin] reserving: Reserving,
-            forward: Option<Forward<S, B>>,
-        },
+    enum State<F, S, B, A, E> {
+        Reserving { asking: Option<(Reserving, Forward<S, B>)> },
         Calling {
-            // Before the reservation, so that the upstream is let go before the hold is given back.
+            // Both before the hold, so that the upstream is let go before the hold is given back.
             #[pin] future: F,
+            // What came before the hold was committed.
+            early: Option<Result<A, E>>,
+            // The hold that is being committed, how much was asked for, and how little would have done.
+            overlapped: Option<(Reserving, Ledger, Tokens)>,
             reservation: Option<Reservation>,
             plan: Plan,
             charge_lost: bool,
@@ -65,6 +70,8 @@ struct Forward<S, B> {
     service: S,
     request: Request<B>,
     ledger: Ledger,
+    hold: Tokens,
+    least: Tokens,
     charge_lost: bool,
 }
 
@@ -87,13 +94,58 @@ impl<B, S: Service<Request<B>>> QuotaFuture<B, S> {
             service,
             request,
             ledger: config.ledger.clone(),
+            hold: hold.hold.total,
+            least: hold.least,
             charge_lost: config.charge_lost,
+        };
+        let reserving = if config.overlap {
+            config.ledger.overlap(hold)
+        } else {
+            config.ledger.reserve(hold)
         };
         Self {
             state: State::Reserving {
-                reserving: config.ledger.reserve(hold),
-                forward: Some(forward),
+                asking: Some((reserving, forward)),
             },
+        }
+    }
+}
+
+type Calling<B, S> = State<
+    <S as Service<Request<B>>>::Future,
+    S,
+    B,
+    <S as Service<Request<B>>>::Response,
+    <S as Service<Request<B>>>::Error,
+>;
+
+impl<B, S: Service<Request<B>>> Forward<S, B> {
+    /// Sends the request, whose hold is committed.
+    fn send(self, reservation: Reservation) -> Calling<B, S> {
+        self.call(reservation.granted(), None, Some(reservation))
+    }
+
+    /// Sends the request while its hold is being committed.
+    fn send_early(self, reserving: Reserving) -> Calling<B, S> {
+        let overlapped = (reserving, self.ledger.clone(), self.least);
+        let hold = self.hold;
+        self.call(hold, Some(overlapped), None)
+    }
+
+    fn call(
+        mut self,
+        granted: Tokens,
+        overlapped: Option<(Reserving, Ledger, Tokens)>,
+        reservation: Option<Reservation>,
+    ) -> Calling<B, S> {
+        let plan = fill_output(&mut self.request, granted);
+        State::Calling {
+            future: self.service.call(self.request),
+            early: None,
+            overlapped,
+            reservation,
+            plan,
+            charge_lost: self.charge_lost,
         }
     }
 }
@@ -109,44 +161,74 @@ where
         loop {
             let mut state = self.as_mut().project().state;
             let next = match state.as_mut().project() {
-                StateProjected::Reserving { reserving, forward } => {
-                    let decided = ready!(reserving.poll(cx));
-                    let mut forward = forward
+                StateProjected::Reserving { asking } => {
+                    let (mut reserving, forward) = asking
                         .take()
-                        .expect("taken once, when the store has decided");
-                    match decided {
-                        Err(error) => State::Refused {
-                            rejection: Some(refused(error, forward.ledger.now())),
-                        },
-                        Ok(mut reservation) => match reservation.forward() {
-                            Err(error) => {
-                                tracing::error!(%error, "not sent: the journal cannot be written");
-                                State::Refused {
-                                    rejection: Some(unaccountable()),
-                                }
-                            }
-                            Ok(()) => {
-                                let plan = fill_output(&mut forward.request, &reservation);
-                                State::Calling {
-                                    future: forward.service.call(forward.request),
-                                    reservation: Some(reservation),
-                                    plan,
-                                    charge_lost: forward.charge_lost,
-                                }
+                        .expect("put back for as long as nothing is sent or refused");
+                    let overlaps = reserving.overlaps();
+                    match Pin::new(&mut reserving).poll(cx) {
+                        Poll::Pending => match overlaps.then(|| reserving.forward()) {
+                            Some(Ok(())) => forward.send_early(reserving),
+                            Some(Err(error @ RecordError::Journal(_))) => unwritten(&error),
+                            // To be waited for; or refused by now, and the word is on its way.
+                            None | Some(Err(_)) => {
+                                *asking = Some((reserving, forward));
+                                return Poll::Pending;
                             }
                         },
+                        Poll::Ready(Ok(mut reservation)) => match reservation.forward() {
+                            Ok(()) => forward.send(reservation),
+                            Err(error) => unwritten(&error),
+                        },
+                        Poll::Ready(Err(error)) => {
+                            refuse(refused(error, forward.least, forward.ledger.now()))
+                        }
                     }
                 }
                 StateProjected::Calling {
                     future,
+                    early,
+                    overlapped,
                     reservation,
                     plan,
                     charge_lost,
                 } => {
-                    let answer = ready!(future.poll(cx));
-                    let reservation = reservation
-                        .take()
-                        .expect("taken once, when the head is there");
+                    if let Some((reserving, ledger, least)) = overlapped
+                        && let Poll::Ready(decided) = Pin::new(reserving).poll(cx)
+                    {
+                        let result = if decided.is_ok() {
+                            "granted"
+                        } else {
+                            "refused"
+                        };
+                        metrics::counter!("llm_gate_quota_overlapped_total", "result" => result)
+                            .increment(1);
+                        match decided {
+                            Ok(committed) => *reservation = Some(committed),
+                            Err(error) => {
+                                let rejection = refused(error, *least, ledger.now());
+                                // Lets go of the upstream, whose answer goes nowhere.
+                                state.set(refuse(rejection));
+                                continue;
+                            }
+                        }
+                        *overlapped = None;
+                    }
+                    if let Some(reservation) = reservation
+                        && reservation.poll_ended(cx).is_ready()
+                    {
+                        state.set(refuse(overdue()));
+                        continue;
+                    }
+                    let answer = match early.take() {
+                        Some(answer) => answer,
+                        None => ready!(future.poll(cx)),
+                    };
+                    let Some(reservation) = reservation.take() else {
+                        // Only the commit grants: not even the head goes out before it.
+                        *early = Some(answer);
+                        return Poll::Pending;
+                    };
                     let mut bill = Bill::new(reservation, plan.bound, plan.clamped, *charge_lost);
                     let response = match answer {
                         Ok(response) => response,
@@ -181,22 +263,21 @@ where
                         .take()
                         .expect("taken once, when the store has decided");
                     let bill = bill.take().expect("taken once, when the store has decided");
+                    let now = bill.reservation().now();
                     let rejection = match widened {
                         Ok(_) => return Poll::Ready(Ok(with_bill(answer, bill, None))),
                         Err(ExtendError::Denied(denial)) => {
-                            refused(ReserveError::Denied(denial), bill.reservation().now())
+                            refused(ReserveError::Denied(denial), Tokens::MAX, now)
                         }
-                        Err(ExtendError::Ended) => unaccountable(),
+                        Err(ExtendError::Ended) => overdue(),
                         Err(ExtendError::Unavailable(error)) => {
-                            refused(ReserveError::Unavailable(error), bill.reservation().now())
+                            refused(ReserveError::Unavailable(error), Tokens::MAX, now)
                         }
                     };
                     // Nothing of it is delivered, so nothing is charged.
                     drop(answer);
                     bill.refused(rejection.status(), Ending::Refused);
-                    State::Refused {
-                        rejection: Some(rejection),
-                    }
+                    refuse(rejection)
                 }
                 StateProjected::Refused { rejection } => {
                     let rejection = rejection.take().expect("polled after it was ready");
@@ -206,6 +287,18 @@ where
             state.set(next);
         }
     }
+}
+
+const fn refuse<F, S, B, A, E>(rejection: Rejection) -> State<F, S, B, A, E> {
+    State::Refused {
+        rejection: Some(rejection),
+    }
+}
+
+fn unwritten<F, S, B, A, E>(error: &RecordError) -> State<F, S, B, A, E> {
+    let rejection = unrecorded(error);
+    tracing::error!(error = error as &dyn Error, "a request is not sent");
+    refuse(rejection)
 }
 
 /// What is known of the charge before there is an answer.
@@ -219,8 +312,7 @@ struct Plan {
 }
 
 /// Writes the output bound into the request where the client left it open, so that it fits what is held.
-fn fill_output<B>(request: &mut Request<B>, reservation: &Reservation) -> Plan {
-    let granted = reservation.granted();
+fn fill_output<B>(request: &mut Request<B>, granted: Tokens) -> Plan {
     let Some(call) = request.extensions_mut().get_mut::<Call>() else {
         return Plan {
             bound: granted.into(),
@@ -272,7 +364,7 @@ fn rolls<R>(response: &Response<R>) -> bool {
 
 fn with_bill<R: Body<Data = Bytes>>(
     response: Response<R>,
-    bill: Bill,
+    mut bill: Bill,
     steps: Option<Box<Steps>>,
 ) -> Response<GateBody<QuotaBody<R>>> {
     let (mut parts, body) = response.into_parts();
@@ -286,10 +378,11 @@ fn with_bill<R: Body<Data = Bytes>>(
     }
     let metered = parts.extensions.get::<Metered>().cloned();
     let body = if parts.status.is_success() {
+        bill.answered(parts.status, parts.extensions.get::<Abort>().cloned());
         let mut guard = bill.served(parts.status, metered, steps);
         if let Err(error) = guard.journal_whole() {
             drop(guard.break_off(&error));
-            return unaccountable().into_response(Envelope::OpenAi);
+            return unrecorded(&error).into_response(Envelope::OpenAi);
         }
         QuotaBody::new(body, guard)
     } else {

@@ -6,6 +6,10 @@
 //! cut, client gone) the reservation is charged what the upstream reported up to the last event that was
 //! handed on, and the rest is given back.
 //!
+//! **The commit is not waited for twice.** Where the last known counters leave clear room, the request is sent
+//! while its hold is being committed, and the answer, its head included, is kept until it is. A refusal lets go
+//! of the upstream. [`QuotaLayer::overlap`] switches that off.
+//!
 //! **Streams with running usage** hold less: where [`CallLayer::running_usage`] says that a stream tells its
 //! usage with every event, the hold is the prompt's bound and a first step of at most 256 tokens. The first
 //! usage sets it to the true prompt and a step, and when half of a step is used the next one is asked for, so

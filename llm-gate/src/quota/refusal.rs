@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::clock::Timestamp;
 use crate::error::Rejection;
 use crate::identity::Subject;
-use crate::ledger::{Reservation, ReserveError};
+use crate::ledger::{RecordError, Reservation, ReserveError};
 use crate::store::{Denial, DenialReason, Standing, Unit};
+use crate::tokens::Tokens;
 
 /// Limit, remaining and reset, in the names that OpenAI has for them.
 struct Names([HeaderName; 3]);
@@ -59,11 +60,11 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// Makes the answer for a hold that was not granted.
-pub(super) fn refused(error: ReserveError, now: Timestamp) -> Rejection {
+/// Makes the answer for a hold that was not granted; `least` is what would do if it were asked for again.
+pub(super) fn refused(error: ReserveError, least: Tokens, now: Timestamp) -> Rejection {
     match error {
         ReserveError::Denied(denial) => match denial.reason {
-            DenialReason::Exhausted => exhausted(&denial, now),
+            DenialReason::Exhausted => exhausted(&denial, least, now),
             DenialReason::Frozen => frozen(denial.counter.subject),
             DenialReason::Unpriced => unpriced(),
         },
@@ -93,9 +94,24 @@ pub(super) fn unaccountable() -> Rejection {
     Rejection::unavailable("the gate cannot account for the request now", RETRY)
 }
 
+/// Makes the answer for a request whose time is over.
+pub(super) fn overdue() -> Rejection {
+    let words = "the request took too long";
+    Rejection::new(StatusCode::GATEWAY_TIMEOUT, "upstream_error", words).code("gateway_timeout")
+}
+
+/// Makes the answer for a request of which nothing more could be written down.
+pub(super) fn unrecorded(error: &RecordError) -> Rejection {
+    match error {
+        RecordError::Ended => overdue(),
+        _ => unaccountable(),
+    }
+}
+
 /// A limit that comes back within two minutes is worth waiting for; a total one does not come back by itself, and
-/// one that is smaller than the request never has room for it.
-fn exhausted(denial: &Denial, now: Timestamp) -> Rejection {
+/// one that is smaller than the request never has room for it. Trying again helps where less would do than was
+/// asked for.
+fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
     let (standing, counter) = (&denial.standing, &denial.counter);
     let (limit, remaining) = (
         standing.limit.unwrap_or_default(),
@@ -124,7 +140,10 @@ fn exhausted(denial: &Denial, now: Timestamp) -> Rejection {
     let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, kind, words).code(kind);
     let rejection = match wait {
         Some(wait) => rejection.retry_after(wait.max(Duration::from_millis(1))),
-        None => rejection.header(SHOULD_RETRY, HeaderValue::from_static("false")),
+        None => {
+            let again = if denial.fits < least { "false" } else { "true" };
+            rejection.header(SHOULD_RETRY, HeaderValue::from_static(again))
+        }
     };
     let mut shown = HeaderMap::new();
     match counter.unit {

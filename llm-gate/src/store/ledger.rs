@@ -190,7 +190,8 @@ words! {
         Abandoned = "abandoned",
         /// The process ended in the middle of it, and the journal told another one how far it had come.
         Recovered = "recovered",
-        /// The gate ended it in the middle: there was no room for more, or the books could not be reached.
+        /// The gate ended it in the middle: there was no room for more, the books could not be reached, or its time
+        /// was over.
         Cut = "cut",
         /// Its process was not heard of any more, and nothing tells how far it had come.
         Expired = "expired",

@@ -2,6 +2,8 @@
 //! the stack of the metered layers over a scripted upstream.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+mod slow;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -23,6 +25,9 @@ use llm_gate::test_util::ScriptedBody;
 use llm_gate::tokens::{Amount, Tokens};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, service_fn};
+
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use slow::Slow;
 
 /// A recorded message, request or response.
 pub(crate) struct Recorded {

@@ -2,6 +2,7 @@
 //! stays held.
 
 mod caller;
+mod overlap;
 mod postgres;
 mod random;
 mod rig;

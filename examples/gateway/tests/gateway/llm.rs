@@ -146,7 +146,7 @@ async fn disabled_users_and_revoked_keys_spend_nothing_more() {
 
     let by_login = call(&ada.session, "/v1/chat/completions", &chat(false, 5)).await;
     assert_eq!(by_login.status, StatusCode::OK, "a login may call as well");
-    let asked = gate.upstream.counts().requests;
+    let used = by_login.json()["usage"]["total_tokens"].clone();
     gate.command(&["user", "disable", "ada"]).await;
     let disabled = call(&ada.session, "/v1/chat/completions", &chat(false, 5)).await;
     assert_eq!(
@@ -154,7 +154,12 @@ async fn disabled_users_and_revoked_keys_spend_nothing_more() {
         StatusCode::UNAUTHORIZED,
         "although its token is good"
     );
-    assert_eq!(gate.upstream.counts().requests, asked);
+    gate.running.shutdown().await;
+    let listed = super::support::run(&gate.folder, &["user", "list"], "").await;
+    assert!(
+        listed.stdout.contains(&format!("ada\tuser\t{used}\t")),
+        "what was sent before the refusal was known is not charged: {listed:?}"
+    );
 }
 
 #[tokio::test]

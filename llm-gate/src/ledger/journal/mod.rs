@@ -7,6 +7,9 @@
 //! afterwards knows what was delivered, to within the one event that was recorded and perhaps not handed
 //! over.
 //!
+//! Where a request is sent while its reserve is being committed, the second step moves to anywhere in front of
+//! the first event: a slot that has delivered nothing may have no reservation.
+//!
 //! ```
 //! use llm_gate::identity::RequestId;
 //! use llm_gate::ledger::journal::{BootId, Entry, Journal, Options};

@@ -28,7 +28,7 @@ static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 pub enum State {
     /// It is about to be reserved. Nothing was sent.
     Intent,
-    /// Its reserve is committed and it is about to be sent. Nothing was delivered.
+    /// It is about to be sent. Its reserve is committed, or being committed; nothing was delivered.
     Forwarded,
     /// It is being delivered, up to the figures recorded with it.
     Running,
@@ -70,7 +70,7 @@ pub struct Entry {
 impl Entry {
     pub(super) const INTENT: Self = Self::bare(State::Intent);
 
-    /// The reserve is committed; the request is about to be sent.
+    /// The request is about to be sent: its reserve is committed, or is waited for before anything is delivered.
     #[must_use]
     pub const fn forwarded() -> Self {
         Self::bare(State::Forwarded)
