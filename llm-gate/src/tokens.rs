@@ -146,9 +146,10 @@ impl Metered {
         Self::default()
     }
 
-    /// Replaces the running usage.
+    /// Replaces the running usage. What was counted as unreported before is in it.
     pub fn report(&self, usage: Usage) {
         let cell = &*self.0;
+        cell.unreported_bytes.store(0, Ordering::Relaxed);
         cell.prompt.store(usage.prompt, Ordering::Relaxed);
         cell.completion.store(usage.completion, Ordering::Relaxed);
         cell.cached.store(usage.cached, Ordering::Relaxed);
@@ -175,7 +176,8 @@ impl Metered {
         self.0.unreported_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the bytes of generated text that were delivered while nothing was reported.
+    /// Returns the bytes of generated text that were delivered since something was reported, or ever, if
+    /// nothing was.
     #[must_use]
     pub fn unreported_bytes(&self) -> u64 {
         self.0.unreported_bytes.load(Ordering::Relaxed)

@@ -411,6 +411,32 @@ async fn a_stream_without_usage_is_charged_its_text() {
 }
 
 #[tokio::test]
+async fn text_behind_the_last_usage_is_not_free() {
+    let rig = Rig::new(1000).await;
+    let service = stack(
+        rig.layer(),
+        upstream(|_| {
+            let known = event("a", &format!(",{}", usage(5, 1)));
+            let silent = event("four", r#","usage":null"#);
+            let frames = [known, silent.clone(), silent].map(Bytes::from);
+            Ok(sse(ScriptedBody::new(frames)))
+        }),
+    );
+    let rest = r#","stream":true,"max_tokens":100"#;
+    let response = service.oneshot(rig.chat(rest)).await.expect("an answer");
+    let (status, _) = collect(response).await;
+    assert_eq!(status, StatusCode::OK);
+    let settled = rig.books.settled();
+    assert_eq!(settled.len(), 1);
+    assert_eq!(
+        (settled[0].charge.get(), settled[0].source),
+        (6 + 8, Source::Estimated),
+        "what was reported, and a token a byte of what was not"
+    );
+    assert_eq!(settled[0].usage.prompt, 5, "the figures that there are");
+}
+
+#[tokio::test]
 async fn a_whole_stream_without_usage_or_known_text_is_charged_the_hold() {
     let done = settle(UNASKED, || {
         let call =

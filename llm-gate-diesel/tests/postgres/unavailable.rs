@@ -10,6 +10,7 @@ use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::{LedgerStore, Operation, Outcome, StoreErrorKind, UserStore};
 use llm_gate_diesel::test_db::postgres::{self, Cluster};
 use llm_gate_diesel::{OpenError, PgConfig, PgStore};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::support::{account, granted, is_back, limited, reserve, settle, unavailable};
 use crate::watch::Outside;
@@ -23,8 +24,55 @@ async fn with_a_hold(config: &PgConfig) -> (PgStore, Subject, Operation) {
     (store, subject, settle(hold.id, 25))
 }
 
+/// What a worker was told: a hold, a settlement, or that the server is away.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Held(RequestId),
+    Settled,
+    Away,
+}
+
+const CRASHES: usize = 20;
+const HOLD: u64 = 10;
+const CHARGE: u64 = 7;
+
+/// Reserves and settles until it is told to stop; what may have been committed is asked for again, under the same id.
+/// Returns what it still owes.
+async fn work(
+    store: PgStore,
+    subject: Subject,
+    stop: Arc<AtomicBool>,
+    said: UnboundedSender<Told>,
+) -> Option<Operation> {
+    let mut owed = None;
+    while !stop.load(Ordering::SeqCst) {
+        let operation = owed
+            .take()
+            .unwrap_or_else(|| Operation::Reserve(reserve(subject, HOLD)));
+        match store.apply(vec![operation.clone()]).await {
+            Ok(outcomes) => match (&operation, &outcomes[..]) {
+                (Operation::Reserve(hold), [Outcome::Granted(_)]) => {
+                    said.send(Told::Held(hold.id)).unwrap();
+                    owed = Some(settle(hold.id, CHARGE));
+                }
+                (Operation::Settle(_), [Outcome::Settled(end)]) => {
+                    assert_eq!(end.charged.get(), CHARGE, "an acknowledged hold is there");
+                    said.send(Told::Settled).unwrap();
+                }
+                other => panic!("{other:?}"),
+            },
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+                said.send(Told::Away).unwrap();
+                owed = Some(operation);
+            }
+        }
+    }
+    owed
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_was_acknowledged_survives_a_crash_in_the_middle_of_load() {
+async fn what_was_acknowledged_survives_crashes_in_the_middle_of_load() {
     let cluster = Cluster::start(&[]).await;
     let config = cluster.database().await;
     let stores = [
@@ -32,84 +80,84 @@ async fn what_was_acknowledged_survives_a_crash_in_the_middle_of_load() {
         PgStore::open(config).await.unwrap(),
     ];
     let subject = limited(&stores[0], 1_000_000).await;
-    let (stop, (said, mut heard)) = (
-        Arc::new(AtomicBool::new(false)),
-        tokio::sync::mpsc::unbounded_channel(),
-    );
+    let stop = Arc::new(AtomicBool::new(false));
+    let (said, mut heard) = unbounded_channel();
     let workers: Vec<_> = (0..8)
         .map(|worker: usize| {
-            let (store, stop, said) = (stores[worker % 2].clone(), Arc::clone(&stop), said.clone());
-            tokio::spawn(async move {
-                let mut owed = None;
-                while !stop.load(Ordering::SeqCst) {
-                    // What may have been committed is asked for again, under the same id.
-                    let hold = owed.take().unwrap_or_else(|| reserve(subject, 10));
-                    match store.apply(vec![Operation::Reserve(hold.clone())]).await {
-                        Ok(outcomes) => {
-                            assert!(matches!(&outcomes[..], [Outcome::Granted(_)]));
-                            said.send(Some(hold.id)).unwrap();
-                        }
-                        Err(error) => {
-                            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
-                            said.send(None).unwrap();
-                            owed = Some(hold);
-                        }
-                    }
-                }
-                owed
-            })
+            let store = stores[worker % 2].clone();
+            tokio::spawn(work(store, subject, Arc::clone(&stop), said.clone()))
         })
         .collect();
-    let mut acknowledged: Vec<RequestId> = Vec::new();
-    for _ in 0..3 {
+    let (mut held, mut settled) = (Vec::new(), 0);
+    let mut note = |told| match told {
+        Told::Held(id) => held.push(id),
+        Told::Settled => settled += 1,
+        Told::Away => {}
+    };
+    for _ in 0..CRASHES {
         for _ in 0..40 {
-            acknowledged.extend(heard.recv().await.unwrap());
+            note(heard.recv().await.unwrap());
         }
         cluster.crash();
         // Until one has noticed.
-        while let Some(id) = heard.recv().await.unwrap() {
-            acknowledged.push(id);
+        loop {
+            let told = heard.recv().await.unwrap();
+            note(told);
+            if matches!(told, Told::Away) {
+                break;
+            }
         }
         cluster.restart();
-        // Until one is through again.
-        let id = loop {
-            if let Some(id) = heard.recv().await.unwrap() {
-                break id;
+        // Until one is through again, by itself.
+        loop {
+            let told = heard.recv().await.unwrap();
+            note(told);
+            if !matches!(told, Told::Away) {
+                break;
             }
-        };
-        acknowledged.push(id);
+        }
     }
     stop.store(true, Ordering::SeqCst);
-    let mut owed = 0;
+    let mut owed = Vec::new();
     for worker in workers {
-        owed += u64::from(worker.await.unwrap().is_some());
+        owed.extend(worker.await.unwrap());
     }
-    while let Ok(said) = heard.try_recv() {
-        acknowledged.extend(said);
+    while let Ok(told) = heard.try_recv() {
+        note(told);
     }
     let totals = stores[0].totals().await.unwrap();
     assert!(totals.balance(), "nothing was done by halves: {totals:?}");
-    let known = acknowledged.len() as u64;
-    assert!(
-        (known..=known + owed).contains(&totals.pending),
-        "{known} acknowledged and at most {owed} more: {totals:?}"
+    assert_eq!(
+        totals.counters_used,
+        totals.settled * CHARGE,
+        "nothing was settled twice"
     );
     assert_eq!(
         totals.counters_reserved,
-        totals.pending * 10,
-        "nothing twice"
+        totals.pending * HOLD,
+        "nor held twice"
     );
-    let batch = acknowledged.iter().map(|&id| settle(id, 1)).collect();
+    let owes = owed.len() as u64;
+    assert!(
+        (settled..=settled + owes).contains(&totals.settled),
+        "{settled} settlements acknowledged and at most {owes} more: {totals:?}"
+    );
+    let known = held.len() as u64;
+    assert!(
+        (known..=known + owes).contains(&(totals.settled + totals.pending)),
+        "{known} holds acknowledged and at most {owes} more: {totals:?}"
+    );
+    // Every hold that was acknowledged can be settled, or was.
+    let batch = held.iter().map(|&id| settle(id, CHARGE)).collect();
     for outcome in stores[1].apply(batch).await.unwrap() {
         assert!(
-            matches!(outcome, Outcome::Settled(end) if !end.repeated),
-            "an acknowledged hold is there"
+            matches!(outcome, Outcome::Settled(end) if end.charged.get() == CHARGE),
+            "an acknowledged hold is there: {outcome:?}"
         );
     }
-    assert!(
-        stores[0].totals().await.unwrap().balance(),
-        "the books go on"
-    );
+    let totals = stores[0].totals().await.unwrap();
+    assert!(totals.balance(), "the books go on: {totals:?}");
+    assert_eq!(totals.counters_used, totals.settled * CHARGE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

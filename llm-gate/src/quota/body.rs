@@ -482,12 +482,21 @@ impl Open {
             // Nobody measures: the bound is all there is.
             return Charge::estimated(hold, ending, status);
         };
-        if let Some(usage) = metered.usage() {
-            return Charge::upstream(usage, ending, status);
-        }
-        // The upstream reported nothing. The text of a stream bounds what it generated; of any other answer
-        // the hold does.
+        // The text of a stream bounds what it generated.
         let text = Tokens::new(metered.unreported_bytes());
+        if let Some(usage) = metered.usage() {
+            if text == Tokens::ZERO {
+                return Charge::upstream(usage, ending, status);
+            }
+            // The upstream has stopped telling.
+            let known = usage.total();
+            let charge = known.saturating_add(text).min(hold.max(known));
+            return Charge {
+                usage,
+                ..Charge::estimated(charge, ending, status)
+            };
+        }
+        // It reported nothing. Of an answer that is no stream, the hold bounds what it generated.
         // A whole answer without any text that is known here says nothing about its length.
         let bounded = text > Tokens::ZERO || !metered.is_complete();
         if metered.has_unreported() && bounded {

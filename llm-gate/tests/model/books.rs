@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
-use llm_gate::store::rules::{self, Balance, Book, Entry, Reservation, State};
+use llm_gate::store::rules::{self, Balance, Book, Entry, EntryKind, Reservation, State};
 use llm_gate::store::{
     CallInfo, CounterKey, Ending, Extend, Limit, LimitKey, Limits, Operation, Outcome, Refund,
     Reserve, Settle, Settlement, Source, Tariff, Zone,
@@ -35,6 +35,7 @@ pub(crate) struct Row {
     pub(crate) version: u8,
     pub(crate) charged: u8,
     pub(crate) settlements: u8,
+    pub(crate) corrections: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +45,8 @@ pub(crate) enum Life {
     Pending,
     Settled,
     Void,
+    Expired,
+    Corrected,
 }
 
 impl Books {
@@ -129,14 +132,18 @@ impl Books {
 impl Row {
     /// The row as the rules want it.
     fn reservation(&self, mutant: Mutant) -> Option<Reservation> {
+        let settlement = Settlement {
+            charged: tokens(self.charged),
+            overage: Tokens::ZERO,
+            cost: Tokens::ZERO,
+            repeated: false,
+        };
         let state = match self.state {
             Life::Absent => return None,
-            Life::Settled if mutant != Mutant::SettlesAgain => State::Settled(Settlement {
-                charged: tokens(self.charged),
-                overage: Tokens::ZERO,
-                cost: Tokens::ZERO,
-                repeated: false,
-            }),
+            Life::Settled if mutant != Mutant::SettlesAgain => State::Settled(settlement),
+            Life::Expired => State::Expired(settlement),
+            Life::Corrected if mutant == Mutant::CorrectsAgain => State::Expired(settlement),
+            Life::Corrected => State::Corrected(settlement),
             Life::Void => State::Void,
             Life::Pending | Life::Settled => State::Pending,
         };
@@ -215,10 +222,11 @@ impl Book for Page<'_> {
     }
 
     fn close(&mut self, _: &Settle, state: State) {
-        self.books.rows[self.request].state = if state == State::Void {
-            Life::Void
-        } else {
-            Life::Settled
+        self.books.rows[self.request].state = match state {
+            State::Void => Life::Void,
+            State::Expired(_) => Life::Expired,
+            State::Corrected(_) => Life::Corrected,
+            _ => Life::Settled,
         };
     }
 
@@ -228,8 +236,13 @@ impl Book for Page<'_> {
 
     fn post(&mut self, entry: Entry) {
         let row = &mut self.books.rows[self.request];
-        row.charged += u8::try_from(entry.charge + entry.overage).expect("a small world");
-        row.settlements += 1;
+        let charged = i64::from(row.charged) + entry.charge + entry.overage;
+        // Less than nothing is as wrong as very much.
+        row.charged = u8::try_from(charged).unwrap_or(u8::MAX / 4);
+        match entry.kind {
+            EntryKind::Correct => row.corrections += 1,
+            _ => row.settlements += 1,
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //! that are shipped, through kills, restarts of the machine, and answers that get lost or come late.
 //!
 //! A breadth-first search visits each state once. Three requests of three events share a budget for four. Each
-//! may be sent before its hold is committed; it holds one event at first, and extends its hold while it runs. Worlds
-//! that differ only in which request is which are one.
+//! may be sent before its hold is committed; it holds one event at first, and extends its hold while it runs. Another
+//! process takes this one for dead, once, at any moment, and presumes what a request of it has used. Worlds that differ
+//! only in which request is which are one.
 
 mod books;
 mod world;
@@ -18,6 +19,8 @@ const EVENTS: u8 = 3;
 const EXTENSIONS: usize = 2;
 const DEATHS: u8 = 2;
 const LOST: u8 = 1;
+/// How often the process is taken for dead by another one, rightly or not.
+const EXPIRIES: u8 = 1;
 
 /// A change that must break the promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +30,12 @@ enum Mutant {
     SettlesAgain,
     /// An event that is delivered before the journal has it.
     DeliversFirst,
-    /// A recovery that frees holds the journal cannot vouch for.
+    /// A recovery, or another process, that frees holds it knows nothing of.
     FreesHolds,
+    /// A request that is sent, and written into the journal with its first event.
+    ForwardsFirst,
+    /// A settlement that corrects what was corrected.
+    CorrectsAgain,
     /// A reserve that does not look at the room.
     HoldsUnchecked,
     /// A slot that is freed before its settlement is committed.
@@ -81,6 +88,8 @@ fn each_mutant_of_the_protocol_is_found() {
         Mutant::SettlesAgain,
         Mutant::DeliversFirst,
         Mutant::FreesHolds,
+        Mutant::ForwardsFirst,
+        Mutant::CorrectsAgain,
         Mutant::HoldsUnchecked,
         Mutant::FreesSlotsEarly,
         Mutant::DeliversUncommitted,

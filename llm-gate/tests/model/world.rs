@@ -3,7 +3,7 @@
 use llm_gate::store::Source;
 
 use super::books::{Books, FIRST, LIMIT, Life};
-use super::{DEATHS, EVENTS, EXTENSIONS, LOST, Mutant, REQUESTS};
+use super::{DEATHS, EVENTS, EXPIRIES, EXTENSIONS, LOST, Mutant, REQUESTS};
 
 /// What a slot of the journal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +59,7 @@ pub(crate) struct World {
     rebooted: bool,
     deaths: u8,
     lost: u8,
+    expiries: u8,
 }
 
 /// Takes what can happen next.
@@ -92,6 +93,7 @@ impl World {
             rebooted: false,
             deaths: 0,
             lost: 0,
+            expiries: 0,
         }
     }
 
@@ -104,6 +106,13 @@ impl World {
             world.sort();
             all.push(world);
         };
+        if self.expiries < EXPIRIES {
+            for r in 0..REQUESTS {
+                if self.books.rows[r].state == Life::Pending {
+                    add(&|world| world.expire(r, mutant));
+                }
+            }
+        }
         if !self.alive {
             // A start settles slot by slot, and may die in the middle of it.
             for r in 0..REQUESTS {
@@ -139,14 +148,14 @@ impl World {
             }
             match self.calls[r].phase {
                 Phase::New => add(&|world| {
-                    world.calls[r].slot = Slot::Intent;
+                    world.record(r, Slot::Intent, mutant);
                     world.calls[r].phase = Phase::Reserving;
                 }),
                 Phase::Reserving => {
                     self.reserving(r, mutant, &mut add);
                     // There seemed to be clear room.
                     add(&|world| {
-                        world.calls[r].slot = Slot::Forwarded;
+                        world.record(r, Slot::Forwarded, mutant);
                         world.calls[r].phase = Phase::Overlapping;
                     });
                 }
@@ -158,7 +167,7 @@ impl World {
                 }
                 Phase::Granted => {
                     add(&|world| {
-                        world.calls[r].slot = Slot::Forwarded;
+                        world.record(r, Slot::Forwarded, mutant);
                         world.calls[r].phase = Phase::Streaming;
                     });
                     add(&|world| world.end(r, mutant));
@@ -238,6 +247,24 @@ impl World {
                 call.version += 1;
                 call.waits = true;
             });
+        }
+    }
+
+    /// Another process settles a request whose owner it takes for dead.
+    fn expire(&mut self, r: usize, mutant: Mutant) {
+        self.expiries += 1;
+        let source = if mutant == Mutant::FreesHolds {
+            Source::Nothing
+        } else {
+            Source::Presumed
+        };
+        self.books.settle(r, 0, source, mutant);
+    }
+
+    /// Writes what comes before the first event.
+    fn record(&mut self, r: usize, slot: Slot, mutant: Mutant) {
+        if mutant != Mutant::ForwardsFirst {
+            self.calls[r].slot = slot;
         }
     }
 
@@ -372,8 +399,11 @@ impl World {
             return Some("P8: holds and counter differ");
         }
         for (call, row) in self.calls.iter().zip(&books.rows) {
-            if row.settlements > 1 {
+            if row.settlements > 1 || row.corrections > 1 {
                 return Some("P3: settled twice");
+            }
+            if row.state == Life::Expired && row.charged < call.delivered {
+                return Some("P2: delivered and not presumed");
             }
             if row.state == Life::Pending && call.delivered > row.hold {
                 return Some("P1: delivered beyond the hold");
@@ -388,6 +418,9 @@ impl World {
             }
             if row.state == Life::Pending {
                 return Some("P5: a hold nobody will settle");
+            }
+            if row.state == Life::Expired && !call.presumed {
+                return Some("P4: presumed, although the figures are known");
             }
             if row.charged < call.delivered {
                 return Some("P2: delivered and not charged");
