@@ -245,7 +245,7 @@ async fn added(name: &str, store: Arc<dyn LedgerStore>) {
         .service(upstream());
     let waiting = ServiceBuilder::new()
         .layer(CallLayer::new(models()))
-        .layer(QuotaLayer::new(ledger))
+        .layer(QuotaLayer::new(ledger).overlap(false))
         .layer(TokenMeterLayer::new())
         .service(upstream());
     let request = || {
