@@ -84,6 +84,7 @@ pub use error::{ExtendError, RecordError, ReserveError};
 pub use extending::Extending;
 pub use lease::Leases;
 pub use recovery::Recovery;
+use reservation::Unsent;
 pub use reservation::{Charge, Reservation, Reserving};
 
 use deadlines::Deadlines;
@@ -328,11 +329,21 @@ impl Ledger {
             asked,
             answer,
         };
+        let unsent = Unsent::new(job, open.clone());
+        if overlaps {
+            // What is sent to the upstream goes first: the store has until the answer.
+            return Reserving::overlapping(waiting, open, unsent);
+        }
+        drop(unsent);
+        Reserving::waiting(waiting, open)
+    }
+
+    /// Hands a reserve to the writer.
+    fn enqueue(&self, job: Job, open: &Arc<Open>) {
         // If the writer is gone, so is the sender of the answer, and the wait fails.
         let _ = self.shared.queue.send(job);
         // Not before: a settlement must stand behind its reserve.
-        self.shared.deadlines.watch(&open);
-        Reserving::waiting(waiting, open, overlaps)
+        self.shared.deadlines.watch(open);
     }
 
     /// Waits until every reservation is settled and committed. From the call on none is granted any more,

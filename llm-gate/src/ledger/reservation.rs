@@ -14,6 +14,7 @@ use crate::store::{
 use crate::tokens::{Tokens, Usage};
 
 use super::open::{Open, Record};
+use super::writer::Job;
 use super::{ExtendError, Extending, RecordError, ReserveError, granted};
 
 /// What a request is charged, and why.
@@ -263,7 +264,30 @@ enum State {
         open: Arc<Open>,
         /// Whether the request may be sent meanwhile.
         overlaps: bool,
+        /// What the writer is told at the first poll.
+        unsent: Option<Unsent>,
     },
+}
+
+/// A reserve that the writer has still to be told of. Dropped, it is told.
+pub(super) struct Unsent {
+    job: Option<Box<Job>>,
+    open: Arc<Open>,
+}
+
+impl Unsent {
+    pub(super) fn new(job: Job, open: Arc<Open>) -> Self {
+        let job = Some(Box::new(job));
+        Self { job, open }
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            self.open.ledger.enqueue(*job, &self.open);
+        }
+    }
 }
 
 type Answer = Result<Reservation, ReserveError>;
@@ -273,19 +297,30 @@ impl Reserving {
         Self(State::Ready(Some(answer)))
     }
 
-    pub(super) const fn waiting(
+    pub(super) const fn waiting(answer: oneshot::Receiver<Answer>, open: Arc<Open>) -> Self {
+        Self(State::Waiting {
+            answer,
+            open,
+            overlaps: false,
+            unsent: None,
+        })
+    }
+
+    pub(super) const fn overlapping(
         answer: oneshot::Receiver<Answer>,
         open: Arc<Open>,
-        overlaps: bool,
+        unsent: Unsent,
     ) -> Self {
         Self(State::Waiting {
             answer,
             open,
-            overlaps,
+            overlaps: true,
+            unsent: Some(unsent),
         })
     }
 
-    /// Returns whether the request may be sent before this is ready: after [`forward`](Self::forward).
+    /// Returns whether the request may be sent before this is ready: after [`forward`](Self::forward). Then send
+    /// it before this is polled: the store is asked at the first poll.
     #[must_use]
     pub const fn overlaps(&self) -> bool {
         matches!(&self.0, State::Waiting { overlaps: true, .. })
@@ -316,15 +351,23 @@ impl Future for Reserving {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Ready(answer) => Poll::Ready(answer.take().expect("polled after it was ready")),
-            State::Waiting { answer, open, .. } => match Pin::new(answer).poll(cx) {
-                Poll::Ready(Ok(answer)) => Poll::Ready(answer),
-                Poll::Ready(Err(_)) => unavailable("the writer is gone"),
-                // What becomes of the hold, the settlement behind it knows.
-                Poll::Pending if open.poll_overdue(cx).is_ready() => {
-                    unavailable("there was no answer before the deadline")
+            State::Waiting {
+                answer,
+                open,
+                unsent,
+                ..
+            } => {
+                drop(unsent.take());
+                match Pin::new(answer).poll(cx) {
+                    Poll::Ready(Ok(answer)) => Poll::Ready(answer),
+                    Poll::Ready(Err(_)) => unavailable("the writer is gone"),
+                    // What becomes of the hold, the settlement behind it knows.
+                    Poll::Pending if open.poll_overdue(cx).is_ready() => {
+                        unavailable("there was no answer before the deadline")
+                    }
+                    Poll::Pending => Poll::Pending,
                 }
-                Poll::Pending => Poll::Pending,
-            },
+            }
         }
     }
 }

@@ -165,17 +165,18 @@ where
                     let (mut reserving, forward) = asking
                         .take()
                         .expect("put back for as long as nothing is sent or refused");
-                    let overlaps = reserving.overlaps();
+                    if reserving.overlaps() {
+                        state.set(match reserving.forward() {
+                            Ok(()) => forward.send_early(reserving),
+                            Err(error) => unwritten(&error),
+                        });
+                        continue;
+                    }
                     match Pin::new(&mut reserving).poll(cx) {
-                        Poll::Pending => match overlaps.then(|| reserving.forward()) {
-                            Some(Ok(())) => forward.send_early(reserving),
-                            Some(Err(error @ RecordError::Journal(_))) => unwritten(&error),
-                            // To be waited for; or refused by now, and the word is on its way.
-                            None | Some(Err(_)) => {
-                                *asking = Some((reserving, forward));
-                                return Poll::Pending;
-                            }
-                        },
+                        Poll::Pending => {
+                            *asking = Some((reserving, forward));
+                            return Poll::Pending;
+                        }
                         Poll::Ready(Ok(mut reservation)) => match reservation.forward() {
                             Ok(()) => forward.send(reservation),
                             Err(error) => unwritten(&error),
@@ -193,6 +194,12 @@ where
                     plan,
                     charge_lost,
                 } => {
+                    // The upstream before the store: it is what takes its time.
+                    if early.is_none()
+                        && let Poll::Ready(answer) = future.poll(cx)
+                    {
+                        *early = Some(answer);
+                    }
                     if let Some((reserving, ledger, least)) = overlapped
                         && let Poll::Ready(decided) = Pin::new(reserving).poll(cx)
                     {
@@ -220,14 +227,13 @@ where
                         state.set(refuse(overdue()));
                         continue;
                     }
-                    let answer = match early.take() {
-                        Some(answer) => answer,
-                        None => ready!(future.poll(cx)),
-                    };
-                    let Some(reservation) = reservation.take() else {
-                        // Only the commit grants: not even the head goes out before it.
-                        *early = Some(answer);
-                        return Poll::Pending;
+                    // Only the commit grants: not even the head goes out before it.
+                    let (answer, reservation) = match (early.take(), reservation.take()) {
+                        (Some(answer), Some(reservation)) => (answer, reservation),
+                        waiting => {
+                            (*early, *reservation) = waiting;
+                            return Poll::Pending;
+                        }
                     };
                     let mut bill = Bill::new(reservation, plan.bound, plan.clamped, *charge_lost);
                     let response = match answer {
