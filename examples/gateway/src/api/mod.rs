@@ -6,7 +6,9 @@ mod caller;
 mod error;
 mod fields;
 mod health;
+mod limits;
 mod models;
+mod prices;
 mod projects;
 mod users;
 mod views;
@@ -66,7 +68,7 @@ pub fn management(app: App) -> Router {
         ),
         (&["/"], get(health::root)),
     ];
-    let known: [(&[&str], MethodRouter<App>); 11] = [
+    let known: [(&[&str], MethodRouter<App>); 13] = [
         (&["/api/v1/models", "/models"], get(models::overview)),
         (&["/api/v1/auth/check", "/api/login"], get(auth::check)),
         (
@@ -92,6 +94,14 @@ pub fn management(app: App) -> Router {
         (
             &["/api/v1/projects/{id}/api-keys/{key}/revoke"],
             post(projects::revoke_key),
+        ),
+        (
+            &["/api/v1/limits"],
+            get(limits::list).put(limits::set).delete(limits::remove),
+        ),
+        (
+            &["/api/v1/prices"],
+            get(prices::list).put(prices::set).delete(prices::remove),
         ),
     ];
     let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::Detail);

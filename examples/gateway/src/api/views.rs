@@ -3,9 +3,12 @@
 use jiff::Timestamp as Moment;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
-use llm_gate::store::{ApiKey, Membership, ProjectRole, Standing, User};
-use llm_gate::tokens::Tokens;
+use llm_gate::store::{
+    ApiKey, Limit, Membership, Period, Price, ProjectRole, Standing, Unit, User,
+};
+use llm_gate::tokens::{Amount, Tokens};
 use serde::Serialize;
+use uuid::Uuid;
 
 #[derive(Serialize)]
 pub(crate) struct UserView {
@@ -128,6 +131,71 @@ impl From<Membership> for ProjectView {
             name: membership.project.name,
             role: membership.role,
             created_at: moment(membership.project.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct LimitView {
+    subject: &'static str,
+    /// Null for each one of the kind that has no limit of its own in place of this.
+    id: Option<Uuid>,
+    model: Option<String>,
+    unit: Unit,
+    period: Period,
+    zone: String,
+    amount: Amount,
+    used: Option<Amount>,
+    reserved: Option<Amount>,
+    overage: Option<Amount>,
+    remaining: Option<Amount>,
+    resets_at: Option<Moment>,
+}
+
+impl LimitView {
+    /// Shows a limit, and how somebody stands on it.
+    pub(crate) fn new(limit: &Limit, standing: Option<&Standing>) -> Self {
+        let key = &limit.key;
+        let (subject, id) = key.subject.parts();
+        Self {
+            subject,
+            id: Some(*id).filter(|id| !id.is_nil()),
+            model: key.model.as_deref().map(str::to_owned),
+            unit: key.unit,
+            period: key.period,
+            zone: limit.zone.name().to_owned(),
+            amount: limit.amount,
+            used: standing.map(|standing| standing.used),
+            reserved: standing.map(|standing| standing.reserved),
+            overage: standing.map(|standing| standing.overage),
+            remaining: standing.and_then(Standing::remaining),
+            resets_at: standing.and_then(|standing| moment(standing.resets?)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct PriceView {
+    model: String,
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    cached: Option<u64>,
+    weight_prompt: u64,
+    weight_completion: u64,
+    weight_cached: u64,
+}
+
+impl From<&Price> for PriceView {
+    fn from(price: &Price) -> Self {
+        let (weights, rates) = (price.tariff.weights, price.tariff.price);
+        Self {
+            model: price.model.clone(),
+            prompt: rates.map(|rates| rates.prompt),
+            completion: rates.map(|rates| rates.completion),
+            cached: rates.map(|rates| rates.cached),
+            weight_prompt: weights.prompt,
+            weight_completion: weights.completion,
+            weight_cached: weights.cached,
         }
     }
 }
