@@ -316,6 +316,15 @@ impl Finding {
             _ => None,
         }
     }
+
+    /// Returns the reservation that it is about.
+    #[must_use]
+    pub const fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Request { id, .. } | Self::Charge { id, .. } | Self::Hold { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Finding {

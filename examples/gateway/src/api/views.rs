@@ -2,9 +2,10 @@
 
 use jiff::Timestamp as Moment;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
+use llm_gate::identity::{KeyId, ProjectId, RequestId, Role, UserId};
 use llm_gate::store::{
-    ApiKey, Limit, Membership, Period, Price, ProjectRole, Standing, Unit, User,
+    ApiKey, CallRecord, Ending, Finding, Limit, Membership, Period, Price, ProjectRole, Source,
+    Standing, Unit, User,
 };
 use llm_gate::tokens::{Amount, Tokens};
 use serde::Serialize;
@@ -196,6 +197,76 @@ impl From<&Price> for PriceView {
             weight_prompt: weights.prompt,
             weight_completion: weights.completion,
             weight_cached: weights.cached,
+        }
+    }
+}
+
+/// A reservation on record.
+#[derive(Serialize)]
+pub(crate) struct CallView {
+    id: RequestId,
+    user_id: UserId,
+    project_id: ProjectId,
+    key_id: Option<KeyId>,
+    route: String,
+    model: String,
+    stream: bool,
+    state: &'static str,
+    hold: Tokens,
+    charged: Tokens,
+    overage: Tokens,
+    cost: Amount,
+    source: Option<Source>,
+    ending: Option<Ending>,
+    created_at: Option<Moment>,
+    ended_at: Option<Moment>,
+}
+
+impl From<CallRecord> for CallView {
+    fn from(call: CallRecord) -> Self {
+        let settlement = call.state.settlement();
+        Self {
+            id: call.id,
+            user_id: call.user,
+            project_id: call.project,
+            key_id: call.key,
+            route: call.route.into_owned(),
+            model: call.model,
+            stream: call.stream,
+            state: call.state.as_str(),
+            hold: call.hold,
+            charged: settlement.charged,
+            overage: settlement.overage,
+            cost: settlement.cost,
+            source: call.source,
+            ending: call.ending,
+            created_at: moment(call.created_at),
+            ended_at: call.ended_at.and_then(moment),
+        }
+    }
+}
+
+/// Something that is wrong with the books.
+#[derive(Serialize)]
+pub(crate) struct FindingView {
+    kind: &'static str,
+    message: String,
+    ledger_row: Option<i64>,
+    writer: Option<Uuid>,
+    sequence: Option<i64>,
+    reservation: Option<RequestId>,
+}
+
+impl From<&Finding> for FindingView {
+    fn from(finding: &Finding) -> Self {
+        let line = finding.line();
+        Self {
+            kind: finding.kind(),
+            message: finding.to_string(),
+            ledger_row: line.map(|line| line.id),
+            writer: line.map(|line| line.writer),
+            sequence: line.map(|line| line.sequence),
+            reservation: finding.request(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod aliases;
 mod database;
 mod edge;
 mod keys;
+mod ledger;
 mod limits;
 mod llm;
 mod program;
