@@ -260,12 +260,17 @@ pub(crate) struct FindingView {
 impl From<&Finding> for FindingView {
     fn from(finding: &Finding) -> Self {
         let line = finding.line();
+        let place = match finding {
+            // Where the end is missing there is no line to name.
+            Finding::Gap { writer, first, .. } => Some((*writer, *first)),
+            _ => line.map(|line| (line.writer, line.sequence)),
+        };
         Self {
             kind: finding.kind(),
             message: finding.to_string(),
             ledger_row: line.map(|line| line.id),
-            writer: line.map(|line| line.writer),
-            sequence: line.map(|line| line.sequence),
+            writer: place.map(|(writer, _)| writer),
+            sequence: place.map(|(_, sequence)| sequence),
             reservation: finding.request(),
         }
     }
