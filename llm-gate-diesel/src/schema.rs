@@ -197,7 +197,6 @@ diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(ledger -> counters (counter_id));
 diesel::joinable!(ledger -> reservations (reservation_id));
-diesel::joinable!(reservations -> owners (owner));
 diesel::joinable!(reservation_counters -> counters (counter_id));
 diesel::joinable!(reservation_counters -> reservations (reservation_id));
 

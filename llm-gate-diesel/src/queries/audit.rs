@@ -52,14 +52,16 @@ pub(crate) fn charges(
 /// Adds up what counters hold for pending reservations, for each that holds anything: the upper and the lower 32
 /// bits.
 pub(crate) fn held(connection: &mut Connection) -> QueryResult<Vec<(i64, i64, i64)>> {
+    let pending = reservations::table
+        .filter(sql::<Bool>("state = 'pending'"))
+        .select(reservations::id);
     reservation_counters::table
-        .inner_join(reservations::table)
-        .filter(sql::<Bool>("reservations.state = 'pending'"))
+        .filter(reservation_counters::reservation_id.eq_any(pending))
         .group_by(reservation_counters::counter_id)
         .select((
             reservation_counters::counter_id,
-            sql::<BigInt>("CAST(SUM(reservation_counters.held >> 32) AS BIGINT)"),
-            sql::<BigInt>("CAST(SUM(reservation_counters.held & 4294967295) AS BIGINT)"),
+            sql::<BigInt>("CAST(SUM(held >> 32) AS BIGINT)"),
+            sql::<BigInt>("CAST(SUM(held & 4294967295) AS BIGINT)"),
         ))
         .load(connection)
 }
@@ -176,20 +178,36 @@ pub(crate) fn posted_between(
         .load(connection)
 }
 
-/// Lists pending reservations whose owners were given up before, with the owner and when that was.
-pub(crate) fn left_behind(
+/// Lists owners that were given up before, and when that was.
+pub(crate) fn given_up_after(
     connection: &mut Connection,
     before: i64,
+    after: i64,
     count: i64,
-) -> QueryResult<Vec<(Id, i64, Option<i64>)>> {
-    reservations::table
-        .inner_join(owners::table)
-        .filter(sql::<Bool>("reservations.state = 'pending'"))
-        .filter(owners::given_up)
+) -> QueryResult<Vec<(i64, Option<i64>)>> {
+    owners::table
+        .filter(owners::id.gt(after))
         .filter(owners::given_up_at.lt(before))
+        .order(owners::id)
+        .limit(count)
+        .select((owners::id, owners::given_up_at))
+        .load(connection)
+}
+
+/// Lists the pending reservations of an owner.
+pub(crate) fn pending_of(
+    connection: &mut Connection,
+    owner: i64,
+    after: Id,
+    count: i64,
+) -> QueryResult<Vec<Id>> {
+    reservations::table
+        .filter(sql::<Bool>("state = 'pending'"))
+        .filter(reservations::owner.eq(owner))
+        .filter(reservations::id.gt(after))
         .order(reservations::id)
         .limit(count)
-        .select((reservations::id, owners::id, owners::given_up_at))
+        .select(reservations::id)
         .load(connection)
 }
 

@@ -87,12 +87,40 @@ pub(super) fn left_behind(
 ) -> Result<(), Failure> {
     let grace = i64::try_from(check.grace.as_micros()).unwrap_or(i64::MAX);
     let before = check.at.as_micros().saturating_sub(grace);
-    for (id, owner, given_up) in audit::left_behind(connection, before, PAGE)? {
-        verification.find(Finding::Hold {
-            id: id.into(),
-            owner: OwnerId(owner),
-            given_up: Timestamp::from_micros(given_up.unwrap_or_default()),
-        });
+    let mut after = i64::MIN;
+    loop {
+        let owners = audit::given_up_after(connection, before, after, PAGE)?;
+        let Some((last, _)) = owners.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for (owner, at) in owners {
+            let given_up = Timestamp::from_micros(at.unwrap_or_default());
+            left_by(connection, verification, OwnerId(owner), given_up)?;
+        }
     }
-    Ok(())
+}
+
+fn left_by(
+    connection: &mut Connection,
+    verification: &mut Verification,
+    owner: OwnerId,
+    given_up: Timestamp,
+) -> Result<(), Failure> {
+    let mut after = ENDS.0;
+    loop {
+        let left = audit::pending_of(connection, owner.0, after, PAGE)?;
+        let Some(last) = left.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for id in left {
+            let id = id.into();
+            verification.find(Finding::Hold {
+                id,
+                owner,
+                given_up,
+            });
+        }
+    }
 }
