@@ -20,7 +20,7 @@ impl Hands for File {
     }
 
     async fn unlock(&self) {
-        let sql = "DROP TRIGGER ledger_is_never_changed; DROP TRIGGER ledger_is_never_shortened; \
+        let sql = "PRAGMA foreign_keys = OFF; DROP TRIGGER ledger_is_never_changed; DROP TRIGGER ledger_is_never_shortened; \
                    CREATE TABLE saved AS SELECT * FROM ledger";
         self.run(sql.to_owned()).await;
     }

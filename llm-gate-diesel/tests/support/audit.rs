@@ -57,6 +57,9 @@ pub async fn a_changed_line_is_named<S: LedgerStore + AuditStore>(store: S, hand
                 "(SELECT id FROM reservations WHERE state = 'pending')".to_owned(),
             ),
             ("counter_id", "(SELECT min(id) FROM counters)".to_owned()),
+            ("reservation_id", other.clone()),
+            ("reservation_id", hands.bytes(255, 16)),
+            ("counter_id", "1000000".to_owned()),
             ("charge", "charge + 1".to_owned()),
             ("charge", "9223372036854775807".to_owned()),
             ("overage", "overage + 1".to_owned()),
@@ -77,6 +80,34 @@ pub async fn a_changed_line_is_named<S: LedgerStore + AuditStore>(store: S, hand
             hands.run(RESTORE.to_owned()).await;
             clean(&store, "as it was").await;
         }
+    }
+    let middle = middle.expect("one was corrected").id;
+    for (change, id, fault) in [
+        (
+            format!("counter_id = 1000000 WHERE id = {middle}"),
+            middle,
+            LineFault::NoCounter,
+        ),
+        (
+            format!("reservation_id = {other} WHERE id = {middle}"),
+            middle,
+            LineFault::NoRequest,
+        ),
+        // Then the one behind it is not behind it any more.
+        (
+            format!("id = 1000000 WHERE id = {middle}"),
+            middle + 1,
+            LineFault::Misplaced,
+        ),
+    ] {
+        hands.run(format!("UPDATE ledger SET {change}")).await;
+        let verification = verify(&store).await;
+        let named = |finding: &Finding| matches!(finding, Finding::Line { line, fault: found } if line.id == id && *found == fault);
+        assert!(
+            verification.findings.iter().any(named),
+            "{change}: {verification:?}"
+        );
+        hands.run(RESTORE.to_owned()).await;
     }
 }
 
