@@ -101,6 +101,18 @@ pub fn day(text: &str) -> Result<Date, &'static str> {
     day.ok_or("must be a day such as 2026-12-31")
 }
 
+/// Checks that the first day is not behind the last one.
+///
+/// # Errors
+///
+/// Says so.
+pub fn in_order(from: Option<Date>, to: Option<Date>) -> Result<(), &'static str> {
+    match from.zip(to) {
+        Some((from, to)) if from > to => Err("must not be before the first day"),
+        _ => Ok(()),
+    }
+}
+
 /// An export under way: page by page, so that it takes as little memory as it takes long.
 pub struct Export {
     store: Arc<dyn Store>,

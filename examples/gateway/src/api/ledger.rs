@@ -57,6 +57,9 @@ pub(super) async fn export(
         }),
     };
     let (from, to) = (day(&mut fields, "from"), day(&mut fields, "to"));
+    if let Err(reason) = export::in_order(from, to) {
+        fields.refuse("to", reason);
+    }
     fields.finish()?;
     let mut export = Export::new(Arc::clone(&app.store), format, from, to);
     // While nothing is sent, a store that cannot answer is still a 503.
@@ -119,7 +122,10 @@ pub(super) async fn refund_presumed(
         .parse()
         .map_err(|_| ApiError::not_found(NO_RESERVATION))?;
     match refund(&*app.store, id, app.clock.now()).await? {
-        Refunded::Done(call) => Ok(Answer(call.into())),
+        Refunded::Done(call) => {
+            tracing::info!(reservation = %id, "a presumed charge is refunded");
+            Ok(Answer(call.into()))
+        }
         Refunded::NotPresumed(_) => Err(ApiError::new(
             StatusCode::CONFLICT,
             "the charge of this reservation is not presumed",

@@ -446,14 +446,20 @@ async fn an_export_has_the_days_that_were_asked_for(gate: Gate) {
         "from=yesterday",
         "to=2026-02-30",
         "day=2026-01-01",
+        "from=2026-03-02&to=2026-03-01",
     ] {
         let refused = root.get(&format!("/api/v1/ledger/export?{wrong}")).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
     }
-    let refused = gate
-        .command(&["ledger", "export", "--from", "yesterday"])
-        .await;
-    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for wrong in [
+        &["--from", "yesterday"][..],
+        &["--from", "2026-03-02", "--to", "2026-03-01"],
+    ] {
+        let mut command = vec!["ledger", "export"];
+        command.extend(wrong);
+        let refused = gate.command(&command).await;
+        assert_eq!(refused.code, Some(2), "{wrong:?}: {refused:?}");
+    }
 }
 
 async fn none_of_it_is_for_others(gate: Gate) {

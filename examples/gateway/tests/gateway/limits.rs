@@ -1,10 +1,10 @@
 //! Limits and prices, set over HTTP and by command.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use llm_gate_gateway::client::Client;
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, on_both};
+use super::support::{Gate, Person, on_both, send};
 
 on_both! {
     amounts_are_exact_up_to_the_largest_and_refused_beyond;
@@ -127,9 +127,17 @@ async fn what_names_no_limit_is_refused(gate: Gate) {
             .await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{unknown:?}");
     }
-    let query = format!("subject=user&id={}&unit=tokens&period=day", ada.id);
-    let none = root.delete(&format!("/api/v1/limits?{query}")).await;
-    assert_eq!(none.status, StatusCode::NOT_FOUND, "none was set");
+    let set = root.put("/api/v1/limits", right.clone()).await;
+    assert_eq!(set.status, StatusCode::OK, "nothing is wrong with this one");
+    let mut named = right;
+    named.as_object_mut().expect("an object").remove("amount");
+    // In the body as well as in the query.
+    for status in [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND] {
+        let kind = [("content-type", "application/json")];
+        let body = named.to_string();
+        let removed = send(&root.session, Method::DELETE, "/api/v1/limits", &kind, body).await;
+        assert_eq!(removed.status, status, "once: {removed:?}");
+    }
 }
 
 async fn limits_are_listed_with_how_one_stands(gate: Gate) {

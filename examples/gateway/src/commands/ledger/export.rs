@@ -33,6 +33,8 @@ pub(super) async fn run(store: Arc<dyn Store>, arguments: Arguments) -> Result<(
         to,
         out,
     } = arguments;
+    export::in_order(from, to)
+        .map_err(|reason| CommandError::wrong(format!("the last day {reason}")))?;
     let mut export = Export::new(store, format, from, to);
     let Some(path) = out else {
         while let Some(text) = export.next().await? {
