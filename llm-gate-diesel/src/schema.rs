@@ -122,6 +122,7 @@ diesel::table! {
         enlisted_at -> BigInt,
         lease_until -> BigInt,
         given_up -> Bool,
+        given_up_at -> Nullable<BigInt>,
     }
 }
 
@@ -195,6 +196,7 @@ diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(ledger -> counters (counter_id));
+diesel::joinable!(ledger -> reservations (reservation_id));
 diesel::joinable!(reservation_counters -> counters (counter_id));
 diesel::joinable!(reservation_counters -> reservations (reservation_id));
 
@@ -203,6 +205,7 @@ diesel::allow_tables_to_appear_in_same_query!(project_members, projects);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(ledger, counters);
+diesel::allow_tables_to_appear_in_same_query!(ledger, reservations);
 diesel::allow_tables_to_appear_in_same_query!(owners, reservations);
 diesel::allow_tables_to_appear_in_same_query!(reservation_counters, reservations, counters);
 

@@ -20,7 +20,8 @@ fn every_rule_is_run() {
     let rules = source
         .lines()
         .filter_map(|line| line.strip_prefix("pub async fn ")?.split('<').next())
-        .filter(|rule| *rule != "all");
+        // One runs them, the other helps them.
+        .filter(|rule| !["all", "filled"].contains(rule));
     let mut count = 0;
     for rule in rules {
         let listed = lists.iter().any(|list| list.contains(&format!(" {rule},")));

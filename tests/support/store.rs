@@ -5,10 +5,10 @@ use std::time::Duration;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    ApiKey, ApiKeyRecord, CredentialStore, LedgerStore, Limit, LimitChange, Membership, NewApiKey,
-    NewSession, NewUser, Operation, Outcome, OwnerId, PasswordRecord, Price, ProjectStore,
-    Rotation, Standing, StoreError, StoreErrorKind, StoreFuture, TokenHash, Totals, User,
-    UserStore,
+    ApiKey, ApiKeyRecord, AuditStore, CallRecord, Check, CredentialStore, LedgerStore, Limit,
+    LimitChange, LineQuery, Lines, Membership, NewApiKey, NewSession, NewUser, Operation, Outcome,
+    OwnerId, PasswordRecord, Price, ProjectStore, Rotation, Standing, StoreError, StoreErrorKind,
+    StoreFuture, TokenHash, Totals, User, UserStore, Verification,
 };
 use llm_gate_diesel::SqliteStore;
 use tokio::sync::watch;
@@ -173,6 +173,28 @@ impl LedgerStore for WatchedStore {
 
     fn totals(&self) -> StoreFuture<'_, Totals> {
         self.ask(Kind::Read, self.inner.totals())
+    }
+}
+
+impl AuditStore for WatchedStore {
+    fn verify(&self, check: Check) -> StoreFuture<'_, Verification> {
+        self.ask(Kind::Read, self.inner.verify(check))
+    }
+
+    fn lines(&self, query: LineQuery) -> StoreFuture<'_, Lines> {
+        self.ask(Kind::Read, self.inner.lines(query))
+    }
+
+    fn presumed(&self, after: Option<RequestId>, count: u32) -> StoreFuture<'_, Vec<CallRecord>> {
+        self.ask(Kind::Read, self.inner.presumed(after, count))
+    }
+
+    fn call(&self, id: RequestId) -> StoreFuture<'_, Option<CallRecord>> {
+        self.ask(Kind::Read, self.inner.call(id))
+    }
+
+    fn knows(&self, subject: Subject) -> StoreFuture<'_, bool> {
+        self.ask(Kind::Read, self.inner.knows(subject))
     }
 }
 

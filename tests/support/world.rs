@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::Subject;
-use llm_gate::store::{LedgerStore, Standing, Totals};
+use llm_gate::store::{AuditStore, Check, LedgerStore, Standing, Totals};
 use llm_gate::tokens::Tokens;
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
 use llm_gate_gateway::config::Config;
@@ -284,6 +284,10 @@ impl World {
         let totals = in_time("everything is settled", settled).await;
         assert!(totals.balance(), "ledger and counters differ: {totals:?}");
         assert_eq!(totals.counters_reserved, 0, "nothing is held for nobody");
+        let check = Check::new(self.setup.clock.now());
+        let verification = self.store.database().verify(check).await;
+        let verification = verification.expect("the database is there");
+        assert!(verification.is_clean(), "row by row too: {verification:?}");
         totals
     }
 

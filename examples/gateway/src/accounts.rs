@@ -10,6 +10,7 @@ use llm_gate::tokens::Tokens;
 const MAX_EMAIL: usize = 254;
 const MAX_USERNAME: usize = 64;
 const MAX_KEY_NAME: usize = 100;
+const MAX_MODEL_NAME: usize = 256;
 
 /// The normalised names of somebody; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +136,18 @@ pub fn key_name(text: &str) -> Result<String, &'static str> {
         return Err("must have 1 to 100 characters and no control characters");
     }
     Ok(name.to_owned())
+}
+
+/// Checks the name of a model, which may be one that is not served yet.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn model_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.len() > MAX_MODEL_NAME || text.contains(char::is_control) {
+        return Err("must have 1 to 256 bytes and no control characters");
+    }
+    Ok(text.to_owned())
 }
 
 /// Whose key, where, and for how long.

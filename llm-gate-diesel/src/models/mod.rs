@@ -1,11 +1,13 @@
 //! Rows, and their way to and from the types of the storage traits.
 
+mod audit;
 mod columns;
 mod credential;
 mod ledger;
 mod project;
 mod user;
 
+pub(crate) use audit::{CallRow, ChainedRow, KnownRequest, LineRow, PartRow, PostedRow};
 pub(crate) use columns::{Hash, Id, text, tokens};
 pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
 pub(crate) use ledger::{

@@ -2,6 +2,7 @@
 //! one database knows. Each reads or writes in the scope it is given; transactions are the business of
 //! `store/`. Compiled once a database, see there.
 
+pub(crate) mod audit;
 pub(crate) mod chains;
 pub(crate) mod counters;
 pub(crate) mod keys;

@@ -23,12 +23,12 @@ pub(crate) fn renew(connection: &mut Connection, owner: i64, until: i64) -> Quer
         .execute(connection)
 }
 
-/// Gives up the owners whose leases ended before.
-pub(crate) fn give_up(connection: &mut Connection, before: i64) -> QueryResult<usize> {
+/// Gives up the owners whose leases ended before, as of `at`.
+pub(crate) fn give_up(connection: &mut Connection, before: i64, at: i64) -> QueryResult<usize> {
     diesel::update(owners::table)
         .filter(not(owners::given_up))
         .filter(owners::lease_until.lt(before))
-        .set(owners::given_up.eq(true))
+        .set((owners::given_up.eq(true), owners::given_up_at.eq(at)))
         .execute(connection)
 }
 

@@ -193,10 +193,10 @@ fn enlist(connection: &mut Connection, at: Timestamp, lease: Duration) -> Result
 
 fn orphans(
     connection: &mut Connection,
-    before: i64,
+    (before, at): (i64, i64),
     count: usize,
 ) -> Result<Vec<RequestId>, Failure> {
-    owners::give_up(connection, before)?;
+    owners::give_up(connection, before, at)?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let ids = owners::orphans(connection, count)?;
     Ok(ids.into_iter().map(RequestId::from).collect())
@@ -277,8 +277,8 @@ impl LedgerStore for Store {
         self.write(move |connection| {
             let now = batch::now(connection, desk)?;
             let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
-            let before = now.unwrap_or(at).as_micros().saturating_sub(grace);
-            orphans(connection, before, count)
+            let at = now.unwrap_or(at).as_micros();
+            orphans(connection, (at.saturating_sub(grace), at), count)
         })
     }
 }

@@ -5,6 +5,7 @@
 //! its own statements for `batch`es of the ledger. A body may run again when its transaction was refused, so it
 //! is an `Fn`.
 
+mod audit;
 mod credential;
 mod ledger;
 mod page;

@@ -47,8 +47,7 @@ impl Proxy {
                                 if commit && armed.swap(false, Ordering::SeqCst) {
                                     if passing_on {
                                         server.write_all(question).await.unwrap();
-                                        // The answer says that it is done, and goes nowhere.
-                                        let _ = server.read(&mut answer).await;
+                                        swallow(&mut server).await;
                                     }
                                     return;
                                 }
@@ -70,6 +69,17 @@ impl Proxy {
 
     fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Reads, and passes on to nobody, until the server says that it has committed. What it said before may come first.
+async fn swallow(server: &mut UnixStream) {
+    let (mut said, mut answer) = (Vec::new(), [0; 65_536]);
+    while let Ok(length @ 1..) = server.read(&mut answer).await {
+        said.extend_from_slice(&answer[..length]);
+        if said.windows(6).any(|part| part == b"COMMIT") {
+            return;
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    CallInfo, Ending, Extend, Hold, LedgerStore, LimitChange, LimitKey, MemoryStore, Operation,
-    Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit,
+    AuditStore, CallInfo, Check, Ending, Extend, Hold, LedgerStore, LimitChange, LimitKey,
+    MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit,
+    Verification,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -164,7 +165,10 @@ async fn price(store: &impl LedgerStore) {
 }
 
 /// Runs a script against a store and against memory.
-pub(crate) async fn agrees<S: LedgerStore>(store: S, script: Script) -> Result<(), TestCaseError> {
+pub(crate) async fn agrees<S: LedgerStore + AuditStore>(
+    store: S,
+    script: Script,
+) -> Result<(), TestCaseError> {
     let memory = MemoryStore::new();
     price(&store).await;
     price(&memory).await;
@@ -184,6 +188,22 @@ pub(crate) async fn agrees<S: LedgerStore>(store: S, script: Script) -> Result<(
     let totals = store.totals().await.unwrap();
     prop_assert_eq!(totals, memory.totals().await.unwrap());
     prop_assert!(totals.balance(), "the books balance: {:?}", totals);
+    let check = Check::new(Timestamp::from_micros(MIDNIGHT));
+    let verification = store.verify(check).await.unwrap();
+    prop_assert!(
+        verification.is_clean(),
+        "row by row too: {:?}",
+        verification
+    );
+    // A store may keep a counter that nothing is on, and memory has no writers.
+    let other = Verification {
+        counters: verification.counters,
+        writers: verification.writers,
+        ..memory.verify(check).await.unwrap()
+    };
+    prop_assert_eq!(verification, other);
+    let presumed = store.presumed(None, 100).await.unwrap();
+    prop_assert_eq!(presumed, memory.presumed(None, 100).await.unwrap());
     prop_assert_eq!(
         store.limits(None).await.unwrap(),
         memory.limits(None).await.unwrap()

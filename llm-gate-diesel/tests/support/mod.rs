@@ -6,6 +6,8 @@
     reason = "every test file includes it and uses a part of it"
 )]
 
+pub mod audit;
+
 use std::sync::Arc;
 
 use llm_gate::clock::Timestamp;

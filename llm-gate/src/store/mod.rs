@@ -24,6 +24,7 @@
 //! # Ok(()) }
 //! ```
 
+mod audit;
 mod credential;
 mod error;
 mod ledger;
@@ -41,6 +42,10 @@ pub mod conformance;
 
 use std::pin::Pin;
 
+pub use audit::{
+    AuditStore, CallRecord, Check, Figure, Finding, LedgerLine, LineFault, LineName, LineQuery,
+    Lines, Link, Verification,
+};
 pub use credential::{
     ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, TokenHash,
 };
@@ -60,6 +65,6 @@ pub use user::{NewUser, PasswordRecord, User, UserStore};
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Everything a server needs, in one bound: implemented by whatever implements all of it.
-pub trait Store: UserStore + ProjectStore + CredentialStore + LedgerStore {}
+pub trait Store: UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore {}
 
-impl<T: UserStore + ProjectStore + CredentialStore + LedgerStore> Store for T {}
+impl<T: UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore> Store for T {}

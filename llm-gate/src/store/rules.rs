@@ -94,6 +94,18 @@ impl State {
         }
     }
 
+    /// Lists the kinds of lines that the ledger has of a reservation in this state: of each one a counter.
+    #[must_use]
+    pub const fn entries(&self) -> &'static [EntryKind] {
+        match self {
+            Self::Pending | Self::Void => &[],
+            Self::Settled(_) | Self::Expired(_) => &[EntryKind::Settle],
+            Self::Corrected(_) => &[EntryKind::Settle, EntryKind::Correct],
+            Self::Refunded => &[EntryKind::Settle, EntryKind::Refund],
+            Self::Late(_) => &[EntryKind::Settle, EntryKind::Refund, EntryKind::Late],
+        }
+    }
+
     /// Reads the word back; `settlement` is what was charged in that state.
     #[must_use]
     pub fn from_word(word: &str, settlement: Settlement) -> Option<Self> {

@@ -123,7 +123,8 @@ CREATE TABLE owners (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     enlisted_at BIGINT NOT NULL,
     lease_until BIGINT NOT NULL,
-    given_up BOOLEAN NOT NULL
+    given_up BOOLEAN NOT NULL,
+    given_up_at BIGINT CHECK (given_up = (given_up_at IS NOT NULL))
 );
 
 CREATE INDEX owners_by_lease ON owners (lease_until) WHERE NOT given_up;

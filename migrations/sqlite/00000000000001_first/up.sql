@@ -123,7 +123,8 @@ CREATE TABLE owners (
     id INTEGER NOT NULL PRIMARY KEY,
     enlisted_at INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
-    given_up INTEGER NOT NULL CHECK (given_up IN (0, 1))
+    given_up INTEGER NOT NULL CHECK (given_up IN (0, 1)),
+    given_up_at INTEGER CHECK (given_up = (given_up_at IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX owners_by_lease ON owners (lease_until) WHERE NOT given_up;

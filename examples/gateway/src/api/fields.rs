@@ -5,10 +5,12 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{StatusCode, Uri};
 use jiff::Timestamp;
-use llm_gate::tokens::Tokens;
+use llm_gate::store::MAX_RATE;
+use llm_gate::tokens::{Amount, Tokens};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, FieldError};
+use crate::accounts;
 use crate::config::Secret;
 
 /// How long a client may take to send a body.
@@ -72,6 +74,11 @@ impl Fields {
         self.errors.iter().any(|error| error.loc[1] == name)
     }
 
+    /// Tells whether anything is wrong so far.
+    pub(crate) fn any_refused(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
     /// Takes a text, if it is there. Null is the same as nothing.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         match self.values.remove(name)? {
@@ -127,6 +134,60 @@ impl Fields {
             );
         }
         limit
+    }
+
+    /// Takes an amount that has to be there.
+    pub(crate) fn amount(&mut self, name: &str) -> Option<Amount> {
+        if matches!(self.values.get(name), Some(Value::Null)) {
+            self.values.remove(name);
+        }
+        self.limit(name)
+    }
+
+    /// Takes a rate, if it is there.
+    pub(crate) fn rate(&mut self, name: &str) -> Option<u64> {
+        let rate = match self.values.remove(name)? {
+            Value::Null => return None,
+            Value::Number(number) => number.as_u64().filter(|rate| *rate <= MAX_RATE),
+            _ => None,
+        };
+        if rate.is_none() {
+            self.refuse(name, format!("must be a whole number from 0 to {MAX_RATE}"));
+        }
+        rate
+    }
+
+    /// Takes a word that has to be there and is one of a few.
+    pub(crate) fn word<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+        message: &str,
+    ) -> Option<T> {
+        let word = self.text(name);
+        if self.refused(name) {
+            return None;
+        }
+        let read = word.as_deref().and_then(read);
+        if read.is_none() {
+            self.refuse(
+                name,
+                if word.is_none() {
+                    "is required"
+                } else {
+                    message
+                },
+            );
+        }
+        read
+    }
+
+    /// Takes the name of a model, if it is there.
+    pub(crate) fn model(&mut self, name: &str) -> Option<String> {
+        let model = self.text(name)?;
+        accounts::model_name(&model)
+            .map_err(|reason| self.refuse(name, reason))
+            .ok()
     }
 
     /// Takes a small number from a query, or the default.

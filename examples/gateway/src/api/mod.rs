@@ -6,7 +6,10 @@ mod caller;
 mod error;
 mod fields;
 mod health;
+mod ledger;
+mod limits;
 mod models;
+mod prices;
 mod projects;
 mod users;
 mod views;
@@ -23,6 +26,7 @@ use llm_gate::error::Envelope;
 use tower::util::MapRequestLayer;
 
 use self::error::ApiError;
+pub(crate) use self::views::moment;
 use crate::app::App;
 use crate::edge::Caller;
 use crate::stack::LlmStack;
@@ -66,7 +70,7 @@ pub fn management(app: App) -> Router {
         ),
         (&["/"], get(health::root)),
     ];
-    let known: [(&[&str], MethodRouter<App>); 11] = [
+    let known: [(&[&str], MethodRouter<App>); 17] = [
         (&["/api/v1/models", "/models"], get(models::overview)),
         (&["/api/v1/auth/check", "/api/login"], get(auth::check)),
         (
@@ -92,6 +96,21 @@ pub fn management(app: App) -> Router {
         (
             &["/api/v1/projects/{id}/api-keys/{key}/revoke"],
             post(projects::revoke_key),
+        ),
+        (
+            &["/api/v1/limits"],
+            get(limits::list).put(limits::set).delete(limits::remove),
+        ),
+        (
+            &["/api/v1/prices"],
+            get(prices::list).put(prices::set).delete(prices::remove),
+        ),
+        (&["/api/v1/ledger/verify"], get(ledger::verify)),
+        (&["/api/v1/ledger/export"], get(ledger::export)),
+        (&["/api/v1/ledger/presumed"], get(ledger::presumed)),
+        (
+            &["/api/v1/ledger/presumed/{id}/refund"],
+            post(ledger::refund_presumed),
         ),
     ];
     let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::Detail);

@@ -2,10 +2,14 @@
 
 use jiff::Timestamp as Moment;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
-use llm_gate::store::{ApiKey, Membership, ProjectRole, Standing, User};
-use llm_gate::tokens::Tokens;
+use llm_gate::identity::{KeyId, ProjectId, RequestId, Role, UserId};
+use llm_gate::store::{
+    ApiKey, CallRecord, Ending, Finding, Limit, Membership, Period, Price, ProjectRole, Source,
+    Standing, Unit, User,
+};
+use llm_gate::tokens::{Amount, Tokens};
 use serde::Serialize;
+use uuid::Uuid;
 
 #[derive(Serialize)]
 pub(crate) struct UserView {
@@ -128,6 +132,146 @@ impl From<Membership> for ProjectView {
             name: membership.project.name,
             role: membership.role,
             created_at: moment(membership.project.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct LimitView {
+    subject: &'static str,
+    /// Null for each one of the kind that has no limit of its own in place of this.
+    id: Option<Uuid>,
+    model: Option<String>,
+    unit: Unit,
+    period: Period,
+    zone: String,
+    amount: Amount,
+    used: Option<Amount>,
+    reserved: Option<Amount>,
+    overage: Option<Amount>,
+    remaining: Option<Amount>,
+    resets_at: Option<Moment>,
+}
+
+impl LimitView {
+    /// Shows a limit, and how somebody stands on it.
+    pub(crate) fn new(limit: &Limit, standing: Option<&Standing>) -> Self {
+        let key = &limit.key;
+        let (subject, id) = key.subject.parts();
+        Self {
+            subject,
+            id: Some(*id).filter(|id| !id.is_nil()),
+            model: key.model.as_deref().map(str::to_owned),
+            unit: key.unit,
+            period: key.period,
+            zone: limit.zone.name().to_owned(),
+            amount: limit.amount,
+            used: standing.map(|standing| standing.used),
+            reserved: standing.map(|standing| standing.reserved),
+            overage: standing.map(|standing| standing.overage),
+            remaining: standing.and_then(Standing::remaining),
+            resets_at: standing.and_then(|standing| moment(standing.resets?)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct PriceView {
+    model: String,
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    cached: Option<u64>,
+    weight_prompt: u64,
+    weight_completion: u64,
+    weight_cached: u64,
+}
+
+impl From<&Price> for PriceView {
+    fn from(price: &Price) -> Self {
+        let (weights, rates) = (price.tariff.weights, price.tariff.price);
+        Self {
+            model: price.model.clone(),
+            prompt: rates.map(|rates| rates.prompt),
+            completion: rates.map(|rates| rates.completion),
+            cached: rates.map(|rates| rates.cached),
+            weight_prompt: weights.prompt,
+            weight_completion: weights.completion,
+            weight_cached: weights.cached,
+        }
+    }
+}
+
+/// A reservation on record.
+#[derive(Serialize)]
+pub(crate) struct CallView {
+    id: RequestId,
+    user_id: UserId,
+    project_id: ProjectId,
+    key_id: Option<KeyId>,
+    route: String,
+    model: String,
+    stream: bool,
+    state: &'static str,
+    hold: Tokens,
+    charged: Tokens,
+    overage: Tokens,
+    cost: Amount,
+    source: Option<Source>,
+    ending: Option<Ending>,
+    created_at: Option<Moment>,
+    ended_at: Option<Moment>,
+}
+
+impl From<CallRecord> for CallView {
+    fn from(call: CallRecord) -> Self {
+        let settlement = call.state.settlement();
+        Self {
+            id: call.id,
+            user_id: call.user,
+            project_id: call.project,
+            key_id: call.key,
+            route: call.route.into_owned(),
+            model: call.model,
+            stream: call.stream,
+            state: call.state.as_str(),
+            hold: call.hold,
+            charged: settlement.charged,
+            overage: settlement.overage,
+            cost: settlement.cost,
+            source: call.source,
+            ending: call.ending,
+            created_at: moment(call.created_at),
+            ended_at: call.ended_at.and_then(moment),
+        }
+    }
+}
+
+/// Something that is wrong with the books.
+#[derive(Serialize)]
+pub(crate) struct FindingView {
+    kind: &'static str,
+    message: String,
+    ledger_row: Option<i64>,
+    writer: Option<Uuid>,
+    sequence: Option<i64>,
+    reservation: Option<RequestId>,
+}
+
+impl From<&Finding> for FindingView {
+    fn from(finding: &Finding) -> Self {
+        let line = finding.line();
+        let place = match finding {
+            // Where the end is missing there is no line to name.
+            Finding::Gap { writer, first, .. } => Some((*writer, *first)),
+            _ => line.map(|line| (line.writer, line.sequence)),
+        };
+        Self {
+            kind: finding.kind(),
+            message: finding.to_string(),
+            ledger_row: line.map(|line| line.id),
+            writer: place.map(|(writer, _)| writer),
+            sequence: place.map(|(_, sequence)| sequence),
+            reservation: finding.request(),
         }
     }
 }

@@ -44,6 +44,14 @@ impl CommandError {
         Self::failed("")
     }
 
+    /// Reports that the books could not be read, which says nothing about whether they are in order.
+    pub(super) fn unreadable(self) -> Self {
+        Self {
+            code: WRONG,
+            words: format!("the books cannot be checked: {}", self.words),
+        }
+    }
+
     /// Prints one line and returns the exit code.
     pub(super) fn report(self) -> ExitCode {
         if self.words.is_empty() {

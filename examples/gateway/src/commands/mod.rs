@@ -6,7 +6,9 @@ mod demo;
 mod error;
 mod key;
 mod ledger;
+mod limit;
 mod migrate;
+mod price;
 mod serve;
 mod user;
 
@@ -48,6 +50,12 @@ enum Command {
     /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Set how much of what may be used, for how long
+    #[command(subcommand)]
+    Limit(limit::Command),
+    /// Set what the tokens of models cost and count
+    #[command(subcommand)]
+    Price(price::Command),
     /// Look into the books
     #[command(subcommand)]
     Ledger(ledger::Command),
@@ -93,6 +101,8 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Migrate => migrate::run(load(sources)?).await,
         Command::User(command) => user::run(load(sources)?, command).await,
         Command::Key(command) => key::run(load(sources)?, command).await,
+        Command::Limit(command) => limit::run(load(sources)?, command).await,
+        Command::Price(command) => price::run(load(sources)?, command).await,
         Command::Ledger(command) => ledger::run(load(sources)?, command).await,
         Command::Config(command) => config::run(&load(sources)?, &command),
         Command::ClientConfig(arguments) => client_config::run(&load(sources)?, &arguments),

@@ -200,7 +200,7 @@ async fn shutdown_waits_for_open_streams_and_settles_them() {
 
 impl Gate {
     /// Waits until nothing of `person` is under way: the last bytes reach the client before the books.
-    async fn settled(&self, person: &Person) {
+    pub(crate) async fn settled(&self, person: &Person) {
         while person.get("/users/usage").await.json()["reserved"] != 0 {
             tokio::task::yield_now().await;
         }

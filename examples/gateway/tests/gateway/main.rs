@@ -6,6 +6,8 @@ mod aliases;
 mod database;
 mod edge;
 mod keys;
+mod ledger;
+mod limits;
 mod llm;
 mod program;
 mod sessions;

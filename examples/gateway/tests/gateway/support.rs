@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use llm_gate::test_util::ManualClock;
+use llm_gate_diesel::test_db::postgres;
+use llm_gate_diesel::{PgConfig, PgStore};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
@@ -19,6 +21,8 @@ pub(crate) struct Gate {
     pub(crate) upstream: ScriptedVllm,
     pub(crate) clock: ManualClock,
     pub(crate) folder: TempDir,
+    /// Where the database is, if not in the folder.
+    pub(crate) database: Option<String>,
 }
 
 /// Settings for a gateway in `folder`: free ports, quick passwords.
@@ -38,7 +42,16 @@ pub(crate) async fn start() -> Gate {
     start_with(|_| ()).await
 }
 
+/// Starts a gateway on a PostgreSQL database of its own.
+pub(crate) async fn start_on_postgres() -> Gate {
+    start_on(Some(postgres::config().await), |_| ()).await
+}
+
 pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Gate {
+    start_on(None, change).await
+}
+
+async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) -> Gate {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
         .await
@@ -47,11 +60,14 @@ pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Gate {
     config.upstream.url = upstream.url();
     change(&mut config);
     let clock = ManualClock::new();
-    let running = Gateway::new(config)
-        .clock(Arc::new(clock.clone()))
-        .start()
-        .await
-        .expect("started");
+    let mut gateway = Gateway::new(config).clock(Arc::new(clock.clone()));
+    let url = database.as_ref().map(|database| database.url().to_owned());
+    if let Some(database) = database {
+        // By the clock of the test, and not by the server's.
+        let store = PgStore::open(database.database_time(false)).await;
+        gateway = gateway.store(Arc::new(store.expect("opened")));
+    }
+    let running = gateway.start().await.expect("started");
     running.models_known().await;
     Gate {
         client: Client::new(running.address),
@@ -59,6 +75,7 @@ pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Gate {
         upstream,
         clock,
         folder,
+        database: url,
     }
 }
 
@@ -105,13 +122,17 @@ impl Gate {
 
     /// Runs a command of the program beside the gateway, on the same data.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        run(&self.folder, arguments, "").await
+        self.run(arguments, "").await
+    }
+
+    async fn run(&self, arguments: &[&str], input: &str) -> Output {
+        run_on(self.database.as_deref(), &self.folder, arguments, input).await
     }
 
     /// Makes an admin on the command line, and logs it in.
     pub(crate) async fn admin(&self) -> Person {
         let arguments = ["user", "create", "root", "--admin", "--password-stdin"];
-        let output = run(&self.folder, &arguments, PASSWORD).await;
+        let output = self.run(&arguments, PASSWORD).await;
         assert_eq!(output.code, Some(0), "{output:?}");
         self.enter("root").await
     }
@@ -124,6 +145,10 @@ impl Person {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.session.post(path, &body).await.expect("an answer")
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        send(&self.session, Method::DELETE, path, &[], "").await
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
@@ -149,6 +174,15 @@ pub(crate) struct Output {
 
 /// Runs the program on the data of `folder`, with nothing of this process's environment.
 pub(crate) async fn run(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
+    run_on(None, folder, arguments, input).await
+}
+
+async fn run_on(
+    database: Option<&str>,
+    folder: &TempDir,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
     use std::process::Stdio;
     use tokio::io::AsyncWriteExt;
 
@@ -158,6 +192,7 @@ pub(crate) async fn run(folder: &TempDir, arguments: &[&str], input: &str) -> Ou
         .env_clear()
         .env("LLM_GATE_DATA_DIR", folder.path().join("data"))
         .env("LLM_GATE_PASSWORDS__MEMORY_KIB", "8192")
+        .envs(database.map(|url| ("DATABASE_URL", url)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -192,3 +227,23 @@ pub(crate) async fn send(
     }
     client.send(request).await.expect("an answer")
 }
+
+/// Makes two tests of each rule: on SQLite, and on PostgreSQL.
+macro_rules! on_both {
+    ($($rule:ident;)+) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule($crate::support::start().await).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule($crate::support::start_on_postgres().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both;

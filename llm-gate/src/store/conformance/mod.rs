@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod credentials;
 pub mod ledger;
 pub mod projects;
@@ -47,6 +48,7 @@ pub async fn all<S: Store, F: Future<Output = S>>(make: impl Fn() -> F) {
     projects::all(&make).await;
     credentials::all(&make).await;
     ledger::all(&make).await;
+    audit::all(&make).await;
     together::all(&make).await;
 }
 
@@ -76,7 +78,7 @@ use rules;
 /// Makes a test of each rule of [`conformance`](crate::store::conformance).
 ///
 /// `conformance_tests!(make)` takes all of them, `conformance_tests!(ledger: make)` those of one module:
-/// `users`, `projects`, `credentials`, `ledger` or `together`. `make` is the path of an async function that
+/// `users`, `projects`, `credentials`, `ledger`, `audit` or `together`. `make` is the path of an async function that
 /// makes an empty store, as seen from inside a child module.
 #[macro_export]
 macro_rules! conformance_tests {
@@ -92,6 +94,9 @@ macro_rules! conformance_tests {
     (ledger: $make:path) => {
         $crate::__ledger_rules!(ledger, $make);
     };
+    (audit: $make:path) => {
+        $crate::__audit_rules!(audit, $make);
+    };
     (together: $make:path) => {
         $crate::__together_rules!(together, $make);
     };
@@ -100,6 +105,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(projects: $make);
         $crate::conformance_tests!(credentials: $make);
         $crate::conformance_tests!(ledger: $make);
+        $crate::conformance_tests!(audit: $make);
         $crate::conformance_tests!(together: $make);
     };
 }

@@ -7,7 +7,7 @@ use super::support::{
     account, balances, conflict, denied, done, extend, extended, granted, key, later, race,
     reserve, settle, settled, stands, tokens, try_extend, try_reserve, user,
 };
-use crate::identity::Subject;
+use crate::identity::{KeyId, ProjectId, Subject, UserId};
 use crate::store::{DenialReason, Outcome, Store};
 
 rules!(__together_rules where S: Store;
@@ -19,6 +19,7 @@ rules!(__together_rules where S: Store;
     a_frozen_counter_still_settles,
     a_frozen_counter_refuses_to_hold_more,
     nothing_is_granted_after_a_revocation_was_answered,
+    who_was_made_is_known,
 );
 
 /// The limit is in force with the account.
@@ -189,4 +190,32 @@ pub async fn nothing_is_granted_after_a_revocation_was_answered<S: Store>(store:
     let standing = done(store.standing(subject).await);
     assert!(standing.frozen, "no racer thaws the counter");
     balances(&*store).await;
+}
+
+/// Whoever was made is known, in use or not; so is what stands for all.
+pub async fn who_was_made_is_known<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let laptop = done(store.create_key(key(&ada, "laptop")).await);
+    done(store.set_user_disabled(ada.id, true).await);
+    let known = [
+        Subject::User(ada.id),
+        Subject::Project(ada.personal_project),
+        Subject::Key(laptop.id),
+        Subject::EACH_USER,
+        Subject::EACH_PROJECT,
+        Subject::EACH_KEY,
+        Subject::Platform,
+    ];
+    for subject in known {
+        assert!(done(store.knows(subject).await), "{subject} is there");
+    }
+    let uuid = *ada.id.as_uuid();
+    let unknown = [
+        Subject::User(UserId::new()),
+        Subject::Project(ProjectId::from_uuid(uuid)),
+        Subject::Key(KeyId::from_uuid(uuid)),
+    ];
+    for subject in unknown {
+        assert!(!done(store.knows(subject).await), "{subject} is not");
+    }
 }

@@ -1,13 +1,16 @@
+mod audit;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::identity::{RequestId, Subject};
+use crate::identity::{KeyId, RequestId, Subject};
 use crate::store::rules::{self, Balance, Book, Entry, Reservation, State};
 use crate::store::{
-    CounterKey, Extend, Limit, LimitChange, LimitKey, Limits, Operation, Outcome, OwnerId, Price,
-    Refund, Reserve, Settle, Standing, Tariff, Totals,
+    CallInfo, CounterKey, Ending, Extend, Limit, LimitChange, LimitKey, Limits, Operation, Outcome,
+    OwnerId, Price, Refund, Reserve, Settle, Source, Standing, Tariff, Totals,
 };
+use crate::tokens::Usage;
 
 /// The books in maps: limits, counters, reservations and ledger, moved by the [`rules`] alone.
 ///
@@ -39,12 +42,26 @@ pub struct MemoryBooks {
 struct Kept {
     reservation: Reservation,
     owner: Option<OwnerId>,
+    call: CallInfo,
+    key: Option<KeyId>,
+    at: Timestamp,
+    end: Option<End>,
+}
+
+/// How a reservation ended, for the record.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    at: Timestamp,
+    usage: Usage,
+    source: Source,
+    ending: Ending,
+    status: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     until: Timestamp,
-    given_up: bool,
+    given_up: Option<Timestamp>,
 }
 
 impl MemoryBooks {
@@ -185,7 +202,7 @@ impl MemoryBooks {
         let last = self.owners.keys().next_back().map_or(0, |owner| owner.0);
         let owner = OwnerId(last + 1);
         let until = at.after(lease);
-        let given_up = false;
+        let given_up = None;
         self.owners.insert(owner, Owner { until, given_up });
         owner
     }
@@ -193,7 +210,7 @@ impl MemoryBooks {
     /// Extends the lease of an owner, if it is still one.
     pub fn renew(&mut self, owner: OwnerId, at: Timestamp, lease: Duration) -> bool {
         match self.owners.get_mut(&owner) {
-            Some(owner) if !owner.given_up => {
+            Some(owner) if owner.given_up.is_none() => {
                 owner.until = at.after(lease);
                 true
             }
@@ -204,11 +221,14 @@ impl MemoryBooks {
     /// Gives up owners not heard of, and lists what they leave behind.
     pub fn orphans(&mut self, at: Timestamp, grace: Duration, count: usize) -> Vec<RequestId> {
         for owner in self.owners.values_mut() {
-            owner.given_up |= owner.until.after(grace) < at;
+            if owner.until.after(grace) < at {
+                owner.given_up.get_or_insert(at);
+            }
         }
         let alone = |kept: &Kept| {
             let owner = kept.owner.and_then(|owner| self.owners.get(&owner));
-            kept.reservation.state == State::Pending && owner.is_some_and(|owner| owner.given_up)
+            kept.reservation.state == State::Pending
+                && owner.is_some_and(|owner| owner.given_up.is_some())
         };
         let orphans = self.reservations.iter().filter(|(_, kept)| alone(kept));
         let mut orphans: Vec<RequestId> = orphans.map(|(id, _)| *id).collect();
@@ -249,9 +269,19 @@ impl Book for MemoryBooks {
     }
 
     fn open(&mut self, reserve: &Reserve, reservation: Reservation) {
-        let owner = reserve.owner;
-        self.reservations
-            .insert(reserve.id, Kept { reservation, owner });
+        let key = reserve.subjects.iter().find_map(|subject| match subject {
+            Subject::Key(key) => Some(*key),
+            _ => None,
+        });
+        let kept = Kept {
+            reservation,
+            owner: reserve.owner,
+            call: reserve.call.clone(),
+            key,
+            at: reserve.at,
+            end: None,
+        };
+        self.reservations.insert(reserve.id, kept);
     }
 
     fn hold(&mut self, extend: &Extend) {
@@ -263,6 +293,15 @@ impl Book for MemoryBooks {
 
     fn close(&mut self, settle: &Settle, state: State) {
         self.state(settle.id, state);
+        if let Some(kept) = self.reservations.get_mut(&settle.id) {
+            kept.end = Some(End {
+                at: settle.at,
+                usage: settle.usage,
+                source: settle.source,
+                ending: settle.ending,
+                status: settle.status,
+            });
+        }
     }
 
     fn refund(&mut self, refund: &Refund) {

@@ -1,3 +1,4 @@
+mod audit;
 mod books;
 mod credential;
 mod ledger;

@@ -1,0 +1,43 @@
+mod export;
+mod presumed;
+mod verify;
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use llm_gate::store::Store;
+
+use super::error::CommandError;
+use super::user;
+use crate::config::{Config, Database, Loaded};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check the books: counters, ledger, hashes; exit code 1 with what is wrong, 2 if they cannot be read
+    Verify,
+    /// Write the ledger to a file, a line a row
+    Export(export::Arguments),
+    /// Charges that were presumed, because nobody knows what was used
+    #[command(subcommand)]
+    Presumed(presumed::Command),
+}
+
+pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandError> {
+    let config = &loaded.config;
+    match command {
+        Command::Verify => verify::run(config).await,
+        Command::Export(arguments) => export::run(open(config).await?, arguments).await,
+        Command::Presumed(command) => presumed::run(&*open(config).await?, command).await,
+    }
+}
+
+/// Opens books that are there: empty ones, made on the spot, would only seem to be in order.
+async fn open(config: &Config) -> Result<Arc<dyn Store>, CommandError> {
+    if let Database::Sqlite(path) = config.database()?
+        && !path.exists()
+    {
+        let words = format!("there is no database at {}", path.display());
+        return Err(CommandError::wrong(words));
+    }
+    user::open(config).await
+}
