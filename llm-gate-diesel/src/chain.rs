@@ -6,6 +6,7 @@
 //! | | bytes |
 //! |---|---|
 //! | hash of the writer's line before, zeros for its first | 32 |
+//! | row | 8 |
 //! | writer | 16 |
 //! | sequence, from 1 on | 8 |
 //! | kind | text |
@@ -34,6 +35,7 @@ pub(crate) const GENESIS: [u8; 32] = [0; 32];
 /// What a line says, without its hash.
 #[derive(Clone, Debug)]
 pub(crate) struct Line<'a> {
+    pub(crate) id: i64,
     pub(crate) writer: Uuid,
     pub(crate) sequence: i64,
     pub(crate) kind: &'a str,
@@ -51,6 +53,7 @@ impl Line<'_> {
         let (kind, subject) = self.counter.subject.parts();
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(previous);
+        bytes.extend_from_slice(&self.id.to_be_bytes());
         bytes.extend_from_slice(self.writer.as_bytes());
         bytes.extend_from_slice(&self.sequence.to_be_bytes());
         text(&mut bytes, self.kind);
@@ -87,6 +90,7 @@ mod tests {
 
     fn line(counter: &CounterKey) -> Line<'_> {
         Line {
+            id: 9,
             writer: Uuid::from_u128(1),
             sequence: 1,
             kind: "settle",
@@ -104,6 +108,7 @@ mod tests {
         let user = Subject::User(UserId::from_uuid(Uuid::from_u128(3)));
         let counter = CounterKey::total_tokens(user);
         let mut bytes = vec![0; 32];
+        bytes.extend(9_i64.to_be_bytes());
         bytes.extend(1_u128.to_be_bytes());
         bytes.extend(1_i64.to_be_bytes());
         bytes.extend(b"\0\0\0\x06settle");
@@ -129,6 +134,10 @@ mod tests {
         };
         let plain = line(&counter);
         let others = [
+            Line {
+                id: 8,
+                ..plain.clone()
+            },
             Line {
                 sequence: 2,
                 ..plain.clone()

@@ -41,6 +41,7 @@ impl ChainedRow {
     /// Returns what its hash covers.
     pub(crate) fn line<'a>(&'a self, counter: &'a CounterKey) -> Line<'a> {
         Line {
+            id: self.id,
             writer: self.writer.0,
             sequence: self.sequence,
             kind: &self.kind,

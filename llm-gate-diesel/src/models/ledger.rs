@@ -442,6 +442,7 @@ pub(crate) struct ReservationCounterRow {
 #[derive(Insertable)]
 #[diesel(table_name = ledger, treat_none_as_default_value = false)]
 pub(crate) struct LedgerRow {
+    pub(crate) id: i64,
     pub(crate) writer: Id,
     pub(crate) sequence: i64,
     pub(crate) kind: &'static str,

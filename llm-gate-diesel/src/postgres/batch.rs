@@ -257,6 +257,33 @@ pub(super) fn refund(connection: &mut Connection, ids: &[Id]) -> QueryResult<usi
         .execute(connection)
 }
 
+/// Asks for the next numbers of the ledger's rows.
+#[derive(QueryId)]
+struct NextLines {
+    count: i64,
+}
+
+impl QueryFragment<Pg> for NextLines {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT nextval('ledger_id_seq') FROM generate_series(1, ");
+        out.push_bind_param::<BigInt, _>(&self.count)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl Query for NextLines {
+    type SqlType = BigInt;
+}
+
+impl RunQueryDsl<Connection> for NextLines {}
+
+/// Names the rows of lines that are to be appended.
+pub(super) fn new_lines(connection: &mut Connection, count: usize) -> QueryResult<Vec<i64>> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    NextLines { count }.load(connection)
+}
+
 /// Writes new reservations.
 pub(super) fn open(connection: &mut Connection, rows: &[ReservationRow]) -> Result<(), Failure> {
     // Another store has committed the same request since this batch looked: the repeat finds it.
@@ -428,8 +455,9 @@ bulk! {
 bulk! {
     /// Appends lines to the ledger.
     post: "INSERT INTO ledger \
-           (writer, sequence, kind, reservation_id, counter_id, charge, overage, amount, at, hash) SELECT * FROM "
+           (id, writer, sequence, kind, reservation_id, counter_id, charge, overage, amount, at, hash) SELECT * FROM "
     |row: &LedgerRow| {
+        id: BigInt = i64: row.id,
         writer: Binary = Id: row.writer,
         sequence: BigInt = i64: row.sequence,
         kind: Text = &'static str: row.kind,

@@ -256,6 +256,16 @@ pub(super) fn put_parts(
     })
 }
 
+/// Names the rows of lines that are to be appended.
+pub(super) fn new_lines(connection: &mut Connection, count: usize) -> QueryResult<Vec<i64>> {
+    let last: Option<i64> = ledger::table
+        .select(diesel::dsl::max(ledger::id))
+        .get_result(connection)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let next = |number| last.unwrap_or_default().saturating_add(number);
+    Ok((1..=count).map(next).collect())
+}
+
 /// Appends lines to the ledger.
 pub(super) fn post(connection: &mut Connection, rows: &[LedgerRow]) -> QueryResult<usize> {
     write(rows, |rows| {

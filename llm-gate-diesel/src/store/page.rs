@@ -230,9 +230,11 @@ pub(super) fn post(
 ) -> Result<(), Failure> {
     let mut previous = chain.head()?;
     let mut lines = Vec::with_capacity(entries.len());
-    for entry in entries {
+    let ids = batch::new_lines(connection, entries.len())?;
+    for (entry, id) in entries.iter().zip(ids) {
         chain.sequence += 1;
         let line = Line {
+            id,
             writer: chain.writer.0,
             sequence: chain.sequence,
             kind: entry.kind.as_str(),
@@ -245,6 +247,7 @@ pub(super) fn post(
         };
         previous = line.hash(&previous);
         lines.push(LedgerRow {
+            id,
             writer: chain.writer,
             sequence: line.sequence,
             kind: entry.kind.as_str(),

@@ -48,6 +48,7 @@ pub async fn a_changed_line_is_named<S: LedgerStore + AuditStore>(store: S, hand
     for line in [middle.expect("one was corrected"), last] {
         for (column, value) in [
             ("id", "0".to_owned()),
+            ("id", "1000000".to_owned()),
             ("writer", other.clone()),
             ("sequence", "sequence + 100".to_owned()),
             ("kind", "'limit'".to_owned()),
@@ -71,7 +72,11 @@ pub async fn a_changed_line_is_named<S: LedgerStore + AuditStore>(store: S, hand
             let change = format!("UPDATE ledger SET {column} = {value} WHERE id = {id}");
             hands.run(change).await;
             let verification = verify(&store).await;
-            let id = if column == "id" { 0 } else { id };
+            let id = if column == "id" {
+                value.parse().expect("a number")
+            } else {
+                id
+            };
             let named = |finding: &Finding| finding.line().is_some_and(|line| line.id == id);
             assert!(
                 verification.findings.iter().any(named),
