@@ -31,6 +31,7 @@ mod ledger;
 mod limit;
 #[cfg(feature = "memory")]
 mod memory;
+mod operation;
 mod price;
 mod project;
 pub mod rules;
@@ -50,13 +51,14 @@ pub use credential::{
     ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, TokenHash,
 };
 pub use error::{StoreError, StoreErrorKind};
-pub use ledger::{
-    CallInfo, Denial, DenialReason, Ending, Extend, Grant, Hold, LedgerStore, LimitChange,
-    Operation, Outcome, OwnerId, Refund, Reserve, Settle, Settlement, Source, Standing, Totals,
-};
+pub use ledger::{LedgerStore, LimitChange, Totals};
 pub use limit::{CounterKey, Limit, LimitKey, Limits, Period, Unit, UnknownZone, Window, Zone};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryBooks, MemoryStore};
+pub use operation::{
+    CallInfo, Denial, DenialReason, Ending, Extend, Grant, Hold, Operation, Outcome, OwnerId,
+    Refund, Reserve, Settle, Settlement, Source, Standing,
+};
 pub use price::{MAX_RATE, PRICE_SCALE, Price, Rates, Tariff, WEIGHT_SCALE};
 pub use project::{Membership, Project, ProjectRole, ProjectStore};
 pub use user::{NewUser, PasswordRecord, User, UserStore};

@@ -1,0 +1,181 @@
+//! What an [`Operation`] does to the books, as pure functions over a [`Book`].
+//!
+//! Every backend keeps rows in its own way and lets these functions decide, so that a hold is granted
+//! in memory exactly where it is granted in a database. A `Book` is whatever the backend has loaded for
+//! the batch at hand.
+//!
+//! ```text
+//!            ┌─ settled
+//! pending ───┼─ void
+//!            └─ expired ──┬─ corrected
+//!                         └─ refunded ── late
+//! ```
+//!
+//! ```
+//! use llm_gate::store::rules::Counter;
+//! use llm_gate::tokens::Tokens;
+//!
+//! let counter = Counter { limit: Some(Tokens::new(100)), used: Tokens::new(70), ..Counter::default() };
+//! assert_eq!(counter.room(), Tokens::new(30));
+//! ```
+
+mod extend;
+mod reserve;
+mod settle;
+mod state;
+
+use crate::identity::Subject;
+use crate::store::{
+    CounterKey, Grant, LimitChange, Limits, Operation, Outcome, Reserve, Settlement, Standing, Unit,
+};
+use crate::tokens::Tokens;
+
+pub use state::{Balance, Book, Counter, Entry, EntryKind, Reservation, State};
+
+/// Applies one operation.
+pub fn apply<B: Book>(book: &mut B, operation: &Operation) -> Outcome {
+    match operation {
+        Operation::Reserve(reserve) => reserve::apply(book, reserve),
+        Operation::Extend(extend) => extend::apply(book, extend),
+        Operation::Settle(settle) => settle::apply(book, settle),
+        Operation::Refund(refund) => settle::take_back(book, refund),
+    }
+}
+
+/// Lists the counters that a reserve is decided on: all tokens of each of its subjects, and the windows at
+/// hand of every limit in force.
+#[must_use]
+pub fn counters(limits: &Limits, reserve: &Reserve) -> Vec<CounterKey> {
+    let mut counters = Vec::with_capacity(reserve.subjects.len());
+    let model = &*reserve.call.model;
+    for (at, &subject) in reserve.subjects.iter().enumerate() {
+        // What is named again holds once.
+        if !reserve.subjects[..at].contains(&subject) && subject != Subject::Platform {
+            counters.push(CounterKey::total_tokens(subject));
+            counters.extend(limits.counters(subject, model, reserve.at));
+        }
+    }
+    counters.extend(limits.counters(Subject::Platform, model, reserve.at));
+    counters
+}
+
+/// Reads how a counter stands.
+pub fn counter<B: Book + ?Sized>(book: &B, key: &CounterKey) -> Counter {
+    standing(book.limits(), key, book.balance(key))
+}
+
+/// Joins what is kept of a counter with the limit in force on it.
+#[must_use]
+pub fn standing(limits: &Limits, key: &CounterKey, balance: Balance) -> Standing {
+    let limit = limits.on(key);
+    Counter {
+        limit: limit.map(|limit| limit.amount),
+        used: balance.used,
+        reserved: balance.reserved,
+        overage: balance.overage,
+        frozen: balance.frozen,
+        resets: limit.and_then(|limit| key.period.window(&limit.zone, key.start).end),
+    }
+}
+
+/// Returns the line that the ledger has for a changed limit, on the window at hand.
+#[must_use]
+pub fn limit_entry(change: &LimitChange) -> Entry {
+    let LimitChange { key, zone, .. } = change;
+    Entry {
+        kind: EntryKind::Limit,
+        reservation: None,
+        counter: CounterKey {
+            subject: key.subject,
+            start: key.period.window(zone, change.at).start,
+            model: key.model.clone(),
+            unit: key.unit,
+            period: key.period,
+        },
+        charge: 0,
+        overage: 0,
+        limit: change.amount,
+        at: change.at,
+    }
+}
+
+/// Returns the largest total that fits; `least` if not even that does. What is smaller fits better.
+fn largest(least: Tokens, most: Tokens, fits: impl Fn(Tokens) -> bool) -> Tokens {
+    if fits(most) {
+        return most;
+    }
+    let (mut low, mut high) = (least.get(), most.get());
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(Tokens::new(middle)) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Tokens::new(low)
+}
+
+fn put<B: Book>(book: &mut B, key: &CounterKey, counter: &Counter) {
+    let balance = Balance {
+        used: counter.used,
+        reserved: counter.reserved,
+        overage: counter.overage,
+        frozen: counter.frozen,
+    };
+    book.put_balance(key, balance);
+}
+
+/// Returns what became of a reservation that has come to its end, as a repetition.
+const fn ended(state: State) -> Outcome {
+    Outcome::Settled(Settlement {
+        repeated: true,
+        ..state.settlement()
+    })
+}
+
+/// Stores read them back in an order of their own, and all of them give the same answer.
+fn sorted(keys: &[CounterKey]) -> Vec<CounterKey> {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys
+}
+
+/// Reads how counters stand.
+fn all<'a, B: Book>(book: &B, keys: &'a [CounterKey]) -> Vec<(&'a CounterKey, Counter)> {
+    keys.iter().map(|key| (key, counter(book, key))).collect()
+}
+
+fn grant(hold: Tokens, counters: &[(&CounterKey, Counter)], repeated: bool) -> Grant {
+    // The one that leaves the least room; one without a limit only if none has one. All the rest only
+    // makes it the same one in whatever order they come.
+    let tightest = |unit| {
+        let of_unit = counters.iter().filter(|(key, _)| key.unit == unit);
+        let tightest = of_unit.min_by_key(|(_, counter)| {
+            let Counter {
+                limit,
+                used,
+                reserved,
+                overage,
+                frozen,
+                resets,
+            } = *counter;
+            (
+                limit.is_none(),
+                counter.room(),
+                resets,
+                used,
+                reserved,
+                overage,
+                frozen,
+            )
+        });
+        tightest.map(|(_, counter)| *counter)
+    };
+    Grant {
+        hold,
+        standing: tightest(Unit::Tokens).unwrap_or_default(),
+        requests: tightest(Unit::Requests),
+        repeated,
+    }
+}
