@@ -345,6 +345,79 @@ async fn a_stream_is_cut_where_its_minute_ends() {
     );
 }
 
+/// A million tokens of a prompt cost 1, generated ones 4.
+async fn dear_output(desk: &Desk) {
+    let price = Price {
+        model: "tiny".to_owned(),
+        tariff: Tariff {
+            id: None,
+            weights: Rates::even(WEIGHT_SCALE),
+            price: Some(Rates {
+                prompt: 1_000_000,
+                completion: 4_000_000,
+                cached: 1_000_000,
+            }),
+        },
+    };
+    let set = desk.rig.books.set_price(price, desk.clock.now()).await;
+    set.expect("in memory");
+}
+
+/// Streams `events` of one token each behind a prompt of `prompt` tokens, and returns what came of it.
+async fn streamed(desk: &Desk, rest: &str, prompt: u64, events: u64) -> String {
+    let frames = (1..=events).map(|done| {
+        let usage = format!(",{}", usage(prompt, done));
+        Bytes::from(support::event("x", &usage))
+    });
+    let body = Arc::new(Mutex::new(Some(ScriptedBody::new(
+        frames.collect::<Vec<_>>(),
+    ))));
+    let service = rolling(
+        QuotaLayer::new(desk.ledger.clone()),
+        upstream(move |_| {
+            let body = body.lock().expect("no panic").take();
+            Ok(support::sse(body.expect("asked once")))
+        }),
+    );
+    let response = service
+        .oneshot(desk.rig.chat(rest))
+        .await
+        .expect("an answer");
+    let (status, text) = collect(response).await;
+    assert_eq!(status, StatusCode::OK);
+    text
+}
+
+#[tokio::test]
+async fn a_stream_never_spends_more_money_than_it_holds() {
+    let rest = r#","max_tokens":1000,"stream":true"#;
+    let bytes = chat_body(rest).len() as u64;
+    // Room for the prompt's bound and some tokens more, of which each costs as much as four of the prompt.
+    for more in [1, 2, 100, 255, 256, 257, 700, 3000] {
+        let desk = Desk::new().await;
+        dear_output(&desk).await;
+        let limit = bytes + 4 * more;
+        desk.limit(Unit::Money, Period::Total, limit).await;
+        // The prompt takes less than its bytes, which leaves room for a few tokens more.
+        let prompt = bytes / 2;
+        let text = streamed(&desk, rest, prompt, 1000).await;
+        let standing = desk.standing(Unit::Money).await;
+        let spent = (
+            standing.used.get(),
+            standing.reserved.get(),
+            standing.overage.get(),
+        );
+        let tokens = ((limit - prompt) / 4).min(1000);
+        assert_eq!(
+            spent,
+            (prompt + 4 * tokens, 0, 0),
+            "{more}: to the last token that fits, and none beyond"
+        );
+        let cut = text.contains(r#""finish_reason":"length""#);
+        assert_eq!(cut, tokens < 1000, "{more}");
+    }
+}
+
 #[tokio::test]
 async fn a_default_limit_holds_for_who_has_none() {
     let desk = Desk::new().await;

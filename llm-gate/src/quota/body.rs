@@ -160,7 +160,7 @@ impl Bill {
 
     /// Returns what has to be held before an answer is delivered that does not tell what it uses while it
     /// runs; `None` if it is held.
-    pub(super) fn beyond<R>(&self, response: &Response<R>) -> Option<Tokens> {
+    pub(super) fn beyond<R>(&self, response: &Response<R>) -> Option<Hold> {
         if !response.status().is_success() {
             return None;
         }
@@ -168,18 +168,27 @@ impl Bill {
             .extensions()
             .get::<Metered>()
             .and_then(Metered::usage);
-        let wanted = usage.map_or(self.bound.total, |usage| {
-            usage.total().min(self.bound.total)
-        });
-        (wanted > self.reservation.granted()).then_some(wanted)
+        let wanted = match usage {
+            Some(usage) if usage.total() <= self.bound.total => Hold {
+                total: usage.total(),
+                prompt: Tokens::new(usage.prompt),
+                completion: Tokens::new(usage.completion),
+            },
+            _ => self.bound,
+        };
+        let held = self.bound.cut(self.reservation.granted());
+        let covered = wanted.total <= held.total
+            && wanted.prompt <= held.prompt
+            && wanted.completion <= held.completion;
+        (!covered).then_some(wanted)
     }
 
     pub(super) fn answered(&mut self, status: StatusCode, abort: Option<Abort>) {
         self.reservation.answered(status.as_u16(), abort);
     }
 
-    pub(super) fn extend(&mut self, total: Tokens) -> Extending {
-        self.reservation.extend(self.bound.cut(total))
+    pub(super) fn extend(&mut self, hold: Hold) -> Extending {
+        self.reservation.extend(hold)
     }
 
     pub(super) const fn clamped(&self) -> Option<u64> {

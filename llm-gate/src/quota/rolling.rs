@@ -41,13 +41,12 @@ pub(super) enum Refusal {
 #[derive(Debug)]
 pub(super) struct Rolling {
     /// The bound of the whole call, which is never exceeded.
-    whole: Tokens,
-    prompt: Tokens,
-    outputs: Tokens,
+    whole: Hold,
     /// Whether the first usage tells the whole prompt.
     single: bool,
-    /// What is certainly held.
-    hold: Tokens,
+    /// What is certainly held, of prompt, of completion and in all: tokens of one kind may count for more than those
+    /// of the other.
+    hold: Hold,
     /// A charge up to this needs no decision.
     quiet: Tokens,
     asking: Option<Asking>,
@@ -59,6 +58,7 @@ pub(super) struct Rolling {
 
 #[derive(Debug)]
 struct Asking {
+    hold: Hold,
     answer: Extending,
     /// Whether an event has waited for it.
     needed: bool,
@@ -74,11 +74,13 @@ impl Rolling {
         });
         let outputs = bound.outputs().min(outputs);
         Self {
-            whole: bound.prompt().saturating_add(outputs).min(bound.hold()),
-            prompt: bound.prompt(),
-            outputs,
+            whole: Hold {
+                total: bound.prompt().saturating_add(outputs).min(bound.hold()),
+                prompt: bound.prompt(),
+                completion: outputs,
+            },
             single: call.choices() <= call.choices_per_prompt(),
-            hold: granted,
+            hold: whole(bound).cut(granted),
             quiet: Tokens::ZERO,
             asking: None,
             seen: false,
@@ -88,7 +90,7 @@ impl Rolling {
 
     /// Returns the most that is ever held.
     pub(super) const fn whole(&self) -> Tokens {
-        self.whole
+        self.whole.total
     }
 
     /// Returns the charge up to which events may be delivered, with nothing else to do.
@@ -106,13 +108,13 @@ impl Rolling {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
         loop {
-            let covered = self.covers(charge.tokens);
+            let covered = self.covers(charge);
             let Some(asking) = &mut self.asking else {
                 let target = self.target(charge);
                 if !covered {
-                    self.ask(target, charge, true, reservation);
-                } else if self.asks_ahead(charge, target) {
-                    self.ask(target, charge, false, reservation);
+                    self.ask(target, true, reservation);
+                } else if self.asks_ahead(charge, &target) {
+                    self.ask(target, false, reservation);
                 } else {
                     self.rest(charge);
                     return Poll::Ready(Ok(()));
@@ -128,29 +130,30 @@ impl Rolling {
                 };
             };
             // What nobody waited for may be an old refusal: then it is asked again.
-            let fresh = asking.needed;
+            let (fresh, asked) = (asking.needed, asking.hold);
             self.asking = None;
             match answer {
-                Ok(grant) => {
-                    self.hold = grant.hold;
+                Ok(_) => {
+                    self.hold = asked;
                     self.ahead = true;
                 }
                 Err(ExtendError::Denied(denial)) => {
                     self.ahead = false;
                     if denial.reason != DenialReason::Exhausted {
                         // Nothing more, though some is held.
-                        self.hold = self.hold.min(delivered);
+                        self.hold.total = self.hold.total.min(delivered);
                         if charge.tokens > delivered {
                             return Poll::Ready(Err(Refusal::Room));
                         }
                         continue;
                     }
                     if !covered && fresh {
-                        // Not a whole step: then whatever is left.
-                        if denial.fits < charge.tokens {
+                        // Not a whole step: then whatever is left, which is less each time.
+                        let rest = rest(charge, &asked, denial.fits);
+                        if !covers(&rest, charge) {
                             return Poll::Ready(Err(Refusal::Room));
                         }
-                        self.ask(denial.fits, charge, true, reservation);
+                        self.ask(rest, true, reservation);
                     }
                 }
                 Err(error) => {
@@ -168,25 +171,32 @@ impl Rolling {
     }
 
     /// What exceeds the whole bound is no matter of the hold: it is debited, or booked as overage.
-    fn covers(&self, charge: Tokens) -> bool {
-        charge <= self.hold || self.hold >= self.whole
+    fn covers(&self, charge: &Charge) -> bool {
+        covers(&self.hold, charge) || self.is_whole()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.hold.total >= self.whole.total && self.hold.completion >= self.whole.completion
     }
 
     /// Returns what to hold while `charge` is delivered: what is used and a step.
-    fn target(&self, charge: &Charge) -> Tokens {
+    fn target(&self, charge: &Charge) -> Hold {
         if charge.source != Source::Upstream {
             // Nothing runs that could tell when more is needed.
             return self.whole;
         }
         let prompt = self.prompt(charge);
-        if charge.tokens > prompt.saturating_add(self.outputs) {
+        if charge.tokens > prompt.saturating_add(self.whole.completion) {
             // An upstream that ignores its bound: nothing is known of what else it brings.
             return self.whole;
         }
         let output = Tokens::new(charge.usage.completion).saturating_add(STEP);
-        prompt
-            .saturating_add(output.min(self.outputs))
-            .min(self.whole)
+        let completion = output.min(self.whole.completion);
+        Hold {
+            total: prompt.saturating_add(completion).min(self.whole.total),
+            prompt,
+            completion,
+        }
     }
 
     /// Returns the prompt, as far as it is known.
@@ -195,52 +205,79 @@ impl Rolling {
         if self.single {
             prompt
         } else {
-            prompt.max(self.prompt)
+            prompt.max(self.whole.prompt)
         }
     }
 
-    fn asks_ahead(&mut self, charge: &Charge, target: Tokens) -> bool {
+    fn asks_ahead(&mut self, charge: &Charge, target: &Hold) -> bool {
         if charge.source == Source::Nothing {
             return false;
         }
         let first = charge.source == Source::Upstream && !std::mem::replace(&mut self.seen, true);
         if first {
-            return target != self.hold;
+            return *target != self.hold;
         }
-        self.ahead && target > self.hold && self.hold.saturating_sub(charge.tokens) < LOW
+        let more = target.total > self.hold.total || target.completion > self.hold.completion;
+        let completion = Tokens::new(charge.usage.completion);
+        let left = self.hold.total.saturating_sub(charge.tokens);
+        let left = left.min(self.hold.completion.saturating_sub(completion));
+        self.ahead && more && left < LOW
     }
 
-    fn ask(&mut self, total: Tokens, charge: &Charge, needed: bool, reservation: &mut Reservation) {
+    fn ask(&mut self, hold: Hold, needed: bool, reservation: &mut Reservation) {
         self.quiet = Tokens::ZERO;
-        // A smaller hold is in force at any moment from now on.
-        self.hold = self.hold.min(total);
-        let prompt = match charge.source {
-            Source::Upstream => self.prompt(charge),
-            _ => self.prompt,
-        };
-        let hold = Hold {
-            total: self.whole.max(total),
-            prompt,
-            completion: self.outputs,
+        // Of either kind the smaller hold is in force at any moment from now on.
+        self.hold = Hold {
+            total: self.hold.total.min(hold.total),
+            prompt: self.hold.prompt.min(hold.prompt),
+            completion: self.hold.completion.min(hold.completion),
         };
         self.asking = Some(Asking {
-            answer: reservation.extend(hold.cut(total)),
+            hold,
+            answer: reservation.extend(hold),
             needed,
         });
     }
 
     /// Works out up to where nothing is to be done.
     fn rest(&mut self, charge: &Charge) {
+        // The prompt only grows, so that of more tokens at most so many are generated.
+        let prompt = Tokens::new(charge.usage.prompt);
+        let most = prompt.saturating_add(self.hold.completion);
+        let most = most.min(self.hold.total);
         // While the upstream keeps to its bound, no more is needed than the prompt and all of the output.
-        let enough = self.hold >= self.prompt(charge).saturating_add(self.outputs);
+        let all = self.prompt(charge).saturating_add(self.whole.completion);
+        let enough = self.hold.completion >= self.whole.completion && self.hold.total >= all;
         self.quiet = if !self.seen {
             Tokens::ZERO
-        } else if self.hold >= self.whole {
+        } else if self.is_whole() {
             Tokens::MAX
         } else if self.ahead && !enough {
-            self.hold.saturating_sub(LOW)
+            most.saturating_sub(LOW)
         } else {
-            self.hold
+            most
         };
+    }
+}
+
+/// Tells whether all that is charged is held, of either kind.
+fn covers(hold: &Hold, charge: &Charge) -> bool {
+    let known = charge.source == Source::Upstream;
+    let prompt = Tokens::new(charge.usage.prompt);
+    let completion = Tokens::new(charge.usage.completion);
+    charge.tokens <= hold.total
+        && (!known || (prompt <= hold.prompt && completion <= hold.completion))
+}
+
+/// Returns the hold of which `fits` was said to fit: the prompt that was seen, and the rest for what is generated.
+fn rest(charge: &Charge, asked: &Hold, fits: Tokens) -> Hold {
+    if charge.source != Source::Upstream {
+        return asked.cut(fits);
+    }
+    let prompt = Tokens::new(charge.usage.prompt).min(fits);
+    Hold {
+        total: fits,
+        prompt,
+        completion: fits.saturating_sub(prompt),
     }
 }

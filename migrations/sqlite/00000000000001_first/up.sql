@@ -141,8 +141,8 @@ CREATE TABLE reservations (
     hold_prompt INTEGER NOT NULL CHECK (hold_prompt >= 0),
     hold_completion INTEGER NOT NULL CHECK (hold_completion >= 0),
     version INTEGER NOT NULL DEFAULT 0 CHECK (version >= 0),
-    price_id INTEGER REFERENCES prices (id),
-    owner INTEGER REFERENCES owners (id),
+    price_id INTEGER,
+    owner INTEGER,
     state TEXT NOT NULL
         CHECK (state IN ('pending', 'settled', 'void', 'expired', 'corrected', 'refunded', 'late')),
     created_at INTEGER NOT NULL,
@@ -165,8 +165,8 @@ CREATE INDEX reservations_by_user ON reservations (user_id, created_at);
 CREATE INDEX reservations_by_project ON reservations (project_id, created_at);
 
 CREATE TABLE reservation_counters (
-    reservation_id BLOB NOT NULL REFERENCES reservations (id),
-    counter_id INTEGER NOT NULL REFERENCES counters (id),
+    reservation_id BLOB NOT NULL,
+    counter_id INTEGER NOT NULL,
     held INTEGER NOT NULL CHECK (held >= 0),
     charged INTEGER NOT NULL CHECK (charged >= 0),
     PRIMARY KEY (reservation_id, counter_id)
@@ -181,8 +181,8 @@ CREATE TABLE ledger (
     writer BLOB NOT NULL CHECK (length(writer) = 16),
     sequence INTEGER NOT NULL CHECK (sequence > 0),
     kind TEXT NOT NULL CHECK (kind IN ('settle', 'correct', 'refund', 'late', 'limit')),
-    reservation_id BLOB REFERENCES reservations (id),
-    counter_id INTEGER NOT NULL REFERENCES counters (id),
+    reservation_id BLOB,
+    counter_id INTEGER NOT NULL,
     charge INTEGER NOT NULL,
     overage INTEGER NOT NULL,
     amount INTEGER,
