@@ -22,8 +22,7 @@
 //! | 1 and the new limit, or 0 and zeros | 1 + 8 |
 //! | time | 8 |
 //!
-//! The line's own row is not in it: the database numbers it when it is written. Along a chain it only has to grow.
-//! `store/audit/chains.rs` checks all of that.
+//! Along a chain rows grow, too. `store/audit/chains.rs` checks all of that.
 
 use llm_gate::store::CounterKey;
 use sha2::{Digest, Sha256};

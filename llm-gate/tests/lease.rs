@@ -1,7 +1,7 @@
 //! Processes that own reservations, and what becomes of those whose owner is not heard of any more.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use llm_gate::clock::Timestamp;
@@ -18,6 +18,18 @@ use llm_gate::tokens::{Tokens, Usage};
 struct Wire {
     books: Arc<MemoryStore>,
     cut: AtomicBool,
+    /// A request that the store cannot take.
+    poisoned: Mutex<Option<RequestId>>,
+}
+
+impl Wire {
+    fn new(books: &Arc<MemoryStore>) -> Arc<Self> {
+        Arc::new(Self {
+            books: books.clone(),
+            cut: AtomicBool::new(false),
+            poisoned: Mutex::default(),
+        })
+    }
 }
 
 macro_rules! over_the_wire {
@@ -32,8 +44,22 @@ macro_rules! over_the_wire {
 }
 
 impl LedgerStore for Wire {
+    fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
+        let poisoned = *self.poisoned.lock().expect("no panic");
+        let kind = if self.cut.load(Ordering::SeqCst) {
+            StoreErrorKind::Unavailable
+        } else if batch
+            .iter()
+            .any(|operation| Some(operation.id()) == poisoned)
+        {
+            StoreErrorKind::Other
+        } else {
+            return self.books.apply(batch);
+        };
+        Box::pin(async move { Err(StoreError::new(kind)) })
+    }
+
     over_the_wire! {
-        apply(batch: Vec<Operation>) -> Vec<Outcome>;
         standing(subject: Subject) -> Standing;
         standings(subject: Subject, at: Timestamp) -> Vec<(Limit, Standing)>;
         change_limit(change: LimitChange) -> Option<Standing>;
@@ -77,10 +103,7 @@ impl World {
     }
 
     async fn process(&self) -> Process {
-        let wire = Arc::new(Wire {
-            books: self.books.clone(),
-            cut: AtomicBool::new(false),
-        });
+        let wire = Wire::new(&self.books);
         let ledger = Ledger::builder().clock(self.clock.clone());
         let ledger = ledger.spawn(wire.clone());
         ledger
@@ -256,19 +279,35 @@ async fn many_that_look_after_one_presume_it_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_settled_does_not_keep_the_others_from_being() {
+    let world = World::new().await;
+    let (dead, other) = (world.process().await, world.process().await);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(world.reserve(&dead, 10).await.expect("there is room"));
+    }
+    *other.wire.poisoned.lock().expect("no panic") = Some(held[0].id());
+    dead.cut(true);
+    world.pass(60).await;
+    assert_eq!(world.stands().await, (20, 10, 0), "the two that can be");
+    *other.wire.poisoned.lock().expect("no panic") = None;
+    world.pass(10).await;
+    assert_eq!(
+        world.stands().await,
+        (30, 0, 0),
+        "and the third as soon as it can"
+    );
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ledger_that_was_never_enlisted_owns_nothing() {
     let world = World::new().await;
     let ledger = Ledger::builder().clock(world.clock.clone());
-    let wire = Wire {
-        books: world.books.clone(),
-        cut: AtomicBool::new(false),
-    };
+    let wire = Wire::new(&world.books);
     let process = Process {
-        ledger: ledger.spawn(Arc::new(wire)),
-        wire: Arc::new(Wire {
-            books: world.books.clone(),
-            cut: AtomicBool::new(false),
-        }),
+        ledger: ledger.spawn(wire),
+        wire: Wire::new(&world.books),
     };
     let _other = world.process().await;
     let held = world.reserve(&process, 100).await.expect("there is room");

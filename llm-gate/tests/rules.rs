@@ -402,3 +402,34 @@ proptest! {
         prop_assert!(books.totals().balance());
     }
 }
+
+#[test]
+fn what_is_removed_is_removed_from_its_own_window() {
+    let mut books = MemoryBooks::default();
+    let key = LimitKey {
+        subject: subject(0),
+        model: None,
+        unit: Unit::Tokens,
+        period: Period::Day,
+    };
+    // 2026-05-04 22:30 UTC, which is past midnight in Berlin.
+    let at = Timestamp::from_micros(1_777_933_800_000_000);
+    let set = LimitChange {
+        key: key.clone(),
+        zone: "Europe/Berlin".parse().expect("a zone"),
+        amount: Some(Amount::new(10)),
+        only_down: false,
+        at,
+    };
+    books.change_limit(&set);
+    books.change_limit(&LimitChange::remove(key, at));
+    let starts: Vec<i64> = books
+        .ledger()
+        .iter()
+        .map(|entry| entry.counter.start.as_micros())
+        .collect();
+    assert_eq!(
+        starts, [1_777_932_000_000_000; 2],
+        "midnight in Berlin, both times"
+    );
+}

@@ -8,6 +8,8 @@ use llm_gate::auth::{
 use llm_gate::clock::Clock;
 use llm_gate::store::Store;
 
+use tokio::sync::Semaphore;
+
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::passwords::{Passwords, Policy};
@@ -42,6 +44,8 @@ pub struct Parts {
     pub hasher: KeyHasher,
     /// What the upstream serves.
     pub catalog: Catalog,
+    /// One audit at a time: each keeps a connection for as long as it takes.
+    pub audits: Semaphore,
 }
 
 impl App {
@@ -74,6 +78,7 @@ impl App {
             keys,
             hasher,
             catalog: Catalog::new(config.models.clone()),
+            audits: Semaphore::new(1),
             config,
             store,
             clock,

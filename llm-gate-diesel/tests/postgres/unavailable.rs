@@ -267,7 +267,7 @@ async fn a_pool_in_use_makes_others_wait_and_not_for_ever() {
     let config = postgres::config()
         .await
         .connections(NonZeroUsize::MIN)
-        .connect_timeout(Duration::from_millis(50));
+        .connect_timeout(Duration::from_millis(500));
     let (store, subject, settle) = with_a_hold(&config).await;
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let holding = tokio::spawn({

@@ -1,5 +1,6 @@
 //! Whose reservations are whose: the lease of this process, and what others leave behind.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::store::{
 };
 use crate::tokens::{Tokens, Usage};
 
-use super::{Ledger, Shared};
+use super::{Ledger, Shared, recovery, writer};
 
 /// How many reservations are presumed in one transaction.
 const BATCH: usize = 512;
@@ -130,9 +131,13 @@ impl Shared {
 
     /// Charges what owners leave behind who are not heard of any more.
     async fn presume(&self, leases: Leases) -> Result<(), StoreError> {
+        // Those that the store cannot settle, which must not keep the others from being.
+        let mut stuck = BTreeSet::new();
         loop {
             let now = self.clock.now();
-            let orphans = self.store.orphans(now, leases.grace, BATCH).await?;
+            let count = BATCH + stuck.len();
+            let mut orphans = self.store.orphans(now, leases.grace, count).await?;
+            orphans.retain(|id| !stuck.contains(id));
             if orphans.is_empty() {
                 return Ok(());
             }
@@ -147,9 +152,16 @@ impl Shared {
                     status: 0,
                 })
             });
-            let outcomes = self.store.apply(presumed.collect()).await?;
+            let outcomes = recovery::settle(&*self.store, presumed.collect()).await?;
+            let failed = orphans.iter().zip(&outcomes);
+            let failed = failed.filter(|(_, outcome)| outcome.is_none());
+            stuck.extend(failed.map(|(&id, _)| id));
             let first = |outcome: &&Outcome| matches!(outcome, Outcome::Settled(settlement) if !settlement.repeated);
-            let count = outcomes.iter().filter(first).count();
+            let settled: Vec<&Outcome> = outcomes.iter().flatten().filter(first).collect();
+            for outcome in &settled {
+                writer::note(outcome, false);
+            }
+            let count = settled.len();
             if count > 0 {
                 metrics::counter!("llm_gate_ledger_presumed_total").increment(count as u64);
                 tracing::warn!(

@@ -383,14 +383,18 @@ impl Ledger {
     fn settle(&self, settle: Settle, held: Held) {
         let operation = Operation::Settle(settle);
         if let Some(outcome) = self.shared.store.apply_now(&operation) {
-            writer::note(&outcome);
+            writer::note(&outcome, false);
             held.free();
             return;
         }
         if self
             .shared
             .queue
-            .send(Job::Settle { operation, held })
+            .send(Job::Settle {
+                operation,
+                held,
+                again: false,
+            })
             .is_err()
         {
             tracing::error!("a settlement was lost: the writer is gone");

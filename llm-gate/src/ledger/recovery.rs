@@ -1,7 +1,9 @@
 use std::io;
 
 use crate::clock::Timestamp;
-use crate::store::{Ending, Operation, Outcome, Settle, Source, StoreError, StoreErrorKind};
+use crate::store::{
+    Ending, LedgerStore, Operation, Outcome, Settle, Source, StoreError, StoreErrorKind,
+};
 use crate::tokens::{Tokens, Usage};
 
 use super::journal::{Adopted, Adoption, Leftover, State};
@@ -71,12 +73,7 @@ impl Ledger {
                 .iter()
                 .map(|leftover| settlement(leftover, now))
                 .collect();
-            let outcomes = match self.shared.store.apply(batch.clone()).await {
-                Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
-                Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
-                // One that the store cannot take must not keep the others, or the gate, from starting.
-                Err(_) => self.one_by_one(batch).await?,
-            };
+            let outcomes = settle(&*self.shared.store, batch).await?;
             for (leftover, outcome) in part.iter().zip(outcomes) {
                 match outcome {
                     Some(Outcome::Unknown) if delivered(leftover) => foreign += 1,
@@ -84,7 +81,7 @@ impl Ledger {
                     // nothing of it was delivered.
                     Some(Outcome::Unknown) => done.settled += 1,
                     Some(outcome) => {
-                        writer::note(&outcome);
+                        writer::note(&outcome, false);
                         if leftover.trusted {
                             done.settled += 1
                         } else {
@@ -98,22 +95,34 @@ impl Ledger {
         done.foreign += foreign;
         Ok(foreign)
     }
+}
 
-    async fn one_by_one(&self, batch: Vec<Operation>) -> Result<Vec<Option<Outcome>>, StoreError> {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for operation in batch {
-            let id = operation.id();
-            outcomes.push(match self.shared.store.apply(vec![operation]).await {
-                Ok(mut outcome) => outcome.pop(),
-                Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
-                Err(error) => {
-                    tracing::error!(%id, error = &error as &dyn std::error::Error, "a request cannot be settled");
-                    None
-                }
-            });
+/// Settles a batch; where the store cannot take it, one after the other, so that one that it cannot take does not keep
+/// the others from being settled, or the gate from starting. `None` is one that it cannot take.
+pub(super) async fn settle(
+    store: &dyn LedgerStore,
+    batch: Vec<Operation>,
+) -> Result<Vec<Option<Outcome>>, StoreError> {
+    match store.apply(batch.clone()).await {
+        Ok(outcomes) if outcomes.len() == batch.len() => {
+            return Ok(outcomes.into_iter().map(Some).collect());
         }
-        Ok(outcomes)
+        Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
+        _ => {}
     }
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for operation in batch {
+        let id = operation.id();
+        outcomes.push(match store.apply(vec![operation]).await {
+            Ok(mut outcome) => outcome.pop(),
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
+            Err(error) => {
+                tracing::error!(%id, error = &error as &dyn std::error::Error, "a request cannot be settled");
+                None
+            }
+        });
+    }
+    Ok(outcomes)
 }
 
 /// Tells whether anything of the answer was delivered, as far as its process could still write it down.

@@ -88,6 +88,7 @@ impl Reservation {
                 hold: Tokens::ZERO,
                 standing: Standing::default(),
                 requests: None,
+                at: None,
                 repeated: false,
             },
             version: 0,
@@ -142,6 +143,12 @@ impl Reservation {
     #[must_use]
     pub const fn requests(&self) -> Option<Standing> {
         self.grant.requests
+    }
+
+    /// Returns when the hold was taken, by the clock that decides about windows.
+    #[must_use]
+    pub fn granted_at(&self) -> Timestamp {
+        self.grant.at.unwrap_or_else(|| self.now())
     }
 
     /// Returns the present time by the ledger's clock.

@@ -124,6 +124,7 @@ mod tests {
             hold: Tokens::new(10),
             standing: left(room),
             requests: None,
+            at: None,
             repeated: false,
         })
     }
@@ -176,6 +177,7 @@ mod tests {
                 reason,
                 asked: Tokens::new(10),
                 standing: left(1000),
+                at: None,
                 fits: Tokens::new(fits),
             }))
         };
@@ -183,6 +185,7 @@ mod tests {
             hold: Tokens::new(10),
             standing: left(1000),
             requests: Some(left(1)),
+            at: None,
             repeated: false,
         });
         for answer in [

@@ -37,6 +37,8 @@ pub(super) enum Job {
         operation: Operation,
         /// Free again when the settlement is committed.
         held: Held,
+        /// Whether it was sent before, and may have been committed although it failed.
+        again: bool,
     },
 }
 
@@ -66,8 +68,8 @@ impl Job {
                 rooms.extended(key, &outcome);
                 drop(answer.send(extended(outcome)));
             }
-            Self::Settle { held, .. } => {
-                note(&outcome);
+            Self::Settle { held, again, .. } => {
+                note(&outcome, again);
                 held.free();
             }
         }
@@ -93,16 +95,25 @@ impl Job {
                 drop(answer.send(Err(ExtendError::Unavailable(error))));
                 None
             }
-            Self::Settle { .. } => Some(self),
+            Self::Settle {
+                operation, held, ..
+            } => Some(Self::Settle {
+                operation,
+                held,
+                again: true,
+            }),
         }
     }
 }
 
-/// Writes down what happened to the books for metrics and logs.
-pub(super) fn note(outcome: &Outcome) {
-    if let Outcome::Settled(settlement) = outcome {
+/// Writes down what happened to the books for metrics and logs; `again` says that what looks like a repetition may be
+/// the first time, unheard.
+pub(super) fn note(outcome: &Outcome, again: bool) {
+    if let Outcome::Settled(settlement) = outcome
+        && (again || !settlement.repeated)
+    {
         metrics::counter!("llm_gate_charged_tokens_total").increment(settlement.charged.get());
-        if settlement.overage.get() > 0 && !settlement.repeated {
+        if settlement.overage.get() > 0 {
             metrics::counter!("llm_gate_overage_tokens_total").increment(settlement.overage.get());
             tracing::warn!(
                 tokens = settlement.overage.get(),

@@ -374,11 +374,7 @@ fn with_bill<R: Body<Data = Bytes>>(
     steps: Option<Box<Steps>>,
 ) -> Response<GateBody<QuotaBody<R>>> {
     let (mut parts, body) = response.into_parts();
-    show(
-        &mut parts.headers,
-        bill.reservation(),
-        bill.reservation().now(),
-    );
+    show(&mut parts.headers, bill.reservation());
     if let Some(output) = bill.clamped() {
         parts.headers.insert(CLAMPED, output.into());
     }

@@ -35,7 +35,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const WAIT: Duration = Duration::from_secs(120);
 
 /// Shows how the tightest limits stand; nothing where there is none.
-pub(super) fn show(headers: &mut HeaderMap, reservation: &Reservation, now: Timestamp) {
+pub(super) fn show(headers: &mut HeaderMap, reservation: &Reservation) {
+    let now = reservation.granted_at();
     show_one(headers, &TOKENS, &reservation.standing(), now);
     if let Some(requests) = reservation.requests() {
         show_one(headers, &REQUESTS, &requests, now);
@@ -112,6 +113,8 @@ pub(super) fn unrecorded(error: &RecordError) -> Rejection {
 /// one that is smaller than the request never has room for it. Trying again helps where less would do than was
 /// asked for.
 fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
+    // The clock that has decided may be another one than ours.
+    let now = denial.at.unwrap_or(now);
     let (standing, counter) = (&denial.standing, &denial.counter);
     let (limit, remaining) = (
         standing.limit.unwrap_or_default(),

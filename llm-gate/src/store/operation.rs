@@ -255,6 +255,8 @@ pub struct Grant {
     pub standing: Standing,
     /// The tightest counter of requests, where requests are limited.
     pub requests: Option<Standing>,
+    /// When it was decided, by the clock that decides about windows; not known of an extension.
+    pub at: Option<Timestamp>,
     /// Whether it had been taken before, and this call changed nothing. It may have been settled since.
     pub repeated: bool,
 }
@@ -270,6 +272,8 @@ pub struct Denial {
     pub asked: Amount,
     /// That counter.
     pub standing: Standing,
+    /// When it was decided, by the clock that decides about windows; not known of an extension.
+    pub at: Option<Timestamp>,
     /// The largest total that would have been granted in place of what was asked for, on all counters.
     pub fits: Tokens,
 }

@@ -168,6 +168,7 @@ impl Books {
                 reason: DenialReason::Frozen,
                 asked: Amount::ZERO,
                 standing: Standing::default(),
+                at: None,
                 fits: Tokens::ZERO,
             }));
         }

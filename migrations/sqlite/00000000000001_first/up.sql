@@ -1,6 +1,6 @@
 -- Identifiers are UUIDv7 in 16 bytes, times microseconds since 1970 UTC, amounts at most 2^53 - 1.
 -- The balance tables name their subjects by kind and identifier, without foreign keys: a ledger can be
--- used without user accounts.
+-- used without user accounts. Nor have they any among themselves: see docs/DESIGN.md.
 
 CREATE TABLE projects (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),

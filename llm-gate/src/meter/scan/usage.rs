@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::tokens::{Tokens, Usage};
+use crate::tokens::Usage;
 
 use super::json::{closes_top, colon, hits, number, space, string, value};
 
@@ -114,9 +114,13 @@ fn behind(bytes: &[u8], at: usize, text: &[u8]) -> Option<usize> {
         .then_some(at + text.len())
 }
 
+/// The largest figure that is taken for one: a request is bounded by 2^40 of any unit. What claims to be more says
+/// nothing.
+const MOST: u64 = (1 << 40) - 1;
+
 fn set(field: &mut u64, bytes: &[u8], at: usize) -> Option<usize> {
     let (number, end) = number(bytes, at)?;
-    *field = Some(number).filter(|&number| number <= Tokens::MAX.get())?;
+    *field = Some(number).filter(|&number| number <= MOST)?;
     Some(end)
 }
 
@@ -239,7 +243,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn agrees_with_a_parser_whatever_the_content(content in ".*", prompt in 0..1_u64 << 53, completion in 0..1_u64 << 53) {
+        fn agrees_with_a_parser_whatever_the_content(content in ".*", prompt in 0..=MOST, completion in 0..=MOST) {
             let text = serde_json::json!({
                 "choices": [{"delta": {"content": content.clone(), "usage": {"prompt_tokens": 1}}}],
                 "usage": {"prompt_tokens": prompt, "completion_tokens": completion},

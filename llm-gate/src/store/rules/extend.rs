@@ -1,4 +1,4 @@
-use super::{Book, State, all, ended, grant, largest, put, sorted};
+use super::{Book, Counter, State, all, ended, grant, largest, patience, put, sorted};
 use crate::store::{CounterKey, Denial, DenialReason, Extend, Hold, Outcome};
 use crate::tokens::{Amount, Tokens};
 
@@ -12,7 +12,7 @@ pub(super) fn apply<B: Book>(book: &mut B, extend: &Extend) -> Outcome {
     let known = known.clone();
     let keys = sorted(&known.counters);
     if extend.version <= known.version {
-        return Outcome::Extended(grant(known.hold.total, &all(book, &keys), true));
+        return Outcome::Extended(grant(None, known.hold.total, &all(book, &keys), true));
     }
     let wanted = |key: &CounterKey| known.tariff.of_hold(key.unit, &extend.hold);
     let more = |key: &CounterKey, hold: &Hold| {
@@ -25,23 +25,27 @@ pub(super) fn apply<B: Book>(book: &mut B, extend: &Extend) -> Outcome {
         let mut all = counters.iter();
         all.all(|(key, counter)| more(key, &hold) <= counter.room())
     };
-    for (key, counter) in &counters {
+    let refuses = |(key, counter): &&(&CounterKey, Counter)| {
         let more = more(key, &extend.hold);
-        if more == Amount::ZERO && extend.hold.total <= known.hold.total {
-            continue;
-        }
+        let grows = more > Amount::ZERO || extend.hold.total > known.hold.total;
+        grows && (counter.frozen || counter.room() < more)
+    };
+    let worst = |(key, counter): &&(&CounterKey, Counter)| {
+        (counter.frozen, patience(counter, more(key, &extend.hold)))
+    };
+    if let Some((key, counter)) = counters.iter().rev().filter(refuses).max_by_key(worst) {
+        let more = more(key, &extend.hold);
         let reason = if counter.frozen {
             DenialReason::Frozen
-        } else if counter.room() < more {
-            DenialReason::Exhausted
         } else {
-            continue;
+            DenialReason::Exhausted
         };
         return Outcome::Denied(Box::new(Denial {
             counter: (*key).clone(),
             reason,
             asked: more,
             standing: *counter,
+            at: None,
             fits: match reason {
                 DenialReason::Exhausted => largest(Tokens::ZERO, extend.hold.total, fits),
                 _ => Tokens::ZERO,
@@ -56,5 +60,5 @@ pub(super) fn apply<B: Book>(book: &mut B, extend: &Extend) -> Outcome {
         put(book, key, counter);
     }
     book.hold(extend);
-    Outcome::Extended(grant(extend.hold.total, &counters, false))
+    Outcome::Extended(grant(None, extend.hold.total, &counters, false))
 }

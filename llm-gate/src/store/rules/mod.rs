@@ -24,11 +24,12 @@ mod reserve;
 mod settle;
 mod state;
 
+use crate::clock::Timestamp;
 use crate::identity::Subject;
 use crate::store::{
     CounterKey, Grant, LimitChange, Limits, Operation, Outcome, Reserve, Settlement, Standing, Unit,
 };
-use crate::tokens::Tokens;
+use crate::tokens::{Amount, Tokens};
 
 pub use state::{Balance, Book, Counter, Entry, EntryKind, Reservation, State};
 
@@ -78,10 +79,13 @@ pub fn standing(limits: &Limits, key: &CounterKey, balance: Balance) -> Standing
     }
 }
 
-/// Returns the line that the ledger has for a changed limit, on the window at hand.
+/// Returns the line that the ledger has for a limit that is to be changed, on the window at hand; `limits` are those before.
 #[must_use]
-pub fn limit_entry(change: &LimitChange) -> Entry {
-    let LimitChange { key, zone, .. } = change;
+pub fn limit_entry(limits: &Limits, change: &LimitChange) -> Entry {
+    let key = &change.key;
+    // What is removed is removed from the window that it was on.
+    let removed = limits.get(key).filter(|_| change.amount.is_none());
+    let zone = removed.map_or(&change.zone, |limit| &limit.zone);
     Entry {
         kind: EntryKind::Limit,
         reservation: None,
@@ -141,12 +145,24 @@ fn sorted(keys: &[CounterKey]) -> Vec<CounterKey> {
     keys
 }
 
+/// Tells how long there is no room for `asked`: never, where the limit is smaller; for ever, where it does not come
+/// back; else until it does. Of several alike the first counts, which is the same in all stores.
+fn patience(counter: &Counter, asked: Amount) -> (bool, bool, Option<Timestamp>) {
+    let never = counter.limit.is_some_and(|limit| asked > limit);
+    (never, counter.resets.is_none(), counter.resets)
+}
+
 /// Reads how counters stand.
 fn all<'a, B: Book>(book: &B, keys: &'a [CounterKey]) -> Vec<(&'a CounterKey, Counter)> {
     keys.iter().map(|key| (key, counter(book, key))).collect()
 }
 
-fn grant(hold: Tokens, counters: &[(&CounterKey, Counter)], repeated: bool) -> Grant {
+fn grant(
+    at: Option<Timestamp>,
+    hold: Tokens,
+    counters: &[(&CounterKey, Counter)],
+    repeated: bool,
+) -> Grant {
     // The one that leaves the least room; one without a limit only if none has one. All the rest only
     // makes it the same one in whatever order they come.
     let tightest = |unit| {
@@ -176,6 +192,7 @@ fn grant(hold: Tokens, counters: &[(&CounterKey, Counter)], repeated: bool) -> G
         hold,
         standing: tightest(Unit::Tokens).unwrap_or_default(),
         requests: tightest(Unit::Requests),
+        at,
         repeated,
     }
 }

@@ -1,11 +1,16 @@
-use super::{Book, Counter, Reservation, State, all, counters, grant, largest, put};
+use super::{Book, Counter, Reservation, State, all, counters, grant, largest, patience, put};
 use crate::store::{CounterKey, Denial, DenialReason, Outcome, Reserve, Unit};
 use crate::tokens::{Amount, Tokens};
 
 pub(super) fn apply<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
     // The first answer stands: a batch whose acknowledgement was lost is sent again.
     if let Some(known) = book.reservation(reserve.id) {
-        return Outcome::Granted(grant(known.hold.total, &all(book, &known.counters), true));
+        return Outcome::Granted(grant(
+            Some(reserve.at),
+            known.hold.total,
+            &all(book, &known.counters),
+            true,
+        ));
     }
     let tariff = book.tariff(&reserve.call.model);
     let keys = counters(book.limits(), reserve);
@@ -16,6 +21,7 @@ pub(super) fn apply<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
             reason,
             asked,
             standing: *standing,
+            at: Some(reserve.at),
             fits,
         }))
     };
@@ -27,14 +33,17 @@ pub(super) fn apply<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         return denied(unpriced, DenialReason::Unpriced, Amount::ZERO, Tokens::ZERO);
     }
     let of = |unit, total| tariff.of_hold(unit, &reserve.hold.cut(total));
-    // The first counter on which so much does not fit.
-    let tight = |total: Tokens| {
+    let fits = |total| {
         let mut all = counters.iter();
-        all.find(|(key, counter)| of(key.unit, total) > counter.room())
+        all.all(|(key, counter)| of(key.unit, total) <= counter.room())
     };
-    let fits = |total| tight(total).is_none();
     let least = reserve.least.min(reserve.hold.total);
-    if let Some(tight) = tight(least) {
+    let tight = counters
+        .iter()
+        .rev()
+        .filter(|(key, counter)| of(key.unit, least) > counter.room());
+    // Of several the one that is worst to wait for: whoever is told to come back should not be refused then.
+    if let Some(tight) = tight.max_by_key(|(key, counter)| patience(counter, of(key.unit, least))) {
         let asked = of(tight.0.unit, least);
         let fits = largest(Tokens::ZERO, least, fits);
         return denied(tight, DenialReason::Exhausted, asked, fits);
@@ -45,7 +54,7 @@ pub(super) fn apply<B: Book>(book: &mut B, reserve: &Reserve) -> Outcome {
         counter.reserved = counter.reserved.saturating_add(held);
         put(book, key, counter);
     }
-    let granted = grant(hold.total, &counters, false);
+    let granted = grant(Some(reserve.at), hold.total, &counters, false);
     let reservation = Reservation {
         hold,
         version: 0,

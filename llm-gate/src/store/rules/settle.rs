@@ -1,6 +1,6 @@
 use super::{Book, Entry, EntryKind, Reservation, State, counter, ended, put};
 use crate::store::{Hold, Outcome, Refund, Settle, Settlement, Source, Unit};
-use crate::tokens::{Amount, Tokens};
+use crate::tokens::{Amount, Tokens, Usage};
 
 pub(super) fn apply<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
     let Some(known) = book.reservation(settle.id) else {
@@ -30,13 +30,12 @@ pub(super) fn apply<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
         // Up to the hold is paid for by the hold, whatever became of the limit since; the excess is a
         // further debit, as far as it fits. What was presumed is a hold that has become a charge.
         let held = known.held(key);
-        let before = if again {
+        let before = counter;
+        if again {
             counter.used = counter.used.saturating_sub(held);
-            held
         } else {
             counter.reserved = counter.reserved.saturating_sub(held);
-            Amount::ZERO
-        };
+        }
         let within = charge.min(held);
         counter.used = counter.used.saturating_add(within);
         let excess = charge.saturating_sub(within);
@@ -54,8 +53,9 @@ pub(super) fn apply<B: Book>(book: &mut B, settle: &Settle) -> Outcome {
                 },
                 reservation: Some(settle.id),
                 counter: key.clone(),
-                charge: within.saturating_add(further).as_i64() - before.as_i64(),
-                overage: overage.as_i64(),
+                // What was really added: a counter that is full takes no more.
+                charge: counter.used.as_i64() - before.used.as_i64(),
+                overage: counter.overage.as_i64() - before.overage.as_i64(),
                 limit: None,
                 at: settle.at,
             });
@@ -86,6 +86,7 @@ fn late<B: Book>(book: &mut B, settle: &Settle, known: &Reservation) -> Outcome 
     for key in &known.counters {
         let overage = charge(settle, known, key.unit);
         let mut counter = counter(book, key);
+        let before = counter.overage;
         counter.overage = counter.overage.saturating_add(overage);
         put(book, key, &counter);
         book.post(Entry {
@@ -93,7 +94,7 @@ fn late<B: Book>(book: &mut B, settle: &Settle, known: &Reservation) -> Outcome 
             reservation: Some(settle.id),
             counter: key.clone(),
             charge: 0,
-            overage: overage.as_i64(),
+            overage: counter.overage.as_i64() - before.as_i64(),
             limit: None,
             at: settle.at,
         });
@@ -136,12 +137,29 @@ fn charge(settle: &Settle, known: &Reservation, unit: Unit) -> Amount {
         Source::Nothing => Amount::ZERO,
         Source::Presumed => known.tariff.of_hold(unit, &known.hold),
         Source::Upstream => known.tariff.of_usage(unit, &settle.usage, settle.charge),
-        Source::Estimated => {
-            let used = Hold {
-                total: settle.charge,
-                ..known.hold
-            };
-            known.tariff.of_hold(unit, &used)
-        }
+        Source::Estimated => estimated(settle, known, unit),
     }
+}
+
+/// Works out what an estimate comes to: of the figures there are, what is beyond them was generated; without any, the
+/// prompt's bound comes first.
+fn estimated(settle: &Settle, known: &Reservation, unit: Unit) -> Amount {
+    let reported = settle.usage.total();
+    if reported > Tokens::ZERO {
+        let beyond = settle.charge.saturating_sub(reported).get();
+        let usage = Usage {
+            completion: settle.usage.completion.saturating_add(beyond),
+            ..settle.usage
+        };
+        return known.tariff.of_usage(unit, &usage, settle.charge);
+    }
+    let used = if settle.charge <= known.hold.total {
+        known.hold.cut(settle.charge)
+    } else {
+        Hold {
+            total: settle.charge,
+            ..known.hold
+        }
+    };
+    known.tariff.of_hold(unit, &used)
 }

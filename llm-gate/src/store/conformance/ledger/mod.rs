@@ -79,6 +79,7 @@ rules!(__ledger_rules where S: LedgerStore;
     a_limit_is_in_force_from_the_next_reservation_on,
     the_largest_limits_hold,
     a_window_gates_extensions,
+    of_several_limits_the_one_that_lasts_is_told,
     money_is_held_and_charged_by_the_price,
     a_model_without_a_price_is_refused_where_money_is_limited,
     a_new_price_holds_for_what_comes_after_it,

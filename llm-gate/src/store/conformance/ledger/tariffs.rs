@@ -204,8 +204,8 @@ pub async fn an_open_hold_is_cut_to_what_fits_in_every_unit<S: LedgerStore>(stor
     let settlement = settled(&store, &estimated).await;
     assert_eq!(
         settlement.cost,
-        Amount::new(25 * 20 + 85 * 5),
-        "the dearest it can have been"
+        Amount::new(100 * 5 + 10 * 20),
+        "the prompt's bound, and what is beyond it was generated"
     );
     assert_eq!(settlement.overage, Tokens::ZERO);
     balances(&store).await;

@@ -407,3 +407,43 @@ pub async fn a_window_gates_extensions<S: LedgerStore>(store: S) {
     assert_eq!(then.reserved, tokens(20), "in the window that admitted it");
     balances(&store).await;
 }
+
+/// Whoever is told to come back should not be refused then for good.
+pub async fn of_several_limits_the_one_that_lasts_is_told<S: LedgerStore>(store: S) {
+    let (user, project) = (somebody(), Subject::Project(ProjectId::new()));
+    limit(&store, key(user, Unit::Tokens, Period::Minute), "UTC", 100).await;
+    limit(&store, key(user, Unit::Tokens, Period::Day), "UTC", 100).await;
+    limit(
+        &store,
+        key(project, Unit::Tokens, Period::Total),
+        "UTC",
+        100,
+    )
+    .await;
+    let when = moment("2026-05-05T10:00:00Z");
+    let call = |subjects: &[Subject]| Reserve {
+        at: when,
+        ..reserve(subjects, 60)
+    };
+    granted(&store, &call(&[user, project])).await;
+    let denial = denied(&store, &call(&[user, project])).await;
+    assert_eq!(
+        denial.counter.period,
+        Period::Total,
+        "it does not come back"
+    );
+    let denial = denied(&store, &call(&[user])).await;
+    assert_eq!(
+        denial.counter.period,
+        Period::Day,
+        "a day is longer than a minute"
+    );
+    assert_eq!(denial.at, Some(when), "by the clock that has decided");
+    limit(&store, key(user, Unit::Tokens, Period::Minute), "UTC", 59).await;
+    let denial = denied(&store, &call(&[user, project])).await;
+    assert_eq!(
+        denial.counter.period,
+        Period::Minute,
+        "which never has room for it"
+    );
+}
