@@ -176,7 +176,7 @@ pub struct Entry {
 
 /// The rows that a batch touches, as the rules read and write them.
 pub trait Book {
-    /// Returns the limits of the subjects at hand, [`Subject::Platform`] and each of their kinds.
+    /// Returns the limits of the subjects at hand, [`Subject::Platform`](crate::identity::Subject::Platform) and each of their kinds.
     fn limits(&self) -> &Limits;
     /// Returns the tariff in force for a model.
     fn tariff(&self, model: &str) -> Tariff;
