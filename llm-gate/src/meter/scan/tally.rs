@@ -53,6 +53,13 @@ impl Tally {
         // What counts once it is generated stays counted, should an upstream ever count backwards.
         if self.single {
             let total = &mut self.total;
+            if usage.prompt >= total.prompt
+                && usage.completion >= total.completion
+                && usage.reasoning >= total.reasoning
+            {
+                *total = usage;
+                return usage;
+            }
             *total = Usage {
                 prompt: usage.prompt.max(total.prompt),
                 completion: usage.completion.max(total.completion),
