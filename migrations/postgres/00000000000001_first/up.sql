@@ -161,8 +161,8 @@ CREATE TABLE reservations (
 
 CREATE INDEX reservations_pending ON reservations (owner, id) WHERE state = 'pending';
 CREATE INDEX reservations_expired ON reservations (id) WHERE state = 'expired';
-CREATE INDEX reservations_by_user ON reservations (user_id, created_at);
-CREATE INDEX reservations_by_project ON reservations (project_id, created_at);
+CREATE INDEX reservations_by_user ON reservations (user_id, created_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX reservations_by_project ON reservations (project_id, created_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE reservation_counters (
     reservation_id BYTEA NOT NULL,
@@ -170,9 +170,7 @@ CREATE TABLE reservation_counters (
     held BIGINT NOT NULL CHECK (held >= 0),
     charged BIGINT NOT NULL CHECK (charged >= 0),
     PRIMARY KEY (reservation_id, counter_id)
-);
-
-CREATE INDEX reservation_counters_by_counter ON reservation_counters (counter_id);
+) WITH (fillfactor = 50);
 
 -- used = sum of charge, overage = sum of overage, per counter. Of what changes a limit, `amount` is the new one,
 -- none if it was removed. `hash` is that of the line before by the same writer and of this one.
@@ -198,8 +196,6 @@ CREATE TABLE chains (
     sequence BIGINT NOT NULL CHECK (sequence >= 0),
     hash BYTEA NOT NULL CHECK (octet_length(hash) = 32)
 );
-
-CREATE INDEX ledger_by_counter ON ledger (counter_id, at);
 
 CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
