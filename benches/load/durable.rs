@@ -6,11 +6,14 @@
 //! ```
 //!
 //! Wall time, since what is measured is mostly waiting for the disk. Each pair takes turns within the run; medians.
-//! Without PostgreSQL on the machine that half is left out, and says so.
+//! Reservations are compared twice: on the disk there is, and with [`FLUSH`] added to every commit of both sides, which
+//! is what a disk takes that does not answer out of a cache. Without PostgreSQL on the machine that half is left out,
+//! and says so.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -23,7 +26,7 @@ use llm_gate::ledger::journal::{Entry, Journal, Options};
 use llm_gate::ledger::{self, Charge, Ledger};
 use llm_gate::meter::TokenMeterLayer;
 use llm_gate::quota::QuotaLayer;
-use llm_gate::store::{CallInfo, Ending, LedgerStore};
+use llm_gate::store::{CallInfo, Ending, LedgerStore, Operation, Outcome, StoreFuture};
 use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_diesel::test_db::postgres::{self, Cluster};
 use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
@@ -39,6 +42,8 @@ const CALLERS: usize = 256;
 const FIRST_BYTE: Duration = Duration::from_millis(20);
 /// Requests of each kind, where the added time is measured.
 const REQUESTS: usize = 400;
+/// What is added to every commit to show a disk without a cache.
+const FLUSH: Duration = Duration::from_millis(3);
 
 const TABLE: &str = "CREATE TABLE bench_single (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); \
                      INSERT INTO bench_single VALUES (1, 0)";
@@ -55,47 +60,81 @@ async fn main() -> Result<(), Failure> {
     sqlite
         .on_writer(|connection| connection.batch_execute(TABLE))
         .await??;
-    hot(
-        "SQLite, synchronous=FULL",
-        Arc::new(sqlite.clone()),
-        async || {
-            let count = sqlite.on_writer(|connection| singles(|| connection.batch_execute(SINGLE)));
+    for flush in [Duration::ZERO, FLUSH] {
+        let store = Slower::wrap(Arc::new(sqlite.clone()), flush);
+        let single = async || {
+            let count = sqlite
+                .on_writer(move |connection| singles(flush, || connection.batch_execute(SINGLE)));
             count.await.expect("the database is there")
-        },
-    )
-    .await;
+        };
+        hot("SQLite, synchronous=FULL", flush, store, single).await;
+    }
     added("SQLite, synchronous=FULL", Arc::new(sqlite)).await;
 
     if !postgres::installed() {
         println!("PostgreSQL: not installed here, left out");
         return Ok(());
     }
-    let cluster = Cluster::start(&["fsync=on"]).await;
+    let cluster = Cluster::start(&["fsync=on", "shared_buffers=128MB"]).await;
     let config = cluster.database().await;
     let server = PgStore::open(PgConfig::new(config.url())).await?;
     server
         .on_connection(|connection| connection.batch_execute(TABLE))
         .await??;
-    hot(
-        "PostgreSQL, fsync=on",
-        Arc::new(server.clone()),
-        async || {
-            let count =
-                server.on_connection(|connection| singles(|| connection.batch_execute(SINGLE)));
+    for flush in [Duration::ZERO, FLUSH] {
+        let store = Slower::wrap(Arc::new(server.clone()), flush);
+        let single = async || {
+            let count = server.on_connection(move |connection| {
+                singles(flush, || connection.batch_execute(SINGLE))
+            });
             count.await.expect("the server is there")
-        },
-    )
-    .await;
+        };
+        hot("PostgreSQL, fsync=on", flush, store, single).await;
+    }
     added("PostgreSQL, fsync=on", Arc::new(server)).await;
     Ok(())
 }
 
+/// A store whose commits take longer than those of the one within. The ledger's writer waits for each, so that nothing
+/// else is committed meanwhile.
+struct Slower {
+    store: Arc<dyn LedgerStore>,
+    flush: Duration,
+}
+
+impl Slower {
+    fn wrap(store: Arc<dyn LedgerStore>, flush: Duration) -> Arc<dyn LedgerStore> {
+        if flush.is_zero() {
+            store
+        } else {
+            Arc::new(Self { store, flush })
+        }
+    }
+}
+
+impl LedgerStore for Slower {
+    fn apply(&self, operations: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
+        Box::pin(async move {
+            let outcomes = self.store.apply(operations).await?;
+            let flush = self.flush;
+            let waited = tokio::task::spawn_blocking(move || thread::sleep(flush));
+            waited.await.expect("no panic");
+            Ok(outcomes)
+        })
+    }
+
+    llm_gate::pass_on_ledger!(store);
+}
+
 /// Commits one row after another for a slice, and returns how many a second.
-fn singles(mut commit: impl FnMut() -> diesel::QueryResult<()>) -> f64 {
+fn singles(flush: Duration, mut commit: impl FnMut() -> diesel::QueryResult<()>) -> f64 {
     let start = Instant::now();
     let mut commits = 0_u32;
     while start.elapsed() < SLICE {
         commit().expect("a commit");
+        if !flush.is_zero() {
+            thread::sleep(flush);
+        }
         commits += 1;
     }
     f64::from(commits) / start.elapsed().as_secs_f64()
@@ -181,7 +220,12 @@ impl Books {
 }
 
 /// Compares reservations on one counter with single-row commits.
-async fn hot(name: &str, store: Arc<dyn LedgerStore>, single: impl AsyncFn() -> f64) {
+async fn hot(
+    name: &str,
+    flush: Duration,
+    store: Arc<dyn LedgerStore>,
+    single: impl AsyncFn() -> f64,
+) {
     let books = Books::new(store.clone()).await;
     books.slice().await;
     let (mut one, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -193,8 +237,13 @@ async fn hot(name: &str, store: Arc<dyn LedgerStore>, single: impl AsyncFn() -> 
     }
     let totals = store.totals().await.expect("the database is there");
     assert!(totals.balance(), "the books balance: {totals:?}");
+    let slower = if flush.is_zero() {
+        String::new()
+    } else {
+        format!(", {flush:?} added to each commit")
+    };
     println!(
-        "{name}: {:.0} single-row commits/s, {:.0} reservations/s from {CALLERS} callers on one counter: {:.0} times",
+        "{name}{slower}: {:.0} single-row commits/s, {:.0} reservations/s from {CALLERS} callers on one counter: {:.1} times",
         median(one),
         median(many),
         median(ratios)
@@ -258,10 +307,13 @@ async fn added(name: &str, store: Arc<dyn LedgerStore>) {
             .expect("a request")
     };
     let (mut without, mut with, mut waited) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..REQUESTS {
-        without.push(timed(bare.clone(), request()).await);
-        with.push(timed(gated.clone(), request()).await);
-        waited.push(timed(waiting.clone(), request()).await);
+    for turn in 0..REQUESTS * 3 {
+        // Each comes behind each of the others, whose settlements may still be under way.
+        match (turn + turn / 3) % 3 {
+            0 => without.push(timed(bare.clone(), request()).await),
+            1 => with.push(timed(gated.clone(), request()).await),
+            _ => waited.push(timed(waiting.clone(), request()).await),
+        }
     }
     let (without, with, waited) = (median(without), median(with), median(waited));
     println!(
@@ -274,7 +326,7 @@ async fn added(name: &str, store: Arc<dyn LedgerStore>) {
 
 /// An upstream that answers after its time. A thread waits, since timers of the runtime are coarse.
 async fn first_byte() -> Result<Response<Full<Bytes>>, Infallible> {
-    let waited = tokio::task::spawn_blocking(|| std::thread::sleep(FIRST_BYTE));
+    let waited = tokio::task::spawn_blocking(|| thread::sleep(FIRST_BYTE));
     waited.await.expect("no panic");
     let answer = r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":5}}"#;
     let response = Response::builder()
@@ -284,17 +336,22 @@ async fn first_byte() -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(response)
 }
 
-/// Returns the microseconds until the answer is there as a whole.
+/// Returns the microseconds until the answer is there as a whole, in a task of the runtime as a server's connections
+/// are: there whoever is woken runs when the task waits, and not in its place.
 async fn timed<S, B>(service: S, request: Request<Full<Bytes>>) -> f64
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
-    B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Debug + Send,
 {
-    let start = Instant::now();
-    let answer = service.oneshot(request).await;
-    let answer = answer.unwrap_or_else(|never| match never {});
-    assert_eq!(answer.status(), 200, "served");
-    answer.into_body().collect().await.expect("a whole answer");
-    start.elapsed().as_nanos() as f64 / 1000.0
+    let request = tokio::spawn(async move {
+        let start = Instant::now();
+        let answer = service.oneshot(request).await;
+        let answer = answer.unwrap_or_else(|never| match never {});
+        assert_eq!(answer.status(), 200, "served");
+        answer.into_body().collect().await.expect("a whole answer");
+        start.elapsed().as_nanos() as f64 / 1000.0
+    });
+    request.await.expect("no panic")
 }

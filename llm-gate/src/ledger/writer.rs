@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{Grant, LedgerStore, Operation, Outcome, StoreError, StoreErrorKind};
@@ -13,6 +14,8 @@ use super::{ExtendError, Reservation, ReserveError, extended};
 
 /// How many operations go into one transaction at most.
 const BATCH: usize = 1024;
+/// How often others are let run before a batch is taken, as long as each time somebody has asked for something.
+const TURNS: usize = 32;
 /// The pauses between attempts while the store is away.
 const PAUSE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(20)..=Duration::from_secs(1);
@@ -160,6 +163,7 @@ pub(super) async fn run(
     let mut pause = *PAUSE.start();
     let mut again = Instant::now();
     loop {
+        gather(&queue).await;
         let mut jobs = mem::take(&mut owed.later);
         let room = BATCH.saturating_sub(jobs.len()).max(1);
         let wait = if !jobs.is_empty() {
@@ -192,6 +196,18 @@ pub(super) async fn run(
         } else {
             (pause * 2).min(*PAUSE.end())
         };
+    }
+}
+
+/// Lets those run who were answered by the last batch: what they ask for next goes into one batch, and not into two
+/// of which each waits for the other's commit. Without a timer: where nobody asks, nobody waits.
+async fn gather(queue: &mpsc::UnboundedReceiver<Job>) {
+    for _ in 0..TURNS {
+        let queued = queue.len();
+        yield_now().await;
+        if queue.len() == queued {
+            return;
+        }
     }
 }
 
