@@ -47,13 +47,7 @@ impl Books {
             subjects: vec![Subject::User(self.user), Subject::Project(self.project)],
             hold: Tokens::new(300).into(),
             least: Tokens::new(300),
-            call: CallInfo {
-                user: self.user,
-                project: self.project,
-                route: "chat".into(),
-                model: "tiny".into(),
-                stream: false,
-            },
+            call: CallInfo::new(self.user, self.project, "chat", "tiny"),
         };
         let usage = Usage {
             prompt: 11,

@@ -132,9 +132,11 @@ diesel::table! {
         user_id -> Binary,
         project_id -> Binary,
         key_id -> Nullable<Binary>,
+        session -> Nullable<Text>,
         route -> Text,
         model -> Text,
         stream -> Bool,
+        request_bytes -> BigInt,
         hold -> BigInt,
         hold_prompt -> BigInt,
         hold_completion -> BigInt,
@@ -154,6 +156,10 @@ diesel::table! {
         source -> Nullable<Text>,
         ending -> Nullable<Text>,
         status -> Nullable<BigInt>,
+        upstream -> Nullable<Text>,
+        response_bytes -> Nullable<BigInt>,
+        first_data_us -> Nullable<BigInt>,
+        total_us -> Nullable<BigInt>,
     }
 }
 

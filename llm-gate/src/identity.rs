@@ -10,8 +10,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use uuid::Uuid;
 
 macro_rules! id {
@@ -83,6 +85,60 @@ id! {
 id! {
     /// One proxied request, and its reservation. Settled once, for ever.
     RequestId
+}
+
+/// A conversation, as its client names it: what a chat calls a session. 1 to 128 visible ASCII characters.
+///
+/// Such names are the clients' own, and two clients may choose the same: whoever looks one up says of which
+/// user or project.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ConversationId(Arc<str>);
+
+/// A text that cannot name a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a session is named by 1 to {} visible ASCII characters",
+    ConversationId::MAX_LENGTH
+)]
+pub struct InvalidConversation;
+
+impl ConversationId {
+    /// The most characters.
+    pub const MAX_LENGTH: usize = 128;
+
+    /// Returns the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConversationId {
+    type Err = InvalidConversation;
+
+    fn from_str(text: &str) -> Result<Self, InvalidConversation> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+        if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidConversation)
+        }
+    }
+}
+
+impl TryFrom<String> for ConversationId {
+    type Error = InvalidConversation;
+
+    fn try_from(text: String) -> Result<Self, InvalidConversation> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// How the caller proved who it is.
@@ -232,6 +288,21 @@ impl fmt::Display for Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_conversation_has_a_short_and_visible_name() {
+        for name in ["1", "0199-a:b/c", &"x".repeat(ConversationId::MAX_LENGTH)] {
+            let named: ConversationId = name.parse().expect("visible, and short enough");
+            assert_eq!(named.as_str(), name);
+        }
+        let long = "x".repeat(ConversationId::MAX_LENGTH + 1);
+        for name in ["", "a b", "a\nb", "a\0", "\u{e4}", &long] {
+            let named = name.parse::<ConversationId>();
+            assert_eq!(named, Err(InvalidConversation), "{name:?}");
+            let read = serde_json::from_value::<ConversationId>(name.into());
+            assert!(read.is_err(), "nor is it read from JSON: {name:?}");
+        }
+    }
 
     #[test]
     fn a_subject_survives_its_parts() {

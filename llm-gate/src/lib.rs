@@ -25,3 +25,4 @@ pub mod store;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod tokens;
+pub mod upstream;

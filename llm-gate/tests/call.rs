@@ -775,3 +775,35 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_may_name_the_conversation_of_a_call() {
+    let named = |names: &[&[u8]]| {
+        let mut request = post("/v1/chat/completions", chat_body(""));
+        for name in names {
+            let value = HeaderValue::from_bytes(name).expect("a header");
+            request.headers_mut().append("x-session-id", value);
+        }
+        request
+    };
+    let session = async |request| {
+        let response = send(tiny(), request).await;
+        assert_eq!(response.status(), 200);
+        let call = response.extensions().get::<Call>().expect("a call");
+        call.session().map(ToString::to_string)
+    };
+    assert_eq!(session(named(&[])).await, None, "it need not");
+    let name = session(named(&[b"ses_0199"])).await;
+    assert_eq!(name.as_deref(), Some("ses_0199"));
+    let long = [b'x'; 129];
+    for (names, reason) in [
+        (&[&b""[..]][..], "a name that says nothing"),
+        (&[b"a b"], "it is written into reports"),
+        (&[b"\xc3\xa4"], "ASCII"),
+        (&[&long], "bounded"),
+        (&[b"a", b"a"], "one call is of one conversation"),
+    ] {
+        let refused = refusal(tiny(), named(names)).await;
+        assert_eq!(refused, (400, json!("x-session-id")), "{reason}");
+    }
+}

@@ -159,6 +159,15 @@ async fn a_client_that_reads_nothing_is_charged_what_it_was_delivered() {
         (Source::Upstream, Ending::Cut, 200)
     );
 
+    let served = settled.served.clone().expect("its own process knows");
+    assert!(served.response_bytes > 0, "the three events");
+    assert_eq!(served.first_data, Some(Duration::ZERO));
+    let late = served.total.saturating_sub(LIMIT);
+    assert!(
+        served.total >= LIMIT && late < Duration::from_millis(2),
+        "{served:?}"
+    );
+
     cut_off(&mut body).await;
     assert_eq!(end.get(), Some(BodyEnd::Early), "of whatever has no handle");
     drop(body);
@@ -415,13 +424,7 @@ fn request(user: UserId) -> Request {
         subjects: vec![Subject::User(user)],
         hold: Tokens::new(100).into(),
         least: Tokens::new(100),
-        call: CallInfo {
-            user,
-            project: ProjectId::new(),
-            route: "chat".into(),
-            model: "tiny".into(),
-            stream: true,
-        },
+        call: CallInfo::new(user, ProjectId::new(), "chat", "tiny").stream(true),
     }
 }
 

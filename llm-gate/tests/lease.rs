@@ -146,13 +146,7 @@ impl World {
             subjects: vec![self.subject()],
             hold: Tokens::new(hold).into(),
             least: Tokens::new(hold),
-            call: CallInfo {
-                user: self.user,
-                project: ProjectId::new(),
-                route: "chat".into(),
-                model: "tiny".into(),
-                stream: true,
-            },
+            call: CallInfo::new(self.user, ProjectId::new(), "chat", "tiny").stream(true),
         };
         process.ledger.reserve(request).await
     }

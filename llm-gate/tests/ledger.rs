@@ -151,13 +151,7 @@ impl Desk {
             subjects: vec![Subject::User(self.user)],
             hold: Tokens::new(hold).into(),
             least: Tokens::new(hold),
-            call: CallInfo {
-                user: self.user,
-                project: ProjectId::new(),
-                route: "chat".into(),
-                model: "tiny".into(),
-                stream: false,
-            },
+            call: CallInfo::new(self.user, ProjectId::new(), "chat", "tiny"),
         }
     }
 

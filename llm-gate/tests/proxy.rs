@@ -18,6 +18,7 @@ use llm_gate::meter::{MeterBody, TokenMeterLayer};
 use llm_gate::proxy::{
     ModelsError, ProxyBody, ProxyError, Upstream, VllmProxyService, upstream_models,
 };
+use llm_gate::upstream::UpstreamName;
 use scripted_vllm::{Answer, Config, Fault, Gate, GateKey, ScriptedVllm, Step};
 use serde_json::{Value, json};
 use support::{chat, chat_body, collect, error_of, post};
@@ -258,6 +259,40 @@ async fn nobody_listening_is_a_502_that_names_no_address() {
     let proxy = VllmProxyService::new(at(&url));
     let failed = failure(send(&proxy, chat("")).await).await;
     assert_eq!(failed, (502, json!("bad_gateway")));
+}
+
+#[tokio::test]
+async fn every_answer_names_its_upstream_to_the_layers_and_not_to_the_client() {
+    let vllm = vllm().await;
+    let east = || at(&vllm.url()).name("east".parse().expect("a name"));
+    let named = async |upstream| {
+        let response = send(&VllmProxyService::new(upstream), chat("")).await;
+        let shown = format!("{:?}", response.headers());
+        assert!(!shown.contains("east"), "{shown}");
+        let name = response.extensions().get::<UpstreamName>().cloned();
+        let answered = collect(response).await;
+        (answered.0.as_u16(), name.map(|name| name.to_string()))
+    };
+    let east_of = |status| (status, Some("east".to_owned()));
+    assert_eq!(named(east()).await, east_of(200));
+    for body in [r#"{"error":{"message":"no"}}"#, "no JSON"] {
+        vllm.push(Answer::Status {
+            status: 400,
+            content_type: "application/json".to_owned(),
+            headers: Vec::new(),
+            body: body.to_owned().into(),
+        });
+        assert_eq!(named(east()).await, east_of(400), "who refused: {body}");
+    }
+    vllm.push(Answer::Raw(vec![Step::Stall]));
+    let silent = named(east().head_timeout(SHORT)).await;
+    assert_eq!(silent, east_of(504), "who said nothing");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", free.local_addr().expect("bound"));
+    drop(free);
+    let away = at(&url).name("east".parse().expect("a name"));
+    assert_eq!(named(away).await, east_of(502), "who is away");
+    assert_eq!(named(at(&vllm.url())).await, (200, None), "none has none");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -12,9 +13,10 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use llm_gate::call::CallLayer;
 use llm_gate::identity::{Credential, KeyId, Subject};
-use llm_gate::store::{Ending, LedgerStore, Source};
+use llm_gate::store::{Ending, LedgerStore, Served, Source};
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
 use llm_gate::tokens::{Tokens, Unanswered};
+use llm_gate::upstream::UpstreamName;
 use support::{
     Rig, Upstream, answer, chat_body, collect, error_of, event, json, models, sse, stack, upstream,
     usage,
@@ -898,4 +900,95 @@ async fn best_of_bounds_but_hides_no_prompt() {
         4004,
         "four prompts, four tokens"
     );
+}
+
+/// What is on record of how the last request was served.
+fn served(rig: &Rig) -> Served {
+    let settled = rig.books.settled().pop().expect("it is settled");
+    settled.served.expect("its own process knows")
+}
+
+fn named(response: Response<ScriptedBody>) -> Response<ScriptedBody> {
+    let mut response = response;
+    let name: UpstreamName = "east".parse().expect("a name");
+    response.extensions_mut().insert(name);
+    response
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_times_and_upstream_are_on_record() {
+    let rig = Rig::new(100_000).await;
+    let events = [
+        event("a", &format!(",{}", usage(7, 1))),
+        event("b", &format!(",{}", usage(7, 2))),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let length: usize = events.iter().map(String::len).sum();
+    let service = stack(
+        rig.layer(),
+        upstream(move |_| Ok(named(sse(ScriptedBody::new(events.clone()))))),
+    );
+    let mut request = rig.chat(ASKED);
+    let session = http::HeaderValue::from_static("chat-7");
+    request.headers_mut().insert("x-session-id", session);
+    let response = service.oneshot(request).await.expect("an answer");
+    let (first, rest) = (Duration::from_millis(250), Duration::from_millis(1_750));
+    tokio::time::advance(first).await;
+    let mut body = response.into_body();
+    body.frame().await.expect("a frame").expect("no error");
+    tokio::time::advance(rest).await;
+    while let Some(frame) = body.frame().await {
+        frame.expect("no error");
+    }
+    let expected = Served {
+        upstream: "east".parse().ok(),
+        response_bytes: length as u64,
+        first_data: Some(first),
+        total: first + rest,
+    };
+    assert_eq!(served(&rig), expected, "as it was handed on");
+    let record = rig.books.record(rig.books.settled()[0].id).await;
+    let record = record.expect("in memory").expect("it is on record");
+    assert_eq!(record.request_bytes, chat_body(ASKED).len() as u64);
+    assert_eq!(record.session, "chat-7".parse().ok(), "as its client says");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_bytes_that_were_handed_on_are_on_record() {
+    let rig = Rig::new(100_000).await;
+    let events = ["a", "b", "c"].map(|text| event(text, &format!(",{}", usage(7, 1))));
+    let length = events[0].len() as u64;
+    let service = stack(
+        rig.layer(),
+        upstream(move |_| Ok(sse(ScriptedBody::new(events.clone())))),
+    );
+    let response = service.oneshot(rig.chat(ASKED)).await.expect("an answer");
+    let mut body = response.into_body();
+    body.frame().await.expect("a frame").expect("no error");
+    drop(body);
+    let served = served(&rig);
+    assert_eq!(served.response_bytes, length, "the client left behind one");
+    assert_eq!(served.upstream, None, "it has no name");
+}
+
+#[tokio::test]
+async fn refusals_and_what_was_never_answered_are_on_record() {
+    let rig = Rig::new(100_000).await;
+    let service = stack(
+        rig.layer(),
+        upstream(|_| {
+            Ok(named(answer(
+                400,
+                "application/json",
+                ScriptedBody::new(["no"]),
+            )))
+        }),
+    );
+    let response = service.oneshot(rig.chat("")).await.expect("an answer");
+    assert_eq!(collect(response).await.1, "no");
+    assert_eq!(served(&rig).upstream, "east".parse().ok(), "who refused it");
+    let service = stack(rig.layer(), upstream(|_| Err("gone")));
+    assert!(service.oneshot(rig.chat("")).await.is_err());
+    let served = served(&rig);
+    assert_eq!((served.response_bytes, served.first_data), (0, None));
 }

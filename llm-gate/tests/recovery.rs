@@ -6,7 +6,7 @@ use std::sync::Arc;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::ledger::journal::{BootId, Entry, Journal, Options};
 use llm_gate::ledger::{Charge, Ledger, Request, Reservation};
-use llm_gate::store::{CallInfo, Ending, LedgerStore, MemoryStore, Standing};
+use llm_gate::store::{AuditStore, CallInfo, Ending, LedgerStore, MemoryStore, Standing};
 use llm_gate::tokens::{Tokens, Usage};
 use tempfile::TempDir;
 
@@ -39,13 +39,7 @@ impl Rig {
             subjects: vec![Subject::User(self.user)],
             hold: Tokens::new(100).into(),
             least: Tokens::new(100),
-            call: CallInfo {
-                user: self.user,
-                project: ProjectId::new(),
-                route: "chat".into(),
-                model: "tiny".into(),
-                stream: true,
-            },
+            call: CallInfo::new(self.user, ProjectId::new(), "chat", "tiny").stream(true),
         }
     }
 
@@ -87,7 +81,7 @@ impl Rig {
     }
 
     /// Leaves a pending reservation and a slot that says `entries` of it.
-    async fn leave(&self, entries: &[Entry]) {
+    async fn leave(&self, entries: &[Entry]) -> RequestId {
         let request = self.request();
         let books = Ledger::spawn(self.store.clone());
         let reservation = books.reserve(request.clone()).await.expect("there is room");
@@ -99,6 +93,7 @@ impl Rig {
             slot.record(*entry).expect("written");
         }
         drop((slot, journal));
+        request.id
     }
 }
 
@@ -144,13 +139,16 @@ async fn what_was_delivered_is_charged_and_the_rest_given_back() {
         ),
     ] {
         let before = rig.standing().await.used.get();
-        rig.leave(entries).await;
+        let id = rig.leave(entries).await;
         assert_eq!(rig.standing().await.reserved.get(), 100, "held meanwhile");
         let done = rig.recover(TODAY).await;
         assert_eq!((done.settled, done.presumed, done.unreadable), (1, 0, 0));
         let standing = rig.standing().await;
         assert_eq!(standing.used.get() - before, charge, "{entries:?}");
         assert_eq!(standing.reserved, Tokens::ZERO, "nothing stays held");
+        let record = rig.store.call(id).await.expect("in memory");
+        let served = record.expect("it is on record").served;
+        assert_eq!(served, None, "bytes and times went with the process");
         assert_eq!(rig.recover(TODAY).await.settled, 0, "once");
     }
     assert!(rig.store.totals().await.expect("in memory").balance());

@@ -6,8 +6,8 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::rules::{self, Balance, Book, Counter, Reservation, State};
 use llm_gate::store::{
-    CallInfo, CounterKey, Ending, Extend, Hold, LimitChange, LimitKey, MemoryBooks, Operation,
-    Outcome, Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit, Zone,
+    CallInfo, CounterKey, Extend, Hold, LimitChange, LimitKey, MemoryBooks, Operation, Outcome,
+    Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit, Zone,
 };
 use llm_gate::tokens::{Amount, Tokens, Usage};
 use proptest::prelude::*;
@@ -142,13 +142,12 @@ fn operation(step: &Step, at: Timestamp) -> Option<Operation> {
             subjects: subjects.iter().copied().map(subject).collect(),
             hold: hold(*prompt, *completion),
             least: Tokens::new(*least),
-            call: CallInfo {
-                user: UserId::from_uuid(Uuid::nil()),
-                project: ProjectId::from_uuid(Uuid::nil()),
-                route: "chat".into(),
-                model: MODELS[*model].to_owned(),
-                stream: false,
-            },
+            call: CallInfo::new(
+                UserId::from_uuid(Uuid::nil()),
+                ProjectId::from_uuid(Uuid::nil()),
+                "chat",
+                MODELS[*model],
+            ),
             owner: None,
         }),
         Step::Extend {
@@ -173,13 +172,8 @@ fn operation(step: &Step, at: Timestamp) -> Option<Operation> {
                 reasoning: 0,
             };
             Operation::Settle(Settle {
-                id: id(*request),
-                at,
-                charge: usage.total(),
-                usage,
                 source: *source,
-                ending: Ending::Complete,
-                status: 200,
+                ..Settle::upstream(id(*request), at, usage)
             })
         }
         Step::Refund { request } => Operation::Refund(Refund {

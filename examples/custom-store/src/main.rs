@@ -28,13 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             subjects: vec![Subject::User(user)],
             hold: Tokens::new(60).into(),
             least: Tokens::new(60),
-            call: CallInfo {
-                user,
-                project: ProjectId::new(),
-                route: "chat".into(),
-                model: "tiny".into(),
-                stream: false,
-            },
+            call: CallInfo::new(user, ProjectId::new(), "chat", "tiny"),
         };
         let reservation = ledger.reserve(request).await?;
         let usage = Usage {

@@ -8,11 +8,13 @@ use llm_gate::clock::Timestamp;
 use llm_gate::store::{LedgerLine, LineQuery, Store, StoreError};
 use serde_json::{Value, json};
 
+use crate::api::micros;
+
 /// Lines that are in memory at once.
 const PAGE: u32 = 1_000;
 
 /// The names of the columns.
-const COLUMNS: [&str; 31] = [
+const COLUMNS: [&str; 37] = [
     "id",
     "time",
     "kind",
@@ -20,9 +22,11 @@ const COLUMNS: [&str; 31] = [
     "user",
     "project",
     "key",
+    "session",
     "route",
     "model",
     "stream",
+    "request_bytes",
     "subject_kind",
     "subject",
     "limited_model",
@@ -41,12 +45,16 @@ const COLUMNS: [&str; 31] = [
     "status",
     "state",
     "cost",
+    "upstream",
+    "response_bytes",
+    "first_data_us",
+    "total_us",
     "writer",
     "sequence",
     "hash",
 ];
 /// Those that hold what clients wrote.
-const FREE_TEXT: [&str; 2] = ["model", "limited_model"];
+const FREE_TEXT: [&str; 4] = ["session", "model", "limited_model", "upstream"];
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -226,6 +234,8 @@ fn values(line: &LedgerLine) -> [Value; COLUMNS.len()] {
     let counter = &entry.counter;
     let (subject_kind, subject) = counter.subject.parts();
     let link = line.link.as_ref();
+    let served = call.and_then(|call| call.served.as_ref());
+    let first_data = served.and_then(|served| served.first_data);
     [
         json!(line.id),
         json!(time(entry.at)),
@@ -234,9 +244,11 @@ fn values(line: &LedgerLine) -> [Value; COLUMNS.len()] {
         json!(call.map(|call| call.user)),
         json!(call.map(|call| call.project)),
         json!(call.and_then(|call| call.key)),
+        json!(call.map(|call| &call.session)),
         json!(call.map(|call| &call.route)),
         json!(call.map(|call| &call.model)),
         json!(call.map(|call| call.stream)),
+        json!(call.map(|call| call.request_bytes)),
         json!(subject_kind),
         json!(Some(subject).filter(|subject| !subject.is_nil())),
         json!(counter.model),
@@ -255,6 +267,10 @@ fn values(line: &LedgerLine) -> [Value; COLUMNS.len()] {
         json!(call.map(|call| call.status)),
         json!(call.map(|call| call.state.as_str())),
         json!(call.map(|call| call.state.settlement().cost)),
+        json!(served.map(|served| &served.upstream)),
+        json!(served.map(|served| served.response_bytes)),
+        json!(first_data.map(micros)),
+        json!(served.map(|served| micros(served.total))),
         json!(link.map(|link| link.writer)),
         json!(link.map(|link| link.sequence)),
         json!(link.map(|link| hex(&link.hash))),

@@ -199,6 +199,7 @@ async fn settle(config: &Config, ledger: &Ledger) {
 fn upstream(config: &Config) -> Result<Upstream, StartError> {
     let settings = &config.upstream;
     let upstream = Upstream::new(settings.url.parse()?)?
+        .name(config.upstream_name()?)
         .connect_timeout(Duration::from_secs(settings.connect_timeout_seconds))
         .stream_head_timeout(Duration::from_secs(settings.stream_head_timeout_seconds))
         .head_timeout(Duration::from_secs(settings.head_timeout_seconds))

@@ -1,12 +1,16 @@
 //! Rows as audits read them: as they are, whatever they say.
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use llm_gate::clock::Timestamp;
+use llm_gate::identity::ConversationId;
 use llm_gate::store::rules::{Entry, EntryKind, State};
 use llm_gate::store::{
-    CallRecord, CounterKey, Ending, LedgerLine, LineName, Link, Settlement, Source,
+    CallRecord, CounterKey, Ending, LedgerLine, LineName, Link, Served, Settlement, Source,
 };
 use llm_gate::tokens::{Amount, Usage};
+use llm_gate::upstream::UpstreamName;
 
 use super::{CounterRow, Id, tokens};
 use crate::chain::Line;
@@ -161,9 +165,11 @@ pub(crate) struct CallRow {
     user_id: Id,
     project_id: Id,
     key_id: Option<Id>,
+    session: Option<String>,
     route: String,
     model: String,
     stream: bool,
+    request_bytes: i64,
     hold: i64,
     state: String,
     created_at: i64,
@@ -178,6 +184,10 @@ pub(crate) struct CallRow {
     source: Option<String>,
     ending: Option<String>,
     status: Option<i64>,
+    upstream: Option<String>,
+    response_bytes: Option<i64>,
+    first_data_us: Option<i64>,
+    total_us: Option<i64>,
 }
 
 impl TryFrom<CallRow> for CallRecord {
@@ -198,14 +208,29 @@ impl TryFrom<CallRow> for CallRecord {
             Ending::from_word(&word).ok_or_else(|| Failure::corrupt("an unknown ending"))
         });
         let status = u16::try_from(row.status.unwrap_or_default());
+        let session = row.session.map(ConversationId::try_from).transpose();
+        let upstream = row.upstream.map(UpstreamName::try_from).transpose();
+        let upstream = upstream.map_err(|_| Failure::corrupt("an upstream without a name"))?;
+        let time = |micros: i64| figure(micros).map(Duration::from_micros);
+        let first_data = row.first_data_us.map(time).transpose()?;
+        let served = row.total_us.map(|total| {
+            Ok::<_, Failure>(Served {
+                upstream,
+                response_bytes: figure(row.response_bytes.unwrap_or_default())?,
+                first_data,
+                total: time(total)?,
+            })
+        });
         Ok(Self {
             id: row.id.into(),
             user: row.user_id.into(),
             project: row.project_id.into(),
             key: row.key_id.map(Into::into),
+            session: session.map_err(|_| Failure::corrupt("a session without a name"))?,
             route: row.route.into(),
             model: row.model,
             stream: row.stream,
+            request_bytes: figure(row.request_bytes)?,
             hold: tokens(row.hold)?,
             state: state(&row.state, settlement)?,
             created_at: Timestamp::from_micros(row.created_at),
@@ -219,6 +244,7 @@ impl TryFrom<CallRow> for CallRecord {
             source: source.transpose()?,
             ending: ending.transpose()?,
             status: status.map_err(|_| Failure::corrupt("a status is out of range"))?,
+            served: served.transpose()?,
         })
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use diesel::prelude::*;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::Subject;
@@ -258,9 +260,11 @@ pub(crate) struct ReservationRow {
     pub(crate) user_id: Id,
     pub(crate) project_id: Id,
     pub(crate) key_id: Option<Id>,
+    pub(crate) session: Option<String>,
     pub(crate) route: String,
     pub(crate) model: String,
     pub(crate) stream: bool,
+    pub(crate) request_bytes: i64,
     pub(crate) hold: i64,
     pub(crate) hold_prompt: i64,
     pub(crate) hold_completion: i64,
@@ -280,9 +284,11 @@ impl ReservationRow {
                 Subject::Key(key) => Some((*key).into()),
                 _ => None,
             }),
+            session: reserve.call.session.as_ref().map(ToString::to_string),
             route: reserve.call.route.clone().into_owned(),
             model: text(reserve.call.model.clone()),
             stream: reserve.call.stream,
+            request_bytes: figure(reserve.call.request_bytes),
             hold: reservation.hold.total.as_i64(),
             hold_prompt: reservation.hold.prompt.as_i64(),
             hold_completion: reservation.hold.completion.as_i64(),
@@ -301,9 +307,11 @@ impl ReservationRow {
             user_id: id,
             project_id: id,
             key_id: None,
+            session: None,
             route: String::new(),
             model: String::new(),
             stream: false,
+            request_bytes: 0,
             hold: 0,
             hold_prompt: 0,
             hold_completion: 0,
@@ -340,7 +348,7 @@ impl From<&Extend> for ReservationHold {
 
 /// The end of a reservation.
 #[derive(AsChangeset, Identifiable)]
-#[diesel(table_name = reservations)]
+#[diesel(table_name = reservations, treat_none_as_null = true)]
 pub(crate) struct ReservationEnd {
     pub(crate) id: Id,
     pub(crate) state: &'static str,
@@ -355,12 +363,17 @@ pub(crate) struct ReservationEnd {
     pub(crate) source: &'static str,
     pub(crate) ending: &'static str,
     pub(crate) status: i64,
+    pub(crate) upstream: Option<String>,
+    pub(crate) response_bytes: Option<i64>,
+    pub(crate) first_data_us: Option<i64>,
+    pub(crate) total_us: Option<i64>,
 }
 
 impl ReservationEnd {
     pub(crate) fn new(settle: &Settle, state: State) -> Self {
         let settlement = state.settlement();
         let usage = settle.usage;
+        let served = settle.served.as_ref();
         Self {
             id: settle.id.into(),
             state: state.as_str(),
@@ -375,13 +388,22 @@ impl ReservationEnd {
             source: settle.source.as_str(),
             ending: settle.ending.as_str(),
             status: settle.status.into(),
+            upstream: served.and_then(|served| served.upstream.as_ref().map(ToString::to_string)),
+            response_bytes: served.map(|served| figure(served.response_bytes)),
+            first_data_us: served.and_then(|served| served.first_data.map(micros)),
+            total_us: served.map(|served| micros(served.total)),
         }
     }
 }
 
-/// Keeps a figure of an upstream in the range of an amount.
+/// Keeps a figure of somebody else's in the range of an amount.
 fn figure(figure: u64) -> i64 {
     Tokens::new(figure).as_i64()
+}
+
+/// Keeps a time in whole microseconds.
+fn micros(time: Duration) -> i64 {
+    figure(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Where a reservation is in its life.

@@ -356,16 +356,18 @@ bulk! {
 bulk! {
     /// Writes new reservations that are not there; returns how many.
     insert_reservations: "INSERT INTO reservations \
-         (id, user_id, project_id, key_id, route, model, stream, hold, hold_prompt, hold_completion, price_id, \
-         owner, state, created_at) SELECT * FROM "
+         (id, user_id, project_id, key_id, session, route, model, stream, request_bytes, hold, hold_prompt, \
+         hold_completion, price_id, owner, state, created_at) SELECT * FROM "
     |row: &ReservationRow| {
         id: Binary = Id: row.id,
         user_id: Binary = Id: row.user_id,
         project_id: Binary = Id: row.project_id,
         key_id: Nullable<Binary> = Option<Id>: row.key_id,
+        session: Nullable<Text> = Option<String>: row.session.clone(),
         route: Text = String: row.route.clone(),
         model: Text = String: row.model.clone(),
         stream: Bool = bool: row.stream,
+        request_bytes: BigInt = i64: row.request_bytes,
         hold: BigInt = i64: row.hold,
         hold_prompt: BigInt = i64: row.hold_prompt,
         hold_completion: BigInt = i64: row.hold_completion,
@@ -397,7 +399,8 @@ bulk! {
     close: "UPDATE reservations SET state = batch.state, settled_at = batch.settled_at, \
             charged = batch.charged, overage = batch.overage, cost = batch.cost, prompt = batch.prompt, completion = batch.completion, \
             cached = batch.cached, reasoning = batch.reasoning, source = batch.source, ending = batch.ending, \
-            status = batch.status FROM "
+            status = batch.status, upstream = batch.upstream, response_bytes = batch.response_bytes, \
+            first_data_us = batch.first_data_us, total_us = batch.total_us FROM "
     |row: &ReservationEnd| {
         id: Binary = Id: row.id,
         state: Text = &'static str: row.state,
@@ -412,6 +415,10 @@ bulk! {
         source: Text = &'static str: row.source,
         ending: Text = &'static str: row.ending,
         status: BigInt = i64: row.status,
+        upstream: Nullable<Text> = Option<String>: row.upstream.clone(),
+        response_bytes: Nullable<BigInt> = Option<i64>: row.response_bytes,
+        first_data_us: Nullable<BigInt> = Option<i64>: row.first_data_us,
+        total_us: Nullable<BigInt> = Option<i64>: row.total_us,
     }
     "WHERE reservations.id = batch.id AND reservations.settled_at IS NULL"
 }
@@ -421,7 +428,8 @@ bulk! {
     correct: "UPDATE reservations SET state = batch.state, settled_at = batch.settled_at, \
             charged = batch.charged, overage = batch.overage, cost = batch.cost, prompt = batch.prompt, completion = batch.completion, \
             cached = batch.cached, reasoning = batch.reasoning, source = batch.source, ending = batch.ending, \
-            status = batch.status FROM "
+            status = batch.status, upstream = batch.upstream, response_bytes = batch.response_bytes, \
+            first_data_us = batch.first_data_us, total_us = batch.total_us FROM "
     |row: &ReservationEnd| {
         id: Binary = Id: row.id,
         state: Text = &'static str: row.state,
@@ -436,6 +444,10 @@ bulk! {
         source: Text = &'static str: row.source,
         ending: Text = &'static str: row.ending,
         status: BigInt = i64: row.status,
+        upstream: Nullable<Text> = Option<String>: row.upstream.clone(),
+        response_bytes: Nullable<BigInt> = Option<i64>: row.response_bytes,
+        first_data_us: Nullable<BigInt> = Option<i64>: row.first_data_us,
+        total_us: Nullable<BigInt> = Option<i64>: row.total_us,
     }
     "WHERE reservations.id = batch.id AND reservations.state IN ('expired', 'refunded')"
 }

@@ -3,9 +3,8 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    AuditStore, CallInfo, Check, Ending, Extend, Hold, LedgerStore, LimitChange, LimitKey,
-    MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit,
-    Verification,
+    AuditStore, CallInfo, Check, Extend, Hold, LedgerStore, LimitChange, LimitKey, MemoryStore,
+    Operation, Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit, Verification,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -59,13 +58,12 @@ fn reserving() -> impl Strategy<Value = Operation> {
                 subjects,
                 hold,
                 least,
-                call: CallInfo {
-                    user: UserId::from_uuid(Uuid::nil()),
-                    project: ProjectId::from_uuid(Uuid::nil()),
-                    route: "chat".into(),
-                    model: model.to_owned(),
-                    stream: false,
-                },
+                call: CallInfo::new(
+                    UserId::from_uuid(Uuid::nil()),
+                    ProjectId::from_uuid(Uuid::nil()),
+                    "chat",
+                    model,
+                ),
                 owner: None,
             })
         },
@@ -89,13 +87,8 @@ fn settling() -> impl Strategy<Value = Operation> {
             reasoning: 0,
         };
         Operation::Settle(Settle {
-            id,
-            at,
-            charge: usage.total(),
-            usage,
             source,
-            ending: Ending::Complete,
-            status: 200,
+            ..Settle::upstream(id, at, usage)
         })
     })
 }

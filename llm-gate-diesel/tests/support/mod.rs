@@ -13,8 +13,7 @@ use std::sync::Arc;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Role, Subject, UserId};
 use llm_gate::store::{
-    CallInfo, Ending, LedgerStore, NewUser, Operation, Outcome, Reserve, Settle, Source,
-    StoreError, StoreErrorKind,
+    CallInfo, LedgerStore, NewUser, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use tokio::sync::Barrier;
@@ -26,26 +25,15 @@ pub fn reserve(subject: Subject, hold: u64) -> Reserve {
         subjects: vec![subject],
         hold: Tokens::new(hold).into(),
         least: Tokens::new(hold),
-        call: CallInfo {
-            user: UserId::new(),
-            project: ProjectId::new(),
-            route: "chat".into(),
-            model: "model".to_owned(),
-            stream: false,
-        },
+        call: CallInfo::new(UserId::new(), ProjectId::new(), "chat", "model"),
         owner: None,
     }
 }
 
 pub fn settle(id: RequestId, charge: u64) -> Operation {
     Operation::Settle(Settle {
-        id,
-        at: Timestamp::from_micros(2),
         charge: Tokens::new(charge),
-        usage: Usage::default(),
-        source: Source::Upstream,
-        ending: Ending::Complete,
-        status: 200,
+        ..Settle::upstream(id, Timestamp::from_micros(2), Usage::default())
     })
 }
 

@@ -11,6 +11,7 @@ use tower_service::Service;
 
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
+use crate::identity::ConversationId;
 
 use super::service::{too_large, understand};
 use super::{CallLayer, Route};
@@ -34,7 +35,7 @@ pin_project! {
 
 struct Reading<S> {
     config: Arc<CallLayer>,
-    route: Route,
+    head: (Route, Option<ConversationId>),
     service: S,
     parts: request::Parts,
     read: Collected,
@@ -87,14 +88,14 @@ impl<B, S: Service<Request<Full<Bytes>>>> CallFuture<B, S> {
 
     pub(super) fn reading(
         config: Arc<CallLayer>,
-        route: Route,
+        head: (Route, Option<ConversationId>),
         service: S,
         request: Request<B>,
     ) -> Self {
         let (parts, body) = request.into_parts();
         let reading = Reading {
             config,
-            route,
+            head,
             service,
             parts,
             read: Collected::default(),
@@ -157,7 +158,7 @@ where
                     ));
                     let done = reading.take().expect("taken once, when the body has ended");
                     match read
-                        .and_then(|()| understand(&done.config, done.route, done.read.finish()))
+                        .and_then(|()| understand(&done.config, done.head, done.read.finish()))
                     {
                         Err(rejection) => State::Refused {
                             rejection: Some(rejection),

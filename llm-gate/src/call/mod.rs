@@ -56,7 +56,11 @@ pub use model::{Found, Model, Models};
 pub use route::{Route, UnknownRoute};
 pub use service::CallService;
 
+use crate::identity::ConversationId;
 use parse::Request;
+
+/// The header by which a client names the conversation that a call is part of.
+pub const SESSION: &str = "x-session-id";
 
 /// Which usage figures the client asked for in a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub struct UsageAsked {
 #[derive(Clone, Debug)]
 pub struct Call {
     route: Route,
+    session: Option<ConversationId>,
     model: Arc<Model>,
     bound: Bound,
     body: Bytes,
@@ -94,6 +99,13 @@ impl Call {
     #[must_use]
     pub const fn route(&self) -> Route {
         self.route
+    }
+
+    /// Returns the conversation that the call is part of, as its client says by the header
+    /// [`x-session-id`](SESSION).
+    #[must_use]
+    pub const fn session(&self) -> Option<&ConversationId> {
+        self.session.as_ref()
     }
 
     /// Returns the model that was asked for.

@@ -10,13 +10,14 @@ use tower_service::Service;
 
 use crate::body::GateBody;
 use crate::error::Rejection;
+use crate::identity::{ConversationId, InvalidConversation};
 
 use super::bound::Bound;
 use super::model::Found;
 use super::parse::parse;
 use super::read::Fault;
 use super::value::shown;
-use super::{Call, CallFuture, CallLayer, Model, Route, UnknownRoute};
+use super::{Call, CallFuture, CallLayer, Model, Route, SESSION, UnknownRoute};
 
 /// The service of [`CallLayer`].
 #[derive(Clone, Debug)]
@@ -50,18 +51,21 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match admit(&self.config, &request) {
             Err(rejection) => CallFuture::refused(rejection),
-            Ok(route) => {
+            Ok((route, session)) => {
                 // Move the ready service into the future and keep the fresh clone.
                 let clone = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, clone);
-                CallFuture::reading(self.config.clone(), route, inner, request)
+                CallFuture::reading(self.config.clone(), (route, session), inner, request)
             }
         }
     }
 }
 
 /// Decides by the request's head.
-fn admit<B: Body>(config: &CallLayer, request: &Request<B>) -> Result<Route, Rejection> {
+fn admit<B: Body>(
+    config: &CallLayer,
+    request: &Request<B>,
+) -> Result<(Route, Option<ConversationId>), Rejection> {
     let route =
         Route::of(request.method(), request.uri().path()).map_err(|unknown| match unknown {
             UnknownRoute::Path => Rejection::new(
@@ -94,9 +98,24 @@ fn admit<B: Body>(config: &CallLayer, request: &Request<B>) -> Result<Route, Rej
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
         .unwrap_or_else(|| request.body().size_hint().lower());
     if declared > config.body_limit as u64 {
-        Err(too_large(config.body_limit))
-    } else {
-        Ok(route)
+        return Err(too_large(config.body_limit));
+    }
+    Ok((route, session(request.headers())?))
+}
+
+/// Reads which conversation the call is part of.
+fn session(headers: &HeaderMap) -> Result<Option<ConversationId>, Rejection> {
+    let mut all = headers.get_all(SESSION).iter();
+    let Some(first) = all.next() else {
+        return Ok(None);
+    };
+    let name = first.to_str().ok().filter(|_| all.next().is_none());
+    match name.and_then(|name| name.parse().ok()) {
+        Some(session) => Ok(Some(session)),
+        None => {
+            let words = format!("{SESSION}: {InvalidConversation}");
+            Err(Rejection::bad_request(words).param(SESSION))
+        }
     }
 }
 
@@ -134,7 +153,11 @@ pub(super) fn too_large(limit: usize) -> Rejection {
 }
 
 /// Decides by the request's body.
-pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Result<Call, Rejection> {
+pub(super) fn understand(
+    config: &CallLayer,
+    (route, session): (Route, Option<ConversationId>),
+    body: Bytes,
+) -> Result<Call, Rejection> {
     let mut request = parse(route, &body, config.max_n).map_err(refusal)?;
     let named = request.model.take().filter(|name| !name.is_empty());
     let Some(name) = named.as_deref().or(config.default_model.as_deref()) else {
@@ -159,6 +182,7 @@ pub(super) fn understand(config: &CallLayer, route: Route, body: Bytes) -> Resul
     let bound = Bound::of(route, &request, &model, context, body.len()).map_err(refusal)?;
     Ok(Call {
         route,
+        session,
         model,
         bound,
         body,

@@ -133,13 +133,7 @@ mod tests {
             subjects: Vec::new(),
             hold: Tokens::new(1).into(),
             least: Tokens::new(1),
-            call: CallInfo {
-                user,
-                project: ProjectId::new(),
-                route: "chat".into(),
-                model: String::new(),
-                stream: false,
-            },
+            call: CallInfo::new(user, ProjectId::new(), "chat", ""),
         });
         reserving.await.expect("nothing limits it")
     }

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::store::{
-    Ending, Operation, Outcome, OwnerId, Settle, Source, StoreError, StoreErrorKind,
-};
-use crate::tokens::{Tokens, Usage};
+use crate::store::{Ending, Operation, Outcome, OwnerId, Settle, StoreError, StoreErrorKind};
 
 use super::{Ledger, Shared, recovery, writer};
 
@@ -141,17 +138,9 @@ impl Shared {
             if orphans.is_empty() {
                 return Ok(());
             }
-            let presumed = orphans.iter().map(|&id| {
-                Operation::Settle(Settle {
-                    id,
-                    at: now,
-                    charge: Tokens::ZERO,
-                    usage: Usage::default(),
-                    source: Source::Presumed,
-                    ending: Ending::Expired,
-                    status: 0,
-                })
-            });
+            let presumed = orphans
+                .iter()
+                .map(|&id| Operation::Settle(Settle::presumed(id, now, Ending::Expired)));
             let outcomes = recovery::settle(&*self.store, presumed.collect()).await?;
             let failed = orphans.iter().zip(&outcomes);
             let failed = failed.filter(|(_, outcome)| outcome.is_none());

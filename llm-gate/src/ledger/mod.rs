@@ -37,13 +37,7 @@
 //!     subjects: vec![Subject::User(user)],
 //!     hold: Tokens::new(40).into(),
 //!     least: Tokens::new(40),
-//!     call: CallInfo {
-//!         user,
-//!         project: ProjectId::new(),
-//!         route: "chat".into(),
-//!         model: "tiny".into(),
-//!         stream: false,
-//!     },
+//!     call: CallInfo::new(user, ProjectId::new(), "chat", "tiny"),
 //! };
 //! let reservation = ledger.reserve(request).await.expect("40 of 100 fit");
 //! reservation.settle(Charge::upstream(Usage { prompt: 11, completion: 17, ..Usage::default() }, Ending::Complete, 200));

@@ -1,14 +1,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::abort::Abort;
 use crate::identity::RequestId;
-use crate::store::{Ending, Settle};
+use crate::store::{Ending, Served};
 use crate::tokens::{Tokens, Usage};
+use crate::upstream::UpstreamName;
 
 use super::journal::{Entry, Slot};
 use super::{Charge, Ledger, RecordError};
@@ -23,6 +26,7 @@ pub(super) struct Open {
     state: AtomicU8,
     /// What was recorded last. Written while `RECORDING`, read when `ENDED`.
     last: Last,
+    handed_on: HandedOn,
     journaled: bool,
     /// Taken out with the end. Never fought for: `state` has decided before.
     held: Mutex<Option<Held>>,
@@ -43,6 +47,7 @@ pub(super) struct Held {
     /// What the client sees, and how the upstream is let go.
     status: u16,
     abort: Option<Abort>,
+    upstream: Option<UpstreamName>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -76,6 +81,49 @@ struct Last {
     cached: AtomicU64,
     reasoning: AtomicU64,
     estimated: AtomicU64,
+}
+
+/// What was handed on of the answer, for the record. One writer; the deadline may find it one frame behind.
+struct HandedOn {
+    since: Instant,
+    bytes: AtomicU64,
+    /// When the first bytes were, in microseconds since the beginning, and one more; 0 before.
+    first: AtomicU64,
+}
+
+impl HandedOn {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            bytes: AtomicU64::new(0),
+            first: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    fn add(&self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let before = self.bytes.load(Ordering::Relaxed);
+        if before == 0 {
+            let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.first
+                .store(micros.saturating_add(1), Ordering::Relaxed);
+        }
+        let all = before.saturating_add(bytes);
+        self.bytes.store(all, Ordering::Relaxed);
+    }
+
+    fn served(&self, upstream: Option<UpstreamName>) -> Served {
+        let first = self.first.load(Ordering::Relaxed).checked_sub(1);
+        Served {
+            upstream,
+            response_bytes: self.bytes.load(Ordering::Relaxed),
+            first_data: first.map(Duration::from_micros),
+            total: self.since.elapsed(),
+        }
+    }
 }
 
 /// Lets others end it again, also after a panic.
@@ -130,6 +178,7 @@ impl Held {
             journaled,
             status: 0,
             abort: None,
+            upstream: None,
             _slot: slot,
         }
     }
@@ -150,6 +199,7 @@ impl Open {
             id,
             state: AtomicU8::new(OPEN),
             last: Last::default(),
+            handed_on: HandedOn::new(),
             journaled: held.journaled.is_some(),
             held: Mutex::new(Some(held)),
             overdue: AtomicBool::new(false),
@@ -205,6 +255,19 @@ impl Open {
         }
     }
 
+    /// Notes which upstream it is sent to.
+    pub(super) fn served_by(&self, upstream: UpstreamName) {
+        if let Some(held) = self.held().as_mut() {
+            held.upstream = Some(upstream);
+        }
+    }
+
+    /// Counts bytes that are handed on.
+    #[inline]
+    pub(super) fn delivered(&self, bytes: u64) {
+        self.handed_on.add(bytes);
+    }
+
     /// Settles, unless that has happened.
     pub(super) fn close(&self, charge: Charge) {
         if let Some(held) = self.take() {
@@ -237,15 +300,8 @@ impl Open {
             // The record before it stands: what was delivered is in it.
             tracing::error!(%error, "the end of a request is not in the journal");
         }
-        let settle = Settle {
-            id: self.id,
-            at: self.ledger.now(),
-            charge: charge.tokens,
-            usage: charge.usage,
-            source: charge.source,
-            ending: charge.ending,
-            status: charge.status,
-        };
+        let served = self.handed_on.served(held.upstream.take());
+        let settle = charge.settlement(self.id, self.ledger.now(), Some(served));
         self.ledger.settle(settle, held);
     }
 

@@ -4,7 +4,6 @@ use crate::clock::Timestamp;
 use crate::store::{
     Ending, LedgerStore, Operation, Outcome, Settle, Source, StoreError, StoreErrorKind,
 };
-use crate::tokens::{Tokens, Usage};
 
 use super::journal::{Adopted, Adoption, Leftover, State};
 use super::{Ledger, writer};
@@ -139,25 +138,13 @@ fn settlement(leftover: &Leftover, at: Timestamp) -> Operation {
     if !leftover.trusted {
         // Whatever the slot says, more may have been delivered: its last pages never reached the disk.
         return Operation::Settle(Settle {
-            id,
-            at,
-            charge: Tokens::ZERO,
-            usage: Usage::default(),
-            source: Source::Presumed,
-            ending: Ending::Recovered,
             status: leftover.status,
+            ..Settle::presumed(id, at, Ending::Recovered)
         });
     }
     Operation::Settle(match leftover.charge(Ending::Recovered) {
-        Some(charge) => Settle {
-            id,
-            at,
-            charge: charge.tokens,
-            usage: charge.usage,
-            source: charge.source,
-            ending: charge.ending,
-            status: charge.status,
-        },
+        // Neither bytes nor times are in the journal.
+        Some(charge) => charge.settlement(id, at, None),
         None => Settle::void(id, at, Ending::Recovered),
     })
 }

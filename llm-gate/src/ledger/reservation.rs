@@ -9,9 +9,11 @@ use crate::abort::Abort;
 use crate::clock::Timestamp;
 use crate::identity::RequestId;
 use crate::store::{
-    Ending, Extend, Grant, Hold, Outcome, Source, Standing, StoreError, StoreErrorKind,
+    Ending, Extend, Grant, Hold, Outcome, Served, Settle, Source, Standing, StoreError,
+    StoreErrorKind,
 };
 use crate::tokens::{Tokens, Usage};
+use crate::upstream::UpstreamName;
 
 use super::open::{Open, Record};
 use super::writer::Job;
@@ -66,6 +68,24 @@ impl Charge {
             source: Source::Nothing,
             ending,
             status,
+        }
+    }
+
+    pub(super) const fn settlement(
+        self,
+        id: RequestId,
+        at: Timestamp,
+        served: Option<Served>,
+    ) -> Settle {
+        Settle {
+            id,
+            at,
+            charge: self.tokens,
+            usage: self.usage,
+            source: self.source,
+            ending: self.ending,
+            status: self.status,
+            served,
         }
     }
 }
@@ -190,6 +210,18 @@ impl Reservation {
     /// at its [deadline](super::Builder::deadline).
     pub fn answered(&mut self, status: u16, abort: Option<Abort>) {
         self.open.answer(status, abort);
+    }
+
+    /// Tells which upstream it is sent to, for the record.
+    pub fn served_by(&mut self, upstream: UpstreamName) {
+        self.open.served_by(upstream);
+    }
+
+    /// Counts bytes of the answer's body that are handed on, for the record. The first ones end the time to the
+    /// first data.
+    #[inline]
+    pub fn delivered(&self, bytes: u64) {
+        self.open.delivered(bytes);
     }
 
     /// Returns whether the request was ended by somebody else. Then nothing more of it may be delivered, and

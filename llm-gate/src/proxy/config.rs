@@ -4,6 +4,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use thiserror::Error;
 
+use crate::upstream::UpstreamName;
+
 /// A model server and how it is talked to.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -11,6 +13,7 @@ pub struct Upstream {
     authority: Authority,
     /// Without a slash at its end.
     prefix: String,
+    pub(super) name: Option<UpstreamName>,
     pub(super) credential: Option<HeaderValue>,
     pub(super) connect_timeout: Duration,
     pub(super) stream_head_timeout: Duration,
@@ -57,6 +60,7 @@ impl Upstream {
             scheme,
             authority: parts.authority.ok_or(InvalidUpstream::Host)?,
             prefix: path.strip_suffix("/v1").unwrap_or(path).to_owned(),
+            name: None,
             credential: None,
             connect_timeout: Duration::from_secs(2),
             stream_head_timeout: Duration::from_secs(60),
@@ -64,6 +68,14 @@ impl Upstream {
             idle_timeout: Duration::from_secs(120),
             total_timeout: Duration::from_secs(3600),
         })
+    }
+
+    /// Sets what it is called on record, by an [`UpstreamName`] in the extensions of its answers. Nothing unless
+    /// set.
+    #[must_use]
+    pub fn name(mut self, name: UpstreamName) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// Sets the key the upstream wants as `Authorization: Bearer`. None is sent unless set.

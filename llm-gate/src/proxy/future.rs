@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{Request, Response, StatusCode, response};
+use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::Body;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
 use crate::tokens::Unanswered;
+use crate::upstream::UpstreamName;
 
 use super::connect::Proven;
 use super::error::{Passed, bad_gateway, refused, timeout};
@@ -51,7 +52,11 @@ pin_project! {
             parts: Option<response::Parts>,
             read: BytesMut,
         },
-        Done { rejection: Option<Rejection>, unanswered: bool },
+        Done {
+            rejection: Option<Rejection>,
+            unanswered: bool,
+            upstream: Option<UpstreamName>,
+        },
     }
 }
 
@@ -62,12 +67,8 @@ impl ProxyFuture {
             "invalid_request_error",
             "there is no such route",
         );
-        Self::done(rejection.code("not_found"))
-    }
-
-    const fn done(rejection: Rejection) -> Self {
         Self {
-            state: refuse(rejection),
+            state: refuse(rejection.code("not_found"), None),
         }
     }
 
@@ -132,7 +133,7 @@ impl Future for ProxyFuture {
                 } => match answer.as_mut().poll(cx) {
                     Poll::Pending => {
                         ready!(alarm.poll(cx));
-                        unanswered(timeout())
+                        unanswered(timeout(), shared.upstream.name.clone())
                     }
                     Poll::Ready(Err(error)) => {
                         match again.take().filter(|_| met_a_closed_connection(&error)) {
@@ -144,8 +145,10 @@ impl Future for ProxyFuture {
                                 );
                                 continue;
                             }
-                            None if error.is_connect() => refuse(unreachable(&error)),
-                            None => unanswered(unreachable(&error)),
+                            None if error.is_connect() => {
+                                refuse(unreachable(&error), shared.upstream.name.clone())
+                            }
+                            None => unanswered(unreachable(&error), shared.upstream.name.clone()),
                         }
                     }
                     Poll::Ready(Ok(response)) => {
@@ -154,6 +157,7 @@ impl Future for ProxyFuture {
                         let (mut parts, body) = response.into_parts();
                         parts.headers = headers::response(&parts.headers);
                         parts.extensions.clear();
+                        name(&mut parts.extensions, shared.upstream.name.clone());
                         if status.is_success() {
                             let body = ProxyBody::new(body, shared.upstream.idle_timeout, *ends);
                             parts.extensions.insert(body.abort());
@@ -184,11 +188,11 @@ impl Future for ProxyFuture {
                             false
                         }
                     };
-                    let parts = parts.take().expect("taken once, when the refusal is read");
+                    let mut parts = parts.take().expect("taken once, when the refusal is read");
                     // A body that is cut or too long is in no shape at all.
                     let text = if whole { &read[..] } else { &[] };
                     match refused(parts.status, text) {
-                        Passed::Instead(rejection) => refuse(rejection),
+                        Passed::Instead(rejection) => refuse(rejection, parts.extensions.remove()),
                         Passed::AsItIs => {
                             let mut response =
                                 Response::from_parts(parts, GateBody::own(read.split().freeze()));
@@ -201,12 +205,14 @@ impl Future for ProxyFuture {
                 StateProjected::Done {
                     rejection,
                     unanswered,
+                    upstream,
                 } => {
                     let rejection = rejection.take().expect("polled after it was ready");
                     let mut response = rejection.into_response(Envelope::OpenAi);
                     if *unanswered {
                         response.extensions_mut().insert(Unanswered);
                     }
+                    name(response.extensions_mut(), upstream.take());
                     return Poll::Ready(Ok(response));
                 }
             };
@@ -215,18 +221,27 @@ impl Future for ProxyFuture {
     }
 }
 
-const fn refuse(rejection: Rejection) -> State {
+const fn refuse(rejection: Rejection, upstream: Option<UpstreamName>) -> State {
     State::Done {
         rejection: Some(rejection),
         unanswered: false,
+        upstream,
     }
 }
 
 /// The request was sent, and there is no answer.
-const fn unanswered(rejection: Rejection) -> State {
+const fn unanswered(rejection: Rejection, upstream: Option<UpstreamName>) -> State {
     State::Done {
         rejection: Some(rejection),
         unanswered: true,
+        upstream,
+    }
+}
+
+/// Tells which upstream an answer is of, if that has a name.
+fn name(extensions: &mut Extensions, upstream: Option<UpstreamName>) {
+    if let Some(upstream) = upstream {
+        extensions.insert(upstream);
     }
 }
 

@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Extensions, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -11,6 +11,7 @@ use crate::error::{Envelope, Rejection};
 use crate::ledger::{Charge, Extending, RecordError, Reservation};
 use crate::store::{Ending, Hold, Source};
 use crate::tokens::{Metered, Tokens};
+use crate::upstream::UpstreamName;
 
 use super::cut::Choices;
 use super::refusal::{overdue, unaccountable};
@@ -199,6 +200,18 @@ impl Bill {
         &self.reservation
     }
 
+    /// Notes what is on record about an answer, but for its length.
+    pub(super) fn served_by(&mut self, extensions: &Extensions) {
+        if let Some(upstream) = extensions.get::<UpstreamName>() {
+            self.reservation.served_by(upstream.clone());
+        }
+    }
+
+    /// Counts bytes of the answer that are handed on.
+    pub(super) fn delivered(&self, bytes: u64) {
+        self.reservation.delivered(bytes);
+    }
+
     /// Settles a request that got no answer at all.
     pub(super) fn lost(self) {
         self.refused(StatusCode::BAD_GATEWAY, Ending::Lost);
@@ -305,6 +318,8 @@ impl Guard {
         {
             steps.choices.delivered(data);
         }
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        open.bill.reservation.delivered(bytes as u64);
         open.delivered = true;
         Pass::Deliver
     }
@@ -313,7 +328,11 @@ impl Guard {
     #[cold]
     fn stop(&mut self, stop: Stop, next: &Frame<Bytes>) -> Bytes {
         match stop {
-            Stop::Journal(error) => self.break_off(&error),
+            Stop::Journal(error) => {
+                let end = error_event();
+                self.break_off(&error, end.len());
+                end
+            }
             Stop::Overdue => self.overdue(),
             Stop::Refused(refusal) => self.cut(refusal, next.data_ref()),
         }
@@ -349,6 +368,7 @@ impl Guard {
             // What was read beyond that went nowhere.
             metered.report(charge.usage);
         }
+        open.bill.delivered(end.len() as u64);
         open.bill.reservation.settle(charge);
         end
     }
@@ -374,8 +394,8 @@ impl Guard {
         event(&overdue())
     }
 
-    /// Settles what the journal knows, which is what was delivered, and returns the event to end with.
-    pub(super) fn break_off(&mut self, error: &RecordError) -> Bytes {
+    /// Settles what the journal knows, which is what was delivered, and `end` bytes that the answer ends with.
+    pub(super) fn break_off(&mut self, error: &RecordError, end: usize) {
         tracing::error!(
             error = error as &dyn std::error::Error,
             "an answer ends: it cannot be written down"
@@ -383,11 +403,11 @@ impl Guard {
         if let Some(open) = self.0.take() {
             let status = open.status.as_u16();
             let nothing = Charge::nothing(Ending::UpstreamCut, status);
+            open.bill.delivered(end as u64);
             open.bill
                 .reservation
                 .settle(open.journaled.unwrap_or(nothing));
         }
-        error_event()
     }
 
     /// Settles, unless that has happened. `None` for an end without an error.

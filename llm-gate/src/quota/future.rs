@@ -243,6 +243,7 @@ where
                             return Poll::Ready(Err(error));
                         }
                     };
+                    bill.served_by(response.extensions());
                     let steps = plan.steps.take();
                     match steps.map(|steps| (steps, rolls(&response))) {
                         None => return Poll::Ready(Ok(with_bill(response, bill, None))),
@@ -282,6 +283,7 @@ where
                     };
                     // Nothing of it is delivered, so nothing is charged.
                     drop(answer);
+                    bill.delivered(rejection.body(Envelope::OpenAi).len() as u64);
                     bill.refused(rejection.status(), Ending::Refused);
                     refuse(rejection)
                 }
@@ -383,8 +385,9 @@ fn with_bill<R: Body<Data = Bytes>>(
         bill.answered(parts.status, parts.extensions.get::<Abort>().cloned());
         let mut guard = bill.served(parts.status, metered, steps);
         if let Err(error) = guard.journal_whole() {
-            drop(guard.break_off(&error));
-            return unrecorded(&error).into_response(Envelope::OpenAi);
+            let rejection = unrecorded(&error);
+            guard.break_off(&error, rejection.body(Envelope::OpenAi).len());
+            return rejection.into_response(Envelope::OpenAi);
         }
         QuotaBody::new(body, guard)
     } else {
@@ -395,6 +398,8 @@ fn with_bill<R: Body<Data = Bytes>>(
         } else {
             Ending::Refused
         };
+        // It is settled before it is read: what it says itself of its length has to do.
+        bill.delivered(body.size_hint().lower());
         bill.refused(parts.status, ending);
         QuotaBody::settled(body)
     };

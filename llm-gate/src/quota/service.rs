@@ -68,12 +68,14 @@ fn hold<B>(request: &mut Request<B>) -> Option<ledger::Request> {
         subjects: principal.subjects(),
         hold,
         least,
-        call: CallInfo {
-            user: principal.user,
-            project: principal.project,
-            route: call.route().as_str().into(),
-            model: call.model().id().to_owned(),
-            stream: call.stream(),
-        },
+        call: CallInfo::new(
+            principal.user,
+            principal.project,
+            call.route().as_str(),
+            call.model().id(),
+        )
+        .session(call.session().cloned())
+        .stream(call.stream())
+        .request_bytes(call.body().len() as u64),
     })
 }

@@ -25,6 +25,7 @@
 //! ```
 
 mod audit;
+mod call;
 mod credential;
 mod error;
 mod ledger;
@@ -47,6 +48,7 @@ pub use audit::{
     AuditStore, CallRecord, Check, Figure, Finding, LedgerLine, LineFault, LineName, LineQuery,
     Lines, Link, Verification,
 };
+pub use call::{CallInfo, Served};
 pub use credential::{
     ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, TokenHash,
 };
@@ -56,8 +58,8 @@ pub use limit::{CounterKey, Limit, LimitKey, Limits, Period, Unit, UnknownZone, 
 #[cfg(feature = "memory")]
 pub use memory::{MemoryBooks, MemoryStore};
 pub use operation::{
-    CallInfo, Denial, DenialReason, Ending, Extend, Grant, Hold, Operation, Outcome, OwnerId,
-    Refund, Reserve, Settle, Settlement, Source, Standing,
+    Denial, DenialReason, Ending, Extend, Grant, Hold, Operation, Outcome, OwnerId, Refund,
+    Reserve, Settle, Settlement, Source, Standing,
 };
 pub use price::{MAX_RATE, PRICE_SCALE, Price, Rates, Tariff, WEIGHT_SCALE};
 pub use project::{Membership, Project, ProjectRole, ProjectStore};

@@ -1,10 +1,8 @@
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::identity::{ProjectId, RequestId, Subject, UserId};
-use crate::store::CounterKey;
+use crate::identity::{RequestId, Subject};
+use crate::store::{CallInfo, CounterKey, Served};
 use crate::tokens::{Amount, Tokens, Usage};
 
 use super::words::words;
@@ -96,21 +94,6 @@ pub struct Refund {
     pub at: Timestamp,
 }
 
-/// What a call is, for the record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallInfo {
-    /// Whose call it is.
-    pub user: UserId,
-    /// The project it is made for.
-    pub project: ProjectId,
-    /// The route as a word, such as `chat`.
-    pub route: Cow<'static, str>,
-    /// The model as asked for.
-    pub model: String,
-    /// Whether a stream was asked for.
-    pub stream: bool,
-}
-
 /// The final word on a reservation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settle {
@@ -129,9 +112,36 @@ pub struct Settle {
     pub ending: Ending,
     /// The HTTP status the client saw, 0 if it saw none.
     pub status: u16,
+    /// How it was served; `None` where nobody knows any more. It decides nothing.
+    pub served: Option<Served>,
 }
 
 impl Settle {
+    /// Charges what the upstream reported, of an answer that was delivered to its end. Set what differs by the
+    /// fields.
+    #[must_use]
+    pub const fn upstream(id: RequestId, at: Timestamp, usage: Usage) -> Self {
+        Self {
+            id,
+            at,
+            charge: usage.total(),
+            usage,
+            source: Source::Upstream,
+            ending: Ending::Complete,
+            status: 200,
+            served: None,
+        }
+    }
+
+    /// Charges the whole hold, because nobody knows what was used any more.
+    #[must_use]
+    pub fn presumed(id: RequestId, at: Timestamp, ending: Ending) -> Self {
+        Self {
+            source: Source::Presumed,
+            ..Self::void(id, at, ending)
+        }
+    }
+
     /// Gives the whole hold back: nothing was served.
     #[must_use]
     pub const fn void(id: RequestId, at: Timestamp, ending: Ending) -> Self {
@@ -148,6 +158,7 @@ impl Settle {
             source: Source::Nothing,
             ending,
             status: 0,
+            served: None,
         }
     }
 

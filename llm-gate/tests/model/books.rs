@@ -6,8 +6,8 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::rules::{self, Balance, Book, Entry, EntryKind, Reservation, State};
 use llm_gate::store::{
-    CallInfo, CounterKey, Ending, Extend, Limit, LimitKey, Limits, Operation, Outcome, Refund,
-    Reserve, Settle, Settlement, Source, Tariff, Zone,
+    CallInfo, CounterKey, Extend, Limit, LimitKey, Limits, Operation, Outcome, Refund, Reserve,
+    Settle, Settlement, Source, Tariff, Zone,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use uuid::Uuid;
@@ -68,13 +68,13 @@ impl Books {
             subjects: vec![user()],
             hold: tokens(FIRST).into(),
             least: tokens(FIRST),
-            call: CallInfo {
-                user: UserId::from_uuid(nobody),
-                project: ProjectId::from_uuid(nobody),
-                route: "chat".into(),
-                model: String::new(),
-                stream: true,
-            },
+            call: CallInfo::new(
+                UserId::from_uuid(nobody),
+                ProjectId::from_uuid(nobody),
+                "chat",
+                "",
+            )
+            .stream(true),
             owner: None,
         });
         matches!(self.apply(&operation, mutant), Outcome::Granted(_))
@@ -105,13 +105,8 @@ impl Books {
             ..Usage::default()
         };
         let operation = Operation::Settle(Settle {
-            id: id(request),
-            at: Timestamp::default(),
-            charge: usage.total(),
-            usage,
             source,
-            ending: Ending::Complete,
-            status: 200,
+            ..Settle::upstream(id(request), Timestamp::default(), usage)
         });
         self.apply(&operation, mutant);
     }

@@ -13,13 +13,13 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use llm_gate::body::GateBody;
 use llm_gate::call::{CallLayer, Model, Models};
-use llm_gate::identity::{Credential, Principal, ProjectId, Subject, UserId};
+use llm_gate::identity::{Credential, Principal, ProjectId, RequestId, Subject, UserId};
 use llm_gate::ledger::Ledger;
 use llm_gate::meter::{MeterBody, TokenMeterLayer};
 use llm_gate::quota::{QuotaBody, QuotaLayer};
 use llm_gate::store::{
-    CounterKey, Denial, DenialReason, LedgerStore, MemoryStore, Operation, Outcome, Settle,
-    Standing, StoreFuture,
+    AuditStore, CallRecord, CounterKey, Denial, DenialReason, LedgerStore, MemoryStore, Operation,
+    Outcome, Settle, Standing, StoreError, StoreFuture,
 };
 use llm_gate::test_util::ScriptedBody;
 use llm_gate::tokens::{Amount, Tokens};
@@ -148,6 +148,11 @@ impl Books {
     /// The settlements so far, in their order.
     pub(crate) fn settled(&self) -> Vec<Settle> {
         self.settled.lock().expect("no panic inside").clone()
+    }
+
+    /// What is on record of a call.
+    pub(crate) async fn record(&self, id: RequestId) -> Result<Option<CallRecord>, StoreError> {
+        self.inner.call(id).await
     }
 
     pub(crate) fn freeze(&self, subject: Subject) {

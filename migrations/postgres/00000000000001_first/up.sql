@@ -129,14 +129,17 @@ CREATE TABLE owners (
 
 CREATE INDEX owners_by_lease ON owners (lease_until) WHERE NOT given_up;
 
+-- `response_bytes` and `total_us` are null where nobody knows how it was served.
 CREATE TABLE reservations (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
     user_id BYTEA NOT NULL CHECK (octet_length(user_id) = 16),
     project_id BYTEA NOT NULL CHECK (octet_length(project_id) = 16),
     key_id BYTEA CHECK (octet_length(key_id) = 16),
+    session TEXT,
     route TEXT NOT NULL,
     model TEXT NOT NULL,
     stream BOOLEAN NOT NULL,
+    request_bytes BIGINT NOT NULL DEFAULT 0 CHECK (request_bytes >= 0),
     hold BIGINT NOT NULL CHECK (hold >= 0),
     hold_prompt BIGINT NOT NULL CHECK (hold_prompt >= 0),
     hold_completion BIGINT NOT NULL CHECK (hold_completion >= 0),
@@ -156,7 +159,11 @@ CREATE TABLE reservations (
     reasoning BIGINT NOT NULL DEFAULT 0 CHECK (reasoning >= 0),
     source TEXT,
     ending TEXT,
-    status BIGINT
+    status BIGINT,
+    upstream TEXT,
+    response_bytes BIGINT CHECK (response_bytes >= 0),
+    first_data_us BIGINT CHECK (first_data_us >= 0),
+    total_us BIGINT CHECK (total_us >= 0)
 );
 
 CREATE INDEX reservations_pending ON reservations (owner, id) WHERE state = 'pending';

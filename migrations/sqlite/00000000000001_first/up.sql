@@ -129,14 +129,17 @@ CREATE TABLE owners (
 
 CREATE INDEX owners_by_lease ON owners (lease_until) WHERE NOT given_up;
 
+-- `response_bytes` and `total_us` are null where nobody knows how it was served.
 CREATE TABLE reservations (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     user_id BLOB NOT NULL CHECK (length(user_id) = 16),
     project_id BLOB NOT NULL CHECK (length(project_id) = 16),
     key_id BLOB CHECK (length(key_id) = 16),
+    session TEXT,
     route TEXT NOT NULL,
     model TEXT NOT NULL,
     stream INTEGER NOT NULL CHECK (stream IN (0, 1)),
+    request_bytes INTEGER NOT NULL DEFAULT 0 CHECK (request_bytes >= 0),
     hold INTEGER NOT NULL CHECK (hold >= 0),
     hold_prompt INTEGER NOT NULL CHECK (hold_prompt >= 0),
     hold_completion INTEGER NOT NULL CHECK (hold_completion >= 0),
@@ -156,7 +159,11 @@ CREATE TABLE reservations (
     reasoning INTEGER NOT NULL DEFAULT 0 CHECK (reasoning >= 0),
     source TEXT,
     ending TEXT,
-    status INTEGER
+    status INTEGER,
+    upstream TEXT,
+    response_bytes INTEGER CHECK (response_bytes >= 0),
+    first_data_us INTEGER CHECK (first_data_us >= 0),
+    total_us INTEGER CHECK (total_us >= 0)
 ) STRICT;
 
 CREATE INDEX reservations_pending ON reservations (owner, id) WHERE state = 'pending';

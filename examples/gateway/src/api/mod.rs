@@ -26,7 +26,7 @@ use llm_gate::error::Envelope;
 use tower::util::MapRequestLayer;
 
 use self::error::ApiError;
-pub(crate) use self::views::moment;
+pub(crate) use self::views::{micros, moment};
 use crate::app::App;
 use crate::edge::Caller;
 use crate::stack::LlmStack;

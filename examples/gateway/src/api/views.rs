@@ -1,13 +1,16 @@
 //! The JSON that goes out. Nothing here can hold a secret but [`IssuedKey`] and [`TokenPair`].
 
+use std::time::Duration;
+
 use jiff::Timestamp as Moment;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId, RequestId, Role, UserId};
+use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, Role, UserId};
 use llm_gate::store::{
     ApiKey, CallRecord, Ending, Finding, Limit, Membership, Period, Price, ProjectRole, Source,
     Standing, Unit, User,
 };
 use llm_gate::tokens::{Amount, Tokens};
+use llm_gate::upstream::UpstreamName;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -208,6 +211,7 @@ pub(crate) struct CallView {
     user_id: UserId,
     project_id: ProjectId,
     key_id: Option<KeyId>,
+    session_id: Option<ConversationId>,
     route: String,
     model: String,
     stream: bool,
@@ -218,6 +222,12 @@ pub(crate) struct CallView {
     cost: Amount,
     source: Option<Source>,
     ending: Option<Ending>,
+    status: u16,
+    upstream: Option<UpstreamName>,
+    request_bytes: u64,
+    response_bytes: Option<u64>,
+    first_data_us: Option<u64>,
+    total_us: Option<u64>,
     created_at: Option<Moment>,
     ended_at: Option<Moment>,
 }
@@ -225,11 +235,13 @@ pub(crate) struct CallView {
 impl From<CallRecord> for CallView {
     fn from(call: CallRecord) -> Self {
         let settlement = call.state.settlement();
+        let served = call.served.as_ref();
         Self {
             id: call.id,
             user_id: call.user,
             project_id: call.project,
             key_id: call.key,
+            session_id: call.session,
             route: call.route.into_owned(),
             model: call.model,
             stream: call.stream,
@@ -240,6 +252,12 @@ impl From<CallRecord> for CallView {
             cost: settlement.cost,
             source: call.source,
             ending: call.ending,
+            status: call.status,
+            upstream: served.and_then(|served| served.upstream.clone()),
+            request_bytes: call.request_bytes,
+            response_bytes: served.map(|served| served.response_bytes),
+            first_data_us: served.and_then(|served| served.first_data.map(micros)),
+            total_us: served.map(|served| micros(served.total)),
             created_at: moment(call.created_at),
             ended_at: call.ended_at.and_then(moment),
         }
@@ -279,4 +297,9 @@ impl From<&Finding> for FindingView {
 /// Null for a moment outside the years that can be written.
 pub(crate) fn moment(at: Timestamp) -> Option<Moment> {
     Moment::from_microsecond(at.as_micros()).ok()
+}
+
+/// Writes a time in whole microseconds.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,5 @@
 use http::Uri;
+use llm_gate::upstream::{InvalidName, UpstreamName};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError, MIN_SECRET_BYTES, Secret};
@@ -140,6 +141,20 @@ impl Config {
         Ok(())
     }
 
+    /// Returns what the upstream is called on record.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the provider is no name.
+    pub fn upstream_name(&self) -> Result<UpstreamName, ConfigError> {
+        self.upstream
+            .provider
+            .parse()
+            .map_err(|invalid: InvalidName| {
+                ConfigError::refused("upstream.provider (LLM_PROVIDER)", invalid.to_string())
+            })
+    }
+
     fn check_addresses(&self) -> Result<(), ConfigError> {
         if !is_http(&self.upstream.url) {
             return Err(ConfigError::refused(
@@ -147,6 +162,7 @@ impl Config {
                 "must start with http:// or https:// and hold no user name",
             ));
         }
+        self.upstream_name()?;
         let upstream = &self.upstream;
         let timeouts = [
             upstream.connect_timeout_seconds,

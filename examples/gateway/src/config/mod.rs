@@ -35,7 +35,7 @@
 //! | `limits.default_user` | `LLM_GATE_LIMITS__DEFAULT_USER` | 10000 |
 //! | `upstream.url` | `VLLM_ENDPOINT` | `http://127.0.0.1:8000` |
 //! | `upstream.api_key` | `VLLM_API_KEY` | none |
-//! | `upstream.provider` | `LLM_PROVIDER` | `vllm` |
+//! | `upstream.provider` | `LLM_PROVIDER` | `vllm`: its name in lists of models and on record |
 //! | `upstream.model` | `MODEL_NAME` | none: a request has to name its model |
 //! | `upstream.connect_timeout_seconds` | `LLM_GATE_UPSTREAM__CONNECT_TIMEOUT_SECONDS` | 2 |
 //! | `upstream.stream_head_timeout_seconds` | `LLM_GATE_UPSTREAM__STREAM_HEAD_TIMEOUT_SECONDS` | 60 |

@@ -1,9 +1,11 @@
 //! The books, looked into over HTTP and by command.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
-use llm_gate::store::{CallInfo, Ending, LedgerStore, Operation, Reserve, Settle, Source};
+use llm_gate::store::{CallInfo, Ending, LedgerStore, Operation, Reserve, Served, Settle, Source};
 use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
 use serde_json::{Value, json};
@@ -67,13 +69,10 @@ async fn reserve(books: &dyn LedgerStore, user: UserId, model: &str) -> RequestI
         subjects: vec![Subject::User(user)],
         hold: Tokens::new(60).into(),
         least: Tokens::new(60),
-        call: CallInfo {
-            user,
-            project: ProjectId::new(),
-            route: "chat".into(),
-            model: model.to_owned(),
-            stream: true,
-        },
+        call: CallInfo::new(user, ProjectId::new(), "chat", model)
+            .session("ses_7".parse().ok())
+            .stream(true)
+            .request_bytes(1_024),
         owner: None,
     };
     books
@@ -83,20 +82,28 @@ async fn reserve(books: &dyn LedgerStore, user: UserId, model: &str) -> RequestI
     id
 }
 
+fn served() -> Served {
+    Served {
+        upstream: "+east".parse().ok(),
+        response_bytes: 4_096,
+        first_data: Some(Duration::from_millis(200)),
+        total: Duration::from_secs(2),
+    }
+}
+
 async fn settle(books: &dyn LedgerStore, id: RequestId, source: Source, at: i64) {
+    let usage = Usage {
+        prompt: 20,
+        completion: 5,
+        cached: 4,
+        reasoning: 3,
+    };
     let settle = Settle {
-        id,
-        at: Timestamp::from_micros(at),
-        charge: Tokens::new(25),
-        usage: Usage {
-            prompt: 20,
-            completion: 5,
-            cached: 4,
-            reasoning: 3,
-        },
         source,
         ending: Ending::Expired,
         status: 0,
+        served: (source == Source::Upstream).then(served),
+        ..Settle::upstream(id, Timestamp::from_micros(at), usage)
     };
     books
         .apply(vec![Operation::Settle(settle)])
@@ -333,9 +340,11 @@ async fn the_ledger_is_exported_row_by_row(gate: Gate) {
         ("kind", json!("settle")),
         ("user", json!(ada.id)),
         ("key", Value::Null),
+        ("session", json!("ses_7")),
         ("route", json!("chat")),
         ("model", json!(model)),
         ("stream", json!(true)),
+        ("request_bytes", json!(1_024)),
         ("subject_kind", json!("user")),
         ("subject", json!(ada.id)),
         ("unit", json!("tokens")),
@@ -352,6 +361,10 @@ async fn the_ledger_is_exported_row_by_row(gate: Gate) {
         ("status", json!(0)),
         ("state", json!("settled")),
         ("cost", json!(0)),
+        ("upstream", json!("+east")),
+        ("response_bytes", json!(4_096)),
+        ("first_data_us", json!(200_000)),
+        ("total_us", json!(2_000_000)),
     ] {
         assert_eq!(row[name], value, "{name}");
     }
@@ -384,6 +397,12 @@ async fn the_ledger_is_exported_row_by_row(gate: Gate) {
         written.contains(",\"'=cmd|' /C calc'!A0,\"\"x\"\"\","),
         "no formula, and one cell"
     );
+    assert!(written.contains(",'+east,"), "nor is an upstream one");
+    let presumed = rows.iter().find(|row| row["model"] == "tiny");
+    let presumed = presumed.expect("it is in there");
+    for name in ["upstream", "response_bytes", "first_data_us", "total_us"] {
+        assert_eq!(presumed[name], Value::Null, "nobody knows: {name}");
+    }
 
     for (format, text, media) in [
         ("csv", &written, "text/csv"),

@@ -28,6 +28,19 @@ async fn weak_or_missing_secrets_are_refused() {
 }
 
 #[tokio::test]
+async fn a_provider_that_cannot_stand_on_record_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["", "two\nlines", &"x".repeat(65)] {
+        let mut nameless = config(&folder);
+        nameless.upstream.provider = name.to_owned();
+        let Err(refused) = Gateway::new(nameless).start().await else {
+            panic!("{name:?} is no name")
+        };
+        assert!(refused.to_string().contains("LLM_PROVIDER"), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn secrets_and_books_outlive_the_process_and_are_for_the_owner_only() {
     let gate = start().await;
     let ada = gate.person("ada").await;

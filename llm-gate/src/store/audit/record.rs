@@ -3,9 +3,9 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::identity::{KeyId, ProjectId, RequestId, UserId};
+use crate::identity::{ConversationId, KeyId, ProjectId, RequestId, UserId};
 use crate::store::rules::{Entry, State};
-use crate::store::{Ending, Source};
+use crate::store::{Ending, Served, Source};
 use crate::tokens::{Tokens, Usage};
 
 /// A reservation on record: whose call it was, and what became of it.
@@ -19,12 +19,16 @@ pub struct CallRecord {
     pub project: ProjectId,
     /// The API key it was made with.
     pub key: Option<KeyId>,
+    /// The conversation it belongs to.
+    pub session: Option<ConversationId>,
     /// The route as a word.
     pub route: Cow<'static, str>,
     /// The model as asked for.
     pub model: String,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
     /// What is or was held for it.
     pub hold: Tokens,
     /// Where it is in its life, with what it was charged.
@@ -41,6 +45,8 @@ pub struct CallRecord {
     pub ending: Option<Ending>,
     /// The HTTP status that the client saw, 0 if it saw none.
     pub status: u16,
+    /// How it was served; `None` before its end, and where nobody knows.
+    pub served: Option<Served>,
 }
 
 /// A line of the ledger on record.

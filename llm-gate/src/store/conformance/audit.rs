@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::rules;
-use super::support::{START, apply, done, granted, later, reserve, settle, void, with_limit};
+use super::support::{
+    START, apply, done, granted, later, reserve, settle, settled, somebody, void, with_limit,
+};
 use crate::identity::{KeyId, RequestId, Subject};
 use crate::store::rules::State;
 use crate::store::{
-    AuditStore, Check, Finding, LedgerStore, Limit, LimitChange, LimitKey, LineQuery, Operation,
-    Period, Price, Rates, Refund, Settle, Source, Tariff, Unit, Verification, Zone,
+    AuditStore, CallInfo, Check, Finding, LedgerStore, Limit, LimitChange, LimitKey, LineQuery,
+    Operation, Period, Price, Rates, Refund, Reserve, Served, Settle, Source, Tariff, Unit,
+    Verification, Zone,
 };
 use crate::tokens::{Tokens, Usage};
 
@@ -16,6 +19,7 @@ rules!(__audit_rules where S: LedgerStore|AuditStore;
     books_in_order_are_clean,
     a_hold_without_an_owner_is_found_after_the_grace,
     the_record_is_read_page_by_page,
+    a_call_is_on_record_with_how_it_was_served,
     presumed_charges_are_listed,
 );
 
@@ -201,6 +205,77 @@ pub async fn the_record_is_read_page_by_page<S: LedgerStore + AuditStore>(store:
     assert_eq!((call.usage.cached, call.usage.reasoning), (7, 3));
     assert!(matches!(call.state, State::Settled(_)), "{:?}", call.state);
     assert_eq!(call.ended_at, Some(later(20)));
+}
+
+/// A call is on record with all that is known of it, and with nothing where nobody knows.
+pub async fn a_call_is_on_record_with_how_it_was_served<S: LedgerStore + AuditStore>(store: S) {
+    let session = "chat-7".parse().ok();
+    let call = |hold: &Reserve| {
+        let call = &hold.call;
+        let info = CallInfo::new(call.user, call.project, "chat", "model");
+        info.session(session.clone()).request_bytes(1_234)
+    };
+    let served = Served {
+        upstream: "vllm-east".parse().ok(),
+        response_bytes: 56_789,
+        first_data: Some(Duration::from_micros(250_001)),
+        total: Duration::from_micros(3_000_002),
+    };
+    let nothing_delivered = Served {
+        upstream: None,
+        response_bytes: 0,
+        first_data: None,
+        total: Duration::from_micros(7),
+    };
+    for end in [Some(served), Some(nothing_delivered), None] {
+        let mut hold = reserve(&[somebody()], 60);
+        hold.call = call(&hold);
+        granted(&store, &hold).await;
+        let record = done(store.call(hold.id).await).expect("it is on record");
+        assert_eq!(
+            (record.session, record.request_bytes),
+            (session.clone(), 1_234)
+        );
+        assert_eq!(record.served, None, "it has not ended");
+        let settle = Settle {
+            served: end.clone(),
+            ..settle(hold.id, 30)
+        };
+        settled(&store, &settle).await;
+        let record = done(store.call(hold.id).await).expect("it is on record");
+        assert_eq!(record.served, end);
+        assert_eq!(record.session, session);
+        settled(
+            &store,
+            &Settle {
+                served: None,
+                ..settle
+            },
+        )
+        .await;
+        let record = done(store.call(hold.id).await).expect("it is on record");
+        assert_eq!(record.served, end, "a repetition changes nothing");
+    }
+    let hold = reserve(&[somebody()], 60);
+    granted(&store, &hold).await;
+    apply(&store, vec![presume(hold.id)]).await;
+    let record = done(store.call(hold.id).await).expect("it is on record");
+    assert_eq!(
+        (record.session, record.served),
+        (None, None),
+        "nobody knows"
+    );
+    let late = Served {
+        total: Duration::from_micros(9),
+        ..Served::default()
+    };
+    let figures = Settle {
+        served: Some(late.clone()),
+        ..settle(hold.id, 30)
+    };
+    settled(&store, &figures).await;
+    let record = done(store.call(hold.id).await).expect("it is on record");
+    assert_eq!(record.served, Some(late), "it came to light");
 }
 
 /// Presumed charges are listed the oldest first, page by page, until they are refunded or corrected.

@@ -6,8 +6,8 @@ use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId};
 use crate::store::{
     CallInfo, Denial, Ending, Extend, Grant, LedgerStore, NewApiKey, NewSession, NewUser,
-    Operation, Outcome, Reserve, Settle, Settlement, Source, StoreError, StoreErrorKind, TokenHash,
-    User, UserStore,
+    Operation, Outcome, Reserve, Settle, Settlement, StoreError, StoreErrorKind, TokenHash, User,
+    UserStore,
 };
 use crate::tokens::{Tokens, Usage};
 
@@ -36,30 +36,20 @@ pub(super) fn reserve(subjects: &[Subject], hold: u64) -> Reserve {
         subjects: subjects.to_vec(),
         hold: tokens(hold).into(),
         least: tokens(hold),
-        call: CallInfo {
-            user: UserId::new(),
-            project: ProjectId::new(),
-            route: "chat".into(),
-            model: "model".to_owned(),
-            stream: true,
-        },
+        call: CallInfo::new(UserId::new(), ProjectId::new(), "chat", "model").stream(true),
         owner: None,
     }
 }
 
 /// A settlement with an upstream's figures.
 pub(super) fn settle(id: RequestId, charge: u64) -> Settle {
+    let usage = Usage {
+        prompt: charge,
+        ..Usage::default()
+    };
     Settle {
-        id,
-        at: later(1),
         charge: tokens(charge),
-        usage: Usage {
-            prompt: charge,
-            ..Usage::default()
-        },
-        source: Source::Upstream,
-        ending: Ending::Complete,
-        status: 200,
+        ..Settle::upstream(id, later(1), usage)
     }
 }
 

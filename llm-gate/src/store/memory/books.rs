@@ -8,7 +8,7 @@ use crate::identity::{KeyId, RequestId, Subject};
 use crate::store::rules::{self, Balance, Book, Entry, Reservation, State};
 use crate::store::{
     CallInfo, CounterKey, Ending, Extend, Limit, LimitChange, LimitKey, Limits, Operation, Outcome,
-    OwnerId, Price, Refund, Reserve, Settle, Source, Standing, Tariff, Totals,
+    OwnerId, Price, Refund, Reserve, Served, Settle, Source, Standing, Tariff, Totals,
 };
 use crate::tokens::Usage;
 
@@ -49,13 +49,14 @@ struct Kept {
 }
 
 /// How a reservation ended, for the record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct End {
     at: Timestamp,
     usage: Usage,
     source: Source,
     ending: Ending,
     status: u16,
+    served: Option<Served>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -300,6 +301,7 @@ impl Book for MemoryBooks {
                 source: settle.source,
                 ending: settle.ending,
                 status: settle.status,
+                served: settle.served.clone(),
             });
         }
     }

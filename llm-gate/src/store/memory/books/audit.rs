@@ -140,9 +140,11 @@ impl MemoryBooks {
             user: kept.call.user,
             project: kept.call.project,
             key: kept.key,
+            session: kept.call.session.clone(),
             route: kept.call.route.clone(),
             model: kept.call.model.clone(),
             stream: kept.call.stream,
+            request_bytes: kept.call.request_bytes,
             hold: kept.reservation.hold.total,
             state: kept.reservation.state,
             created_at: kept.at,
@@ -151,6 +153,7 @@ impl MemoryBooks {
             source: end.map(|end| end.source),
             ending: end.map(|end| end.ending),
             status: end.map(|end| end.status).unwrap_or_default(),
+            served: end.and_then(|end| end.served.clone()),
         })
     }
 }
