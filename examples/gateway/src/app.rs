@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::mail::Mailer;
 use crate::passwords::{Passwords, Policy};
 use crate::secrets::Secrets;
 
@@ -44,6 +45,8 @@ pub struct Parts {
     pub hasher: KeyHasher,
     /// What the upstream serves.
     pub catalog: Catalog,
+    /// Writes to users, where a relay is configured.
+    pub mailer: Option<Mailer>,
     /// One audit at a time: each keeps a connection for as long as it takes.
     pub audits: Semaphore,
 }
@@ -60,6 +63,7 @@ impl App {
         secrets: &Secrets,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        mailer: Option<Mailer>,
     ) -> Result<Self, KeyError> {
         let signing = SigningKey::hs256(secrets.jwt.expose().as_bytes())?;
         let hasher = KeyHasher::new(secrets.pepper.expose().as_bytes())?;
@@ -78,6 +82,7 @@ impl App {
             keys,
             hasher,
             catalog: Catalog::new(config.models.clone()),
+            mailer,
             audits: Semaphore::new(1),
             config,
             store,

@@ -10,6 +10,7 @@ use llm_gate_diesel::OpenError;
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::mail::RelayError;
 use crate::secrets::SecretError;
 
 /// A gateway that cannot start.
@@ -31,6 +32,9 @@ pub enum StartError {
     /// The model server cannot be talked to like this.
     #[error(transparent)]
     Upstream(#[from] InvalidUpstream),
+    /// The mail relay cannot be used like this.
+    #[error(transparent)]
+    Mail(#[from] RelayError),
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] OpenError),

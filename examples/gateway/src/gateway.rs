@@ -20,6 +20,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::edge::{Hardening, X_REQUEST_ID};
 use crate::error::StartError;
+use crate::mail::{self, Mailer, Relay};
 use crate::secrets::Secrets;
 use crate::stack::stack;
 use crate::{api, books, database, edge, observability, server};
@@ -104,7 +105,8 @@ impl Gateway {
         let (address, metrics_address) = (address(&listener)?, address(&operators)?);
 
         let web_url = config.web_url(address);
-        let app = App::new(config.clone(), &web_url, &secrets, store, clock)?;
+        let (mailer, letters) = post_office(&config, &web_url)?.unzip();
+        let app = App::new(config.clone(), &web_url, &secrets, store, clock, mailer)?;
         let proxy = VllmProxyService::new(upstream(&config)?);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);
@@ -117,6 +119,9 @@ impl Gateway {
             serve(&config, listener, routes, operators, recorder, stopped).await;
             follow.abort();
             settle(&config, &ledger).await;
+            if let Some(letters) = letters {
+                mail::drain(letters, drain_time(&config)).await;
+            }
         });
         tracing::info!(%address, %metrics_address, upstream, "listening");
         Ok(Running {
@@ -187,13 +192,31 @@ async fn serve(
 
 /// Waits for the last settlements to be written.
 async fn settle(config: &Config, ledger: &Ledger) {
-    let limit = Duration::from_secs(config.server.drain_seconds.max(1));
-    if tokio::time::timeout(limit, ledger.drain()).await.is_err() {
+    if tokio::time::timeout(drain_time(config), ledger.drain())
+        .await
+        .is_err()
+    {
         tracing::error!(
             open = ledger.under_way(),
             "stopped before everything was settled"
         );
     }
+}
+
+fn drain_time(config: &Config) -> Duration {
+    Duration::from_secs(config.server.drain_seconds.max(1))
+}
+
+/// Starts what writes to users, where a relay is configured.
+fn post_office(
+    config: &Config,
+    web_url: &str,
+) -> Result<Option<(Mailer, JoinHandle<()>)>, StartError> {
+    let Some(url) = &config.mail.url else {
+        return Ok(None);
+    };
+    let relay = Relay::new(url, &config.mail.from)?;
+    Ok(Some(Mailer::start(relay, web_url)))
 }
 
 fn upstream(config: &Config) -> Result<Upstream, StartError> {

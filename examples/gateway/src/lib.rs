@@ -34,6 +34,7 @@ pub mod edge;
 mod error;
 pub mod export;
 mod gateway;
+pub mod mail;
 pub mod observability;
 pub mod passwords;
 pub mod presumed;

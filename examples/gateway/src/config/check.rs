@@ -3,6 +3,7 @@ use llm_gate::upstream::{InvalidName, UpstreamName};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, ConfigError, MIN_SECRET_BYTES, Secret};
+use crate::mail::{Relay, RelayError};
 
 const MAX_ACCESS_HOURS: u32 = 24;
 const MIN_PASSWORD_LENGTH: usize = 8;
@@ -22,6 +23,7 @@ impl Config {
         self.check_addresses()?;
         self.check_models()?;
         self.check_log()?;
+        self.check_mail()?;
         self.database().map(drop)
     }
 
@@ -32,6 +34,19 @@ impl Config {
                 "must be a level such as info or debug, or levels by target such as info,llm_gate=debug",
             )
         })
+    }
+
+    fn check_mail(&self) -> Result<(), ConfigError> {
+        let Some(url) = &self.mail.url else {
+            return Ok(());
+        };
+        match Relay::new(url, &self.mail.from) {
+            Ok(_) => Ok(()),
+            Err(error @ RelayError::From) => {
+                Err(ConfigError::refused("mail.from", error.to_string()))
+            }
+            Err(error) => Err(ConfigError::refused("mail.url", error.to_string())),
+        }
     }
 
     fn check_models(&self) -> Result<(), ConfigError> {
@@ -271,5 +286,6 @@ mod tests {
         refused(|config| config.upstream.idle_timeout_seconds = 0);
         refused(|config| config.server.max_connections = 0);
         refused(|config| config.server.stalled_write_seconds = 0);
+        refused(|config| config.mail.url = Some("smtp://mail.example.org".into()));
     }
 }

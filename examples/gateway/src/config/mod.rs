@@ -33,6 +33,8 @@
 //! | `passwords.iterations` | `LLM_GATE_PASSWORDS__ITERATIONS` | 2 |
 //! | `passwords.queue` | `LLM_GATE_PASSWORDS__QUEUE` | 64 |
 //! | `limits.default_user` | `LLM_GATE_LIMITS__DEFAULT_USER` | 10000 |
+//! | `mail.url` | `LLM_GATE_MAIL__URL` | none: nobody is written to; `smtps://user:password@host`, or `smtp://host:587?tls=required` |
+//! | `mail.from` | `LLM_GATE_MAIL__FROM` | `llm-gate <llm-gate@localhost>` |
 //! | `upstream.url` | `VLLM_ENDPOINT` | `http://127.0.0.1:8000` |
 //! | `upstream.api_key` | `VLLM_API_KEY` | none |
 //! | `upstream.provider` | `LLM_PROVIDER` | `vllm`: its name in lists of models and on record |
@@ -103,6 +105,8 @@ pub struct Config {
     pub passwords: PasswordConfig,
     /// Limits of new accounts.
     pub limits: LimitConfig,
+    /// Letters to users.
+    pub mail: MailConfig,
     /// The model server.
     pub upstream: UpstreamConfig,
     /// Browsers of other origins.
@@ -245,6 +249,16 @@ pub struct LimitConfig {
     pub default_user: Tokens,
 }
 
+/// Letters to users.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MailConfig {
+    /// The relay's address, with user name and password where it wants them.
+    pub url: Option<Secret>,
+    /// In whose name letters go out.
+    pub from: String,
+}
+
 /// The model server.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -310,6 +324,7 @@ impl Default for Config {
             auth: AuthConfig::default(),
             passwords: PasswordConfig::default(),
             limits: LimitConfig::default(),
+            mail: MailConfig::default(),
             upstream: UpstreamConfig::default(),
             cors: CorsConfig::default(),
             log: LogConfig::default(),
@@ -391,6 +406,15 @@ impl Default for LimitConfig {
     fn default() -> Self {
         Self {
             default_user: Tokens::new(10_000),
+        }
+    }
+}
+
+impl Default for MailConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            from: "llm-gate <llm-gate@localhost>".to_owned(),
         }
     }
 }

@@ -175,6 +175,8 @@ pub static SETTINGS: &[Setting] = &[
         .limits
         .default_user
         .to_string()),
+    setting!("mail.url", None, Text, |c| optional(c.mail.url.as_ref())),
+    setting!("mail.from", None, Text, |c| format!("{:?}", c.mail.from)),
     setting!("upstream.url", Some("VLLM_ENDPOINT"), Text, |c| format!(
         "{:?}",
         c.upstream.url
