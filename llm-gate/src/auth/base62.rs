@@ -12,12 +12,19 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 ///
 /// Panics if the operating system has no random numbers: there is nothing safe to do without.
 pub(super) fn push_random(text: &mut String, count: usize) {
-    let mut left = count;
-    let mut bytes = Zeroizing::new([0; 64]);
-    while left > 0 {
+    push_from(text, count, |bytes| {
         SysRng
-            .try_fill_bytes(bytes.as_mut_slice())
+            .try_fill_bytes(bytes)
             .expect("the operating system has random numbers");
+    });
+}
+
+/// Appends `count` characters, all equally likely if the bytes that `fill` gives are.
+pub(super) fn push_from(text: &mut String, count: usize, mut fill: impl FnMut(&mut [u8])) {
+    let mut left = count;
+    let mut bytes = Zeroizing::new([0; 32]);
+    while left > 0 {
+        fill(bytes.as_mut_slice());
         // Six bits each; 62 and 63 are thrown away rather than folded, which would favour some.
         let drawn = bytes.iter().map(|byte| usize::from(byte & 63));
         for index in drawn.filter(|index| *index < 62).take(left) {

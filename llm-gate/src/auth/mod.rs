@@ -75,7 +75,7 @@ mod error;
 mod future;
 mod jwt;
 mod layer;
-mod refresh;
+mod opaque;
 mod service;
 
 pub use api_key::{ApiKeySecret, ApiKeyVerifier, KeyHasher, PresentedKey};
@@ -87,5 +87,5 @@ pub use error::{AuthError, KeyError};
 pub use future::AuthFuture;
 pub use jwt::{IssuedJwt, JwtIssuer, JwtVerifier, MAX_JWT_LIFETIME, SigningKey, VerifyingKey};
 pub use layer::{AnyAuthLayer, ApiKeyAuthLayer, AuthLayer, JwtAuthLayer};
-pub use refresh::RefreshToken;
+pub use opaque::{InviteToken, MailToken, RefreshToken};
 pub use service::AuthService;

@@ -256,6 +256,8 @@ mod tests {
                     "registration" => "closed",
                     "web_url" | "upstream.url" => "https://gate.example",
                     "server.host" | "metrics.host" => "::1",
+                    "mail.url" => "smtps://mail.example",
+                    "mail.from" => "Gate <gate@mail.example>",
                     "auth.jwt_algorithm" => "HS256",
                     "log.format" => "json",
                     _ => SECRET,

@@ -29,6 +29,20 @@ impl KeyHasher {
             .map_err(|_| KeyError::Unusable)
     }
 
+    /// Fills `bytes` with what only the pepper's holder can tell from `parts`. No API key begins like `purpose`.
+    pub(in crate::auth) fn derive(
+        &self,
+        purpose: &'static str,
+        parts: [&[u8]; 2],
+        bytes: &mut [u8],
+    ) {
+        let mac = self.0.clone().chain_update(purpose);
+        let mac = parts.iter().fold(mac, |mac, part| mac.chain_update(part));
+        for (to, from) in bytes.iter_mut().zip(mac.finalize().into_bytes()) {
+            *to = from;
+        }
+    }
+
     /// Hashes a whole key.
     #[must_use]
     pub fn hash(&self, key: &PresentedKey<'_>) -> TokenHash {

@@ -1,0 +1,166 @@
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::{AuthError, KeyHasher, base62};
+use crate::store::TokenHash;
+
+const RANDOM: usize = 43;
+
+/// Makes a kind of opaque token, told from others by its prefix.
+macro_rules! opaque {
+    ($(#[$doc:meta])* $name:ident $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(SecretString);
+
+        impl $name {
+            /// Makes a fresh one.
+            ///
+            /// # Panics
+            ///
+            /// Panics if the operating system has no random numbers.
+            #[must_use]
+            pub fn generate() -> Self {
+                let mut text = String::with_capacity($prefix.len() + RANDOM);
+                text.push_str($prefix);
+                base62::push_random(&mut text, RANDOM);
+                Self(text.into())
+            }
+
+            /// Takes what a client sent.
+            ///
+            /// # Errors
+            ///
+            /// Fails with [`AuthError::Malformed`] when it has not the form of such a token.
+            pub fn parse(text: &str) -> Result<Self, AuthError> {
+                match text.strip_prefix($prefix) {
+                    Some(rest)
+                        if rest.len() == RANDOM && rest.bytes().all(|c| c.is_ascii_alphanumeric()) =>
+                    {
+                        Ok(Self(text.into()))
+                    }
+                    _ => Err(AuthError::Malformed),
+                }
+            }
+
+            /// Returns the text to hand to the client.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                self.0.expose_secret()
+            }
+
+            /// Returns what a store keeps of it.
+            #[must_use]
+            pub fn hash(&self) -> TokenHash {
+                TokenHash(Sha256::digest(self.expose()).into())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+opaque! {
+/// An opaque refresh token: 256 random bits, of which only the hash is kept.
+///
+/// SHA-256 without a key or salt suffices, because nobody can enumerate 256 bits.
+///
+/// ```
+/// use llm_gate::auth::RefreshToken;
+///
+/// let given = RefreshToken::generate();
+/// let presented = RefreshToken::parse(given.expose()).unwrap();
+/// assert_eq!(given.hash(), presented.hash());
+/// assert_eq!(format!("{given:?}"), "RefreshToken(..)");
+/// ```
+RefreshToken "lgr_"
+}
+
+opaque! {
+    /// A secret that is mailed to a user, to be used once: it confirms an address or sets a new password.
+    MailToken "lgm_"
+}
+
+opaque! {
+    /// The secret of an invite.
+    InviteToken "lgi_"
+}
+
+impl RefreshToken {
+    /// Returns the token that is given out for this one, always the same: of two tabs that refresh at once both get it,
+    /// although no store keeps it. Only the pepper's holder can tell it.
+    #[must_use]
+    pub fn successor(&self, hasher: &KeyHasher) -> Self {
+        let mut text = String::from("lgr_");
+        let mut round = 0_u8;
+        base62::push_from(&mut text, RANDOM, |bytes| {
+            let parts = [&[round][..], self.expose().as_bytes()];
+            hasher.derive("successor of a refresh token", parts, bytes);
+            round = round.wrapping_add(1);
+        });
+        Self(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_made_here_is_refused_without_a_look_up() {
+        let good = RefreshToken::generate();
+        let text = good.expose();
+        for bad in [
+            "",
+            "lgr_",
+            &text[1..],
+            &text[..46],
+            &format!("{text}a"),
+            &text.replace("lgr_", "lgr_-")[..47],
+        ] {
+            assert!(RefreshToken::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_has_one_successor_that_only_the_pepper_tells() {
+        let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
+        let token = RefreshToken::generate();
+        let next = token.successor(&hasher(1));
+        assert_eq!(next.expose(), token.successor(&hasher(1)).expose());
+        assert_ne!(next.expose(), token.successor(&hasher(2)).expose());
+        assert_ne!(next.expose(), token.expose());
+        assert_ne!(next.expose(), next.successor(&hasher(1)).expose());
+        assert!(
+            RefreshToken::parse(next.expose()).is_ok(),
+            "it has the form of one"
+        );
+        assert_ne!(
+            next.expose(),
+            RefreshToken::generate().successor(&hasher(1)).expose()
+        );
+    }
+
+    #[test]
+    fn one_kind_is_not_taken_for_another() {
+        let token = MailToken::generate();
+        assert!(MailToken::parse(token.expose()).is_ok());
+        assert!(InviteToken::parse(token.expose()).is_err());
+        assert!(RefreshToken::parse(token.expose()).is_err());
+        assert_eq!(format!("{token:?}"), "MailToken(..)");
+    }
+
+    #[test]
+    fn no_two_are_alike() {
+        assert_ne!(
+            RefreshToken::generate().hash(),
+            RefreshToken::generate().hash()
+        );
+    }
+}
