@@ -24,6 +24,9 @@ pub enum UnknownRoute {
 }
 
 impl Route {
+    /// Every one of them.
+    pub const ALL: &[Self] = &[Self::Chat, Self::Completions, Self::Embeddings];
+
     /// Finds the route of a request. Paths are compared byte by byte: no trailing or double slashes.
     ///
     /// # Errors
@@ -101,8 +104,8 @@ mod tests {
 
     #[test]
     fn every_route_is_found_under_its_own_path() {
-        for route in [Route::Chat, Route::Completions, Route::Embeddings] {
-            assert_eq!(Route::of(&Method::POST, route.path()), Ok(route));
+        for route in Route::ALL {
+            assert_eq!(Route::of(&Method::POST, route.path()), Ok(*route));
         }
     }
 }
