@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use http::header::InvalidHeaderValue;
 use http::uri::InvalidUri;
 use llm_gate::auth::KeyError;
 use llm_gate::ledger::journal::JournalError;
@@ -44,6 +45,9 @@ pub enum StartError {
     /// What an earlier gateway left behind cannot be settled.
     #[error("what an earlier gateway left behind cannot be settled")]
     Recovery(#[source] StoreError),
+    /// A header that every answer carries cannot be written.
+    #[error("headers.csp or headers.hsts is no value of a header")]
+    Header(#[from] InvalidHeaderValue),
     /// The data folder cannot be made.
     #[error("the data folder cannot be made")]
     Folder(#[source] io::Error),

@@ -3,8 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Method};
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::ledger::Ledger;
 use llm_gate::proxy::{Upstream, VllmProxyService};
@@ -13,12 +11,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower_http::cors::CorsLayer;
 
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::edge::{Hardening, X_REQUEST_ID};
+use crate::edge::{Hardening, Origins};
 use crate::error::StartError;
 use crate::mail::{self, Mailer, Relay};
 use crate::secrets::Secrets;
@@ -112,8 +109,8 @@ impl Gateway {
         let stack = stack(&app, ledger.clone(), proxy);
         let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));
         let upstream = config.upstream.url.clone();
-        let hardening = Hardening::new(web_url.starts_with("https://"));
-        let routes = edge::around(routes, hardening, cors(&config));
+        let hardening = Hardening::new(&config.headers, web_url.starts_with("https://"))?;
+        let routes = edge::around(routes, hardening, Origins::new(&config.cors.origins));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
             serve(&config, listener, routes, operators, recorder, stopped).await;
@@ -245,40 +242,4 @@ fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
         address: SocketAddr::from(([0; 4], 0)),
         source,
     })
-}
-
-/// Lets scripts of the configured origins call the gateway with a bearer; never with cookies.
-fn cors(config: &Config) -> Option<CorsLayer> {
-    let origins: Vec<HeaderValue> = config
-        .cors
-        .origins
-        .iter()
-        .filter_map(|origin| origin.trim_end_matches('/').parse().ok())
-        .collect();
-    if origins.is_empty() {
-        return None;
-    }
-    Some(
-        CorsLayer::new()
-            .allow_origin(origins)
-            .allow_methods([
-                Method::GET,
-                Method::POST,
-                Method::PUT,
-                Method::PATCH,
-                Method::DELETE,
-            ])
-            .allow_headers([
-                AUTHORIZATION,
-                CONTENT_TYPE,
-                HeaderName::from_static("x-api-key"),
-            ])
-            .expose_headers([
-                X_REQUEST_ID,
-                RETRY_AFTER,
-                HeaderName::from_static("x-ratelimit-limit-tokens"),
-                HeaderName::from_static("x-ratelimit-remaining-tokens"),
-                HeaderName::from_static("x-should-retry"),
-            ]),
-    )
 }

@@ -1,4 +1,4 @@
-use http::Uri;
+use http::{HeaderValue, Uri};
 use llm_gate::upstream::{InvalidName, UpstreamName};
 use tracing_subscriber::EnvFilter;
 
@@ -198,13 +198,26 @@ impl Config {
                 "must start with http:// or https:// and hold no user name",
             ));
         }
-        for origin in &self.cors.origins {
-            if !is_http(origin) || origin.trim_end_matches('/').matches('/').count() != 2 {
+        if !self.cors.origins.iter().all(|origin| is_origin(origin)) {
+            return Err(ConfigError::refused(
+                "cors.origins (CORS_ORIGINS)",
+                "each must be an origin as browsers write it, such as https://console.example or \
+                 http://127.0.0.1:5173: small letters, no default port, no path; * is not taken",
+            ));
+        }
+        for (setting, value) in [
+            ("headers.csp", &self.headers.csp),
+            ("headers.hsts", &self.headers.hsts),
+        ] {
+            if HeaderValue::from_str(value).is_err() {
                 return Err(ConfigError::refused(
-                    "cors.origins (CORS_ORIGINS)",
-                    "each must be an origin such as https://console.example; * is not taken",
+                    setting,
+                    "must be the value of a header",
                 ));
             }
+        }
+        if self.headers.csp.trim().is_empty() {
+            return Err(ConfigError::refused("headers.csp", "must not be empty"));
         }
         Ok(())
     }
@@ -227,6 +240,20 @@ fn is_http(url: &str) -> bool {
                 .authority()
                 .is_some_and(|authority| !authority.as_str().contains('@'))
     })
+}
+
+/// Whether a browser could send it: they compare byte by byte, and so does the gateway. A slash at the end
+/// is forgiven.
+fn is_origin(origin: &str) -> bool {
+    let origin = origin.strip_suffix('/').unwrap_or(origin);
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let default = if scheme == "https" { ":443" } else { ":80" };
+    is_http(origin)
+        && !authority.contains(['/', '?', '#'])
+        && !authority.ends_with(default)
+        && !origin.contains(|c: char| c.is_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -273,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_taken_as_browsers_write_them() {
+        let mut config = Config::default();
+        let origins = [
+            "https://a.example",
+            "http://127.0.0.1:5173",
+            "https://b.example/",
+        ];
+        config.cors.origins = origins.map(str::to_owned).into();
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
     fn unsafe_values_are_refused() {
         refused(|config| config.auth.jwt_algorithm = "none".to_owned());
         refused(|config| config.auth.jwt_expiration_hours = Some(25));
@@ -280,7 +319,23 @@ mod tests {
         refused(|config| config.passwords.min_length = 7);
         refused(|config| config.passwords.memory_kib = 8);
         refused(|config| config.cors.origins = vec!["*".to_owned()]);
-        refused(|config| config.cors.origins = vec!["https://a.example/path".to_owned()]);
+        for origin in [
+            "*",
+            "null",
+            "a.example",
+            "https://a.example/path",
+            "https://a.example?query",
+            "https://A.example",
+            "https://a.example:443",
+            "http://a.example:80",
+            "ftp://a.example",
+            "https://user@a.example",
+        ] {
+            refused(|config| config.cors.origins = vec![origin.to_owned()]);
+        }
+        refused(|config| config.headers.csp = "a\nb".to_owned());
+        refused(|config| config.headers.csp = " ".to_owned());
+        refused(|config| config.headers.hsts = "a\nb".to_owned());
         refused(|config| config.upstream.url = "ftp://x".to_owned());
         refused(|config| config.upstream.url = "http://user:secret@x".to_owned());
         refused(|config| config.upstream.idle_timeout_seconds = 0);

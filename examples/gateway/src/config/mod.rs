@@ -45,6 +45,8 @@
 //! | `upstream.idle_timeout_seconds` | `LLM_GATE_UPSTREAM__IDLE_TIMEOUT_SECONDS` | 120 |
 //! | `upstream.total_timeout_seconds` | `LLM_GATE_UPSTREAM__TOTAL_TIMEOUT_SECONDS` | 3600 |
 //! | `cors.origins` | `CORS_ORIGINS` (separated by commas) | none |
+//! | `headers.csp` | `LLM_GATE_HEADERS__CSP` | `default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`: of every answer but the pages of the gateway, which have their own |
+//! | `headers.hsts` | `LLM_GATE_HEADERS__HSTS` | `max-age=31536000; includeSubDomains`, where `web_url` is `https`; empty for none |
 //! | `log.format` | `LLM_GATE_LOG__FORMAT` | `text`, or `json` |
 //! | `log.filter` | `LLM_GATE_LOG__FILTER` | `info` |
 //!
@@ -111,6 +113,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// Browsers of other origins.
     pub cors: CorsConfig,
+    /// What browsers are told with every answer.
+    pub headers: HeaderConfig,
     /// The log.
     pub log: LogConfig,
     /// What is to be known of models beside what the upstream tells, by their names.
@@ -291,6 +295,16 @@ pub struct CorsConfig {
     pub origins: Vec<String>,
 }
 
+/// What browsers are told with every answer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderConfig {
+    /// The content security policy of all answers but the pages of the gateway, which have their own.
+    pub csp: String,
+    /// What `Strict-Transport-Security` says where users come by `https`; empty for none.
+    pub hsts: String,
+}
+
 /// The log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -327,6 +341,7 @@ impl Default for Config {
             mail: MailConfig::default(),
             upstream: UpstreamConfig::default(),
             cors: CorsConfig::default(),
+            headers: HeaderConfig::default(),
             log: LogConfig::default(),
             models: BTreeMap::new(),
         }
@@ -431,6 +446,16 @@ impl Default for UpstreamConfig {
             head_timeout_seconds: 600,
             idle_timeout_seconds: 120,
             total_timeout_seconds: 3600,
+        }
+    }
+}
+
+impl Default for HeaderConfig {
+    fn default() -> Self {
+        Self {
+            csp: "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+                .to_owned(),
+            hsts: "max-age=31536000; includeSubDomains".to_owned(),
         }
     }
 }

@@ -220,6 +220,14 @@ pub static SETTINGS: &[Setting] = &[
         "{:?}",
         c.cors.origins
     )),
+    setting!("headers.csp", None, Text, |c| format!(
+        "{:?}",
+        c.headers.csp
+    )),
+    setting!("headers.hsts", None, Text, |c| format!(
+        "{:?}",
+        c.headers.hsts
+    )),
     setting!("log.format", None, Text, |c| format!(
         "\"{:?}\"",
         c.log.format

@@ -36,9 +36,14 @@ fn internal(envelope: Envelope, id: Option<RequestId>) -> Response {
             let body = json!({ "detail": "internal error", "request_id": id });
             (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
         }
-        openai => Rejection::internal()
-            .into_response::<Body>(openai)
-            .map(Body::new),
+        openai => {
+            let id = id.map_or_else(String::new, |id| format!(" in request {id}"));
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Rejection::new(status, "server_error", format!("internal error{id}"))
+                .code("internal_error")
+                .into_response::<Body>(openai)
+                .map(Body::new)
+        }
     }
 }
 
@@ -49,8 +54,11 @@ mod tests {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
-    use super::super::{Hardening, around};
+    use super::super::{Hardening, Origins, around};
     use super::*;
+    use crate::config::HeaderConfig;
+
+    const CONSOLE: &str = "https://console.example";
 
     async fn answer(path: &str) -> (http::response::Parts, String) {
         async fn panics() -> Response {
@@ -63,8 +71,11 @@ mod tests {
                 "/says",
                 get(async || (StatusCode::INTERNAL_SERVER_ERROR, "canary")),
             );
-        let request = Request::get(path).body(Body::empty()).expect("a request");
-        let edge = around(routes, Hardening::new(false), None);
+        let request = Request::get(path).header("origin", CONSOLE);
+        let request = request.body(Body::empty()).expect("a request");
+        let hardening = Hardening::new(&HeaderConfig::default(), false).expect("good");
+        let origins = Origins::new(&[CONSOLE.to_owned()]);
+        let edge = around(routes, hardening, origins);
         let response = edge.oneshot(request).await.expect("infallible");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
@@ -85,6 +96,10 @@ mod tests {
                 head.headers["x-frame-options"], "DENY",
                 "hardened like any other"
             );
+            assert_eq!(
+                head.headers["access-control-allow-origin"], CONSOLE,
+                "scripts that may read answers may read this one"
+            );
         }
     }
 
@@ -96,5 +111,7 @@ mod tests {
             body.contains(r#""code":"internal_error""#) && !body.contains("canary"),
             "{body}"
         );
+        let id = head.headers["x-request-id"].to_str().expect("text");
+        assert!(body.contains(id), "it says where to look: {body}");
     }
 }

@@ -1,22 +1,26 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::{self, HeaderName, InvalidHeaderValue};
+
+use crate::config::HeaderConfig;
 
 /// The headers that every answer carries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Hardening {
-    tls: bool,
+    policy: HeaderValue,
+    transport: Option<HeaderValue>,
 }
 
-const FIXED: [(HeaderName, &str); 7] = [
+/// The content security policy of a page of our own, put into the extensions of its answer. Nothing else
+/// changes the policy: a header that an answer brings along is replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct ContentPolicy(pub(crate) HeaderValue);
+
+const FIXED: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    ),
     (header::REFERRER_POLICY, "no-referrer"),
     (
         HeaderName::from_static("permissions-policy"),
@@ -34,20 +38,30 @@ const FIXED: [(HeaderName, &str); 7] = [
 
 impl Hardening {
     /// Prepares the headers; `tls` says whether users reach the gateway by `https` only.
-    #[must_use]
-    pub const fn new(tls: bool) -> Self {
-        Self { tls }
+    ///
+    /// # Errors
+    ///
+    /// Fails when a setting is no value of a header.
+    pub fn new(config: &HeaderConfig, tls: bool) -> Result<Self, InvalidHeaderValue> {
+        let transport = Some(&config.hsts).filter(|promise| tls && !promise.is_empty());
+        Ok(Self {
+            policy: HeaderValue::from_str(&config.csp)?,
+            transport: transport
+                .map(|promise| HeaderValue::from_str(promise))
+                .transpose()?,
+        })
     }
 
-    fn apply(self, headers: &mut HeaderMap) {
+    fn apply(&self, response: &mut Response) {
+        let policy = response.extensions_mut().remove::<ContentPolicy>();
+        let policy = policy.map_or_else(|| self.policy.clone(), |own| own.0);
+        let headers = response.headers_mut();
         for (name, value) in FIXED {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        if self.tls {
-            headers.insert(
-                header::STRICT_TRANSPORT_SECURITY,
-                HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-            );
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        if let Some(promise) = &self.transport {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, promise.clone());
         }
         // Everything here belongs to one caller, or changes from one moment to the next.
         headers
@@ -63,29 +77,71 @@ pub(super) async fn harden(
     next: Next,
 ) -> Response {
     let mut response = next.run(request).await;
-    hardening.apply(response.headers_mut());
+    hardening.apply(&mut response);
     response
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
+
+    fn hardened(config: &HeaderConfig, tls: bool, mut response: Response) -> HeaderMap {
+        let hardening = Hardening::new(config, tls).expect("values of headers");
+        hardening.apply(&mut response);
+        response.into_parts().0.headers
+    }
 
     #[test]
     fn transport_security_is_promised_only_over_tls() {
-        let mut headers = HeaderMap::new();
-        Hardening::new(false).apply(&mut headers);
+        let config = HeaderConfig::default();
+        let headers = hardened(&config, false, Response::default());
         assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
-        Hardening::new(true).apply(&mut headers);
-        assert!(headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+        let headers = hardened(&config, true, Response::default());
+        let promise = &headers[header::STRICT_TRANSPORT_SECURITY];
+        assert_eq!(promise, "max-age=31536000; includeSubDomains");
+        let config = HeaderConfig {
+            hsts: String::new(),
+            ..HeaderConfig::default()
+        };
+        let headers = hardened(&config, true, Response::default());
+        assert!(!headers.contains_key(header::STRICT_TRANSPORT_SECURITY));
+    }
+
+    #[test]
+    fn only_our_own_pages_have_another_policy() {
+        let config = HeaderConfig {
+            csp: "default-src 'self'".to_owned(),
+            ..HeaderConfig::default()
+        };
+        let mut foreign = Response::default();
+        foreign.headers_mut().insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src *"),
+        );
+        let headers = hardened(&config, false, foreign);
+        assert_eq!(
+            headers[header::CONTENT_SECURITY_POLICY],
+            "default-src 'self'"
+        );
+        let mut page = Response::default();
+        page.extensions_mut()
+            .insert(ContentPolicy(HeaderValue::from_static("script-src 'self'")));
+        let headers = hardened(&config, false, page);
+        assert_eq!(
+            headers[header::CONTENT_SECURITY_POLICY],
+            "script-src 'self'"
+        );
     }
 
     #[test]
     fn the_server_is_not_named_and_a_policy_of_the_answer_stays() {
-        let mut headers = HeaderMap::new();
+        let mut response = Response::default();
+        let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static("uvicorn"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        Hardening::new(false).apply(&mut headers);
+        let headers = hardened(&HeaderConfig::default(), false, response);
         assert!(!headers.contains_key(header::SERVER));
         assert_eq!(headers[header::CACHE_CONTROL], "no-cache");
     }

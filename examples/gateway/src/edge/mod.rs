@@ -2,6 +2,7 @@
 //! sanitised 500 where a handler panics.
 
 mod body;
+mod cors;
 mod failures;
 mod headers;
 mod observe;
@@ -11,25 +12,27 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use http::Uri;
 use llm_gate::error::Envelope;
-use tower_http::cors::CorsLayer;
 
 pub use self::body::ObservedBody;
+pub use self::cors::Origins;
+pub(crate) use self::headers::ContentPolicy;
 pub use self::headers::Hardening;
 pub use self::observe::{Caller, X_REQUEST_ID};
 pub use self::unread::UnreadGuard;
 
 /// Puts the edge around all routes.
-pub fn around(routes: Router, hardening: Hardening, cors: Option<CorsLayer>) -> Router {
+pub fn around(routes: Router, hardening: Hardening, origins: Option<Origins>) -> Router {
     // A router runs the layer that was added last first, so this reads from the inside out.
-    let routes = match cors {
-        // Answers preflights itself, before anything asks who is calling.
-        Some(cors) => routes.layer(cors),
+    // A panic below becomes a 500 here, and no 500 says what happened …
+    let routes = routes.layer(from_fn(failures::contain));
+    let routes = match origins {
+        // … scripts of other origins may read it where they may read the rest. Answers preflights itself,
+        // before anything asks who is calling.
+        Some(origins) => routes.layer(from_fn_with_state(origins, cors::share)),
         None => routes,
     };
     routes
-        // A panic below becomes a 500 here, and no 500 says what happened …
-        .layer(from_fn(failures::contain))
-        // … and each gets its headers like any other answer.
+        // Each answer gets its headers, a preflight's too.
         .layer(from_fn_with_state(hardening, headers::harden))
         // Gives the request its id and watches it to the end of its body.
         .layer(from_fn(observe::observe))

@@ -3,30 +3,32 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::support::{send, start, start_with};
+use super::support::{Gate, send, start, start_with};
 
 #[tokio::test]
-async fn every_answer_is_hardened_and_has_an_id() {
-    let gate = start().await;
+async fn every_answer_is_hardened_and_has_an_id_and_may_be_read_by_the_console() {
+    let gate = start_for_the_console().await;
+    let long = "x".repeat(65 * 1024);
     let mut ids = Vec::new();
-    for (method, path, status) in [
-        (Method::GET, "/", 200),
-        (Method::GET, "/health/live", 200),
-        (Method::GET, "/nowhere", 404),
-        (Method::DELETE, "/auth/login", 405),
-        (Method::POST, "/auth/login", 415),
-        (Method::GET, "/users/me", 401),
-        (Method::GET, "/v1/models", 401),
-        (Method::POST, "/v1/chat/completions", 401),
+    for (method, path, body, status) in [
+        (Method::GET, "/", "", 200),
+        (Method::GET, "/health/live", "", 200),
+        (Method::POST, "/auth/login", "{", 400),
+        (Method::GET, "/users/me", "", 401),
+        (Method::GET, "/v1/models", "", 401),
+        (Method::POST, "/v1/chat/completions", "", 401),
+        (Method::GET, "/nowhere", "", 404),
+        (Method::DELETE, "/auth/login", "", 405),
+        (Method::POST, "/auth/login", &long, 413),
+        (Method::POST, "/auth/token", "", 415),
+        (Method::POST, "/auth/login", "{}", 422),
     ] {
-        let answer = send(
-            &gate.client,
-            method,
-            path,
-            &[("x-request-id", "theirs\t1")],
-            "",
-        )
-        .await;
+        let headers = [
+            ("x-request-id", "theirs\t1"),
+            ("origin", CONSOLE),
+            ("content-type", "application/json"),
+        ];
+        let answer = send(&gate.client, method, path, &headers, body.to_owned()).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
@@ -35,6 +37,8 @@ async fn every_answer_is_hardened_and_has_an_id() {
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),
             ("cache-control", "no-store"),
+            ("access-control-allow-origin", CONSOLE),
+            ("vary", "origin"),
         ] {
             assert_eq!(answer.headers[name], value, "{path}");
         }
@@ -59,7 +63,7 @@ async fn every_answer_is_hardened_and_has_an_id() {
     );
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 8);
+    assert_eq!(ids.len(), 11);
 }
 
 #[tokio::test]
@@ -71,6 +75,22 @@ async fn behind_tls_browsers_are_told_to_stay_there() {
 }
 
 #[tokio::test]
+async fn what_browsers_are_told_can_be_set() {
+    let gate = start_with(|config| {
+        config.web_url = Some("https://gate.example".to_owned());
+        config.headers.csp = "default-src 'self'".to_owned();
+        config.headers.hsts = "max-age=60".to_owned();
+    })
+    .await;
+    let answer = gate.get("/users/me").await;
+    assert_eq!(
+        answer.headers["content-security-policy"],
+        "default-src 'self'"
+    );
+    assert_eq!(answer.headers["strict-transport-security"], "max-age=60");
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
     let gate = start().await;
     let answer = send(&gate.client, Method::PUT, "/api/v1/users", &[], "").await;
@@ -79,45 +99,86 @@ async fn a_wrong_method_is_told_the_right_ones() {
     assert!(answer.json()["detail"].is_string());
 }
 
-#[tokio::test]
-async fn only_configured_origins_may_call_from_a_browser() {
-    let gate =
-        start_with(|config| config.cors.origins = vec!["https://console.example".to_owned()]).await;
-    let preflight = |origin: &'static str| {
-        let client = gate.client.clone();
-        async move {
-            let headers = [("origin", origin), ("access-control-request-method", "PUT")];
-            send(
-                &client,
-                Method::OPTIONS,
-                "/api/v1/users/me/token-limit",
-                &headers,
-                "",
-            )
-            .await
-        }
-    };
-    let ours = preflight("https://console.example").await;
-    assert_eq!(ours.status, StatusCode::OK);
-    assert_eq!(
-        ours.headers["access-control-allow-origin"],
-        "https://console.example"
-    );
-    assert!(
-        !ours
-            .headers
-            .contains_key("access-control-allow-credentials")
-    );
-    let theirs = preflight("https://evil.example").await;
-    assert!(!theirs.headers.contains_key("access-control-allow-origin"));
+const CONSOLE: &str = "https://console.example";
 
+async fn start_for_the_console() -> Gate {
+    start_with(|config| config.cors.origins = vec![CONSOLE.to_owned()]).await
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_before_anything_asks_who_is_calling() {
+    let gate = start_for_the_console().await;
+    for path in [
+        "/api/v1/users/me/token-limit",
+        "/v1/chat/completions",
+        "/nowhere",
+    ] {
+        let headers = [
+            ("origin", CONSOLE),
+            ("access-control-request-method", "PUT"),
+            ("access-control-request-headers", "authorization"),
+        ];
+        let ours = send(&gate.client, Method::OPTIONS, path, &headers, "").await;
+        assert_eq!(ours.status, StatusCode::NO_CONTENT, "{path}");
+        assert_eq!(ours.headers["access-control-allow-origin"], CONSOLE);
+        let methods = &ours.headers["access-control-allow-methods"];
+        assert!(methods.to_str().expect("text").contains("PUT"));
+        let allowed = &ours.headers["access-control-allow-headers"];
+        assert!(allowed.to_str().expect("text").contains("authorization"));
+        assert!(
+            ours.headers.contains_key("x-request-id"),
+            "like any other answer"
+        );
+        for name in ours.headers.keys() {
+            assert_ne!(
+                name, "access-control-allow-credentials",
+                "no cookies from elsewhere"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn scripts_of_other_origins_are_told_nothing() {
+    let gate = start_for_the_console().await;
+    for origin in [
+        "https://evil.example",
+        "https://console.example.evil.example",
+        "http://console.example",
+        "https://console.example:8443",
+        "null",
+    ] {
+        let preflight = [("origin", origin), ("access-control-request-method", "GET")];
+        for (method, headers) in [
+            (Method::OPTIONS, &preflight[..]),
+            (Method::GET, &preflight[..1]),
+        ] {
+            let answer = send(&gate.client, method, "/health/live", headers, "").await;
+            assert_eq!(
+                answer.headers["vary"], "origin",
+                "a cache must tell them apart"
+            );
+            for name in answer.headers.keys() {
+                assert!(
+                    !name.as_str().starts_with("access-control-"),
+                    "{origin}: {name}"
+                );
+            }
+        }
+    }
     let closed = start().await;
-    let headers = [("origin", "https://console.example")];
-    let answer = send(&closed.client, Method::GET, "/", &headers, "").await;
-    assert!(
-        !answer.headers.contains_key("access-control-allow-origin"),
-        "none unless configured"
-    );
+    let answer = send(&closed.client, Method::GET, "/", &[("origin", CONSOLE)], "").await;
+    let allowed = answer.headers.get("access-control-allow-origin");
+    assert_eq!(allowed, None, "none unless configured");
+}
+
+#[tokio::test]
+async fn options_that_is_no_preflight_is_a_method_like_any_other() {
+    let gate = start_for_the_console().await;
+    for headers in [&[][..], &[("origin", CONSOLE)][..]] {
+        let answer = send(&gate.client, Method::OPTIONS, "/health/live", headers, "").await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
 }
 
 #[tokio::test]
