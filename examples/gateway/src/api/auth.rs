@@ -1,43 +1,117 @@
+use std::borrow::Cow;
+
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use llm_gate::auth::RefreshToken;
 use llm_gate::identity::{Credential, Role, SessionId};
 use llm_gate::store::{NewSession, Rotation, StoreErrorKind, User};
-use serde_json::json;
 
 use super::caller::Anyone;
+use super::document::{Created, NoContent};
 use super::error::ApiError;
-use super::fields::{Fields, Form, Json};
-use super::views::{Registered, TokenPair};
+use super::fields::{FLAG, Fields, Form, Input, Json, JsonDraft, SECRET, TEXT, Text, Word};
+use super::views::{Identity, Registered, TokenPair};
 use crate::accounts::{self, KeyRequest, Names};
 use crate::app::App;
 use crate::config::Secret;
 use crate::passwords::Verdict;
 
+/// A user name, checked. One that is empty was meant to be left out.
+const USERNAME: Text<Option<String>> = Text::new(|text| unless_empty(text, accounts::username))
+    .pattern(r"^\s*([A-Za-z0-9][A-Za-z0-9._\-]{0,63})?\s*$");
+/// An e-mail address, checked. One that is empty was meant to be left out.
+const EMAIL: Text<Option<String>> = Text::new(|text| unless_empty(text, accounts::email))
+    .pattern(r"^\s*([^\s@]+@[^\s@]+)?\s*$")
+    .sized(0, 254);
+
+fn unless_empty(
+    text: &str,
+    read: fn(&str) -> Result<String, &'static str>,
+) -> Result<Option<String>, Cow<'static, str>> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(read(text)?))
+}
+
+/// Who wants an account.
+pub(super) struct Registration {
+    names: Names,
+    password: Secret,
+    create_api_key: bool,
+}
+
+impl Input for Registration {
+    const NAME: &'static str = "Registration";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let names = Names {
+            email: fields
+                .optional(
+                    "email",
+                    "The e-mail address; this or a user name is required",
+                    &EMAIL,
+                )
+                .flatten(),
+            username: fields
+                .optional(
+                    "username",
+                    "1 to 64 letters, digits, points, hyphens or underscores",
+                    &USERNAME,
+                )
+                .flatten(),
+        };
+        let password = fields.required(
+            "password",
+            "At least 15 characters unless the gateway is set otherwise, and at most 128",
+            &SECRET,
+        );
+        let create_api_key = fields.or(
+            "create_api_key",
+            "Whether to make an API key at once",
+            &FLAG,
+            false,
+        );
+        if names.all().is_empty() && !fields.refused("username") && !fields.refused("email") {
+            fields.refuse("username", "a user name or an e-mail address is required");
+        }
+        Some(Self {
+            names,
+            // What is missing was noted.
+            password: password.unwrap_or_else(|| Secret::from("")),
+            create_api_key,
+        })
+    }
+}
+
+/// Makes an account.
+///
+/// Its token limit is the gateway's default, and only an admin raises it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/register",
+    responses(
+        (status = 403, description = "Registration is closed"),
+        (status = 409, description = "The user name or e-mail address is taken"),
+    )
+)]
 pub(super) async fn register(
     State(app): State<App>,
-    Json(mut fields): Json,
-) -> Result<Response, ApiError> {
+    JsonDraft(mut draft): JsonDraft<Registration>,
+) -> Result<Created<Registered>, ApiError> {
     if !app.config.registration_open() {
         return Err(ApiError::forbidden("registration is closed"));
     }
-    let names = Names {
-        email: optional(&mut fields, "email", accounts::email),
-        username: optional(&mut fields, "username", accounts::username),
-    };
-    let password = fields.secret("password");
-    let with_key = fields.flag("create_api_key");
-    if !fields.refused("password")
-        && let Err(reason) = app.policy.check(password.expose(), &names.all())
-    {
-        fields.refuse("password", reason);
-    }
-    if names.all().is_empty() && !fields.refused("username") && !fields.refused("email") {
-        fields.refuse("username", "a user name or an e-mail address is required");
-    }
-    fields.finish()?;
+    draft.check("password", |wanted| {
+        app.policy
+            .check(wanted.password.expose(), &wanted.names.all())
+    });
+    let Registration {
+        names,
+        password,
+        create_api_key,
+    } = draft.finish()?;
 
     let hash = app.passwords.hash(password).await?;
     let limit = Some(app.config.limits.default_user);
@@ -51,7 +125,7 @@ pub(super) async fn register(
         }
         other => other?,
     };
-    let api_key = if with_key {
+    let api_key = if create_api_key {
         Some(first_key(&app, &user).await?)
     } else {
         None
@@ -64,19 +138,7 @@ pub(super) async fn register(
         tokens_used: Default::default(),
         api_key,
     };
-    Ok((StatusCode::CREATED, Answer(registered)).into_response())
-}
-
-/// Takes an optional name; one that is empty was meant to be left out.
-fn optional(
-    fields: &mut Fields,
-    name: &str,
-    read: fn(&str) -> Result<String, &'static str>,
-) -> Option<String> {
-    let text = fields.text(name).filter(|text| !text.trim().is_empty())?;
-    read(&text)
-        .map_err(|reason| fields.refuse(name, reason))
-        .ok()
+    Ok(Created(registered))
 }
 
 async fn first_key(app: &App, user: &User) -> Result<String, ApiError> {
@@ -93,41 +155,93 @@ async fn first_key(app: &App, user: &User) -> Result<String, ApiError> {
     Ok(secret.expose().to_owned())
 }
 
+/// Who wants to enter.
+pub(super) struct Login {
+    name: String,
+    password: Secret,
+}
+
+impl Input for Login {
+    const NAME: &'static str = "Login";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let names = [
+            fields.optional(
+                "username",
+                "The user name; this or the e-mail address",
+                &TEXT,
+            ),
+            fields.optional("email", "The e-mail address; this or the user name", &TEXT),
+        ];
+        let password = fields.required("password", "The password", &SECRET);
+        let ([Some(name), None] | [None, Some(name)]) = names else {
+            if !fields.refused("username") && !fields.refused("email") {
+                fields.refuse(
+                    "username",
+                    "a user name or an e-mail address is required, and only one",
+                );
+            }
+            return None;
+        };
+        Some(Self {
+            name,
+            password: password?,
+        })
+    }
+}
+
+/// Opens a session with a password.
+///
+/// The answer is the same for an unknown user, a wrong password and a disabled account.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/login",
+    responses((status = 401, description = "Wrong user name or password"))
+)]
 pub(super) async fn login(
     State(app): State<App>,
-    Json(mut fields): Json,
+    Json(Login { name, password }): Json<Login>,
 ) -> Result<Answer<TokenPair>, ApiError> {
-    let names = [fields.text("username"), fields.text("email")];
-    let password = fields.secret("password");
-    let ([Some(name), None] | [None, Some(name)]) = names else {
-        fields.refuse(
-            "username",
-            "a user name or an e-mail address is required, and only one",
-        );
-        return Err(fields.finish().err().unwrap_or_else(wrong));
-    };
-    fields.finish()?;
     enter(&app, &name, password).await
 }
 
-/// The password form of OAuth 2. Who the client is and what it wants makes no difference here.
+/// The password form of OAuth 2.
+pub(super) struct PasswordGrant {
+    username: Secret,
+    password: Secret,
+}
+
+impl Input for PasswordGrant {
+    const NAME: &'static str = "PasswordGrant";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        const GRANT: Word<()> = Word::new(
+            || vec!["password"],
+            |word| (word == "password").then_some(()),
+        );
+        let username = fields.required("username", "The user name or e-mail address", &SECRET);
+        let password = fields.required("password", "The password", &SECRET);
+        fields.optional("grant_type", "The only one there is", &GRANT);
+        // Who the client is and what it wants makes no difference here.
+        fields.ignored(&["scope", "client_id", "client_secret"]);
+        Some(Self {
+            username: username?,
+            password: password?,
+        })
+    }
+}
+
+/// Opens a session with the password form of OAuth 2.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/token",
+    responses((status = 401, description = "Wrong user name or password"))
+)]
 pub(super) async fn token(
     State(app): State<App>,
-    Form(mut fields): Form,
+    Form(PasswordGrant { username, password }): Form<PasswordGrant>,
 ) -> Result<Answer<TokenPair>, ApiError> {
-    let name = fields.secret("username");
-    let password = fields.secret("password");
-    if fields
-        .text("grant_type")
-        .is_some_and(|grant| grant != "password")
-    {
-        fields.refuse("grant_type", "must be password");
-    }
-    for ignored in ["scope", "client_id", "client_secret"] {
-        fields.text(ignored);
-    }
-    fields.finish()?;
-    enter(&app, name.expose(), password).await
+    enter(&app, username.expose(), password).await
 }
 
 /// The one answer for an unknown user, a wrong password and a disabled account.
@@ -188,13 +302,37 @@ fn pair(app: &App, user: &User, refresh: &RefreshToken) -> Result<Answer<TokenPa
     }))
 }
 
+/// Who wants to go on, or to leave.
+pub(super) struct Refresh {
+    refresh_token: Secret,
+}
+
+impl Input for Refresh {
+    const NAME: &'static str = "Refresh";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let token = fields.required("refresh_token", "The refresh token of the session", &SECRET);
+        Some(Self {
+            refresh_token: token?,
+        })
+    }
+}
+
+/// Changes a refresh token into a new pair.
+///
+/// The old one is spent. Using it again ends the session.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/refresh",
+    responses((status = 401, description = "Missing or invalid refresh token"))
+)]
 pub(super) async fn refresh(
     State(app): State<App>,
-    Json(mut fields): Json,
+    Json(Refresh {
+        refresh_token: given,
+    }): Json<Refresh>,
 ) -> Result<Answer<TokenPair>, ApiError> {
     const REFUSED: &str = "missing or invalid refresh token";
-    let given = fields.secret("refresh_token");
-    fields.finish()?;
     let Ok(old) = RefreshToken::parse(given.expose()) else {
         return Err(ApiError::unauthorized(REFUSED));
     };
@@ -218,34 +356,39 @@ pub(super) async fn refresh(
     }
 }
 
-/// Ends the session. A token that is none has no session that could go on.
+/// Ends the session.
+///
+/// A token that is none has no session that could go on.
+#[utoipa::path(post, path = "/api/v1/auth/logout")]
 pub(super) async fn logout(
     State(app): State<App>,
-    Json(mut fields): Json,
-) -> Result<StatusCode, ApiError> {
-    let given = fields.secret("refresh_token");
-    fields.finish()?;
+    Json(Refresh {
+        refresh_token: given,
+    }): Json<Refresh>,
+) -> Result<NoContent, ApiError> {
     if let Ok(token) = RefreshToken::parse(given.expose()) {
         app.store
             .revoke_session(token.hash(), app.clock.now())
             .await?;
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-pub(super) async fn check(Anyone { principal, user }: Anyone) -> Answer<serde_json::Value> {
-    let (credential, key) = match principal.credential {
+/// Tells who is calling, and by which credential.
+#[utoipa::path(get, path = "/api/v1/auth/check")]
+pub(super) async fn check(Anyone { principal, user }: Anyone) -> Answer<Identity> {
+    let (credential, key_id) = match principal.credential {
         Credential::Key(key) => ("api_key", Some(key)),
         _ => ("session", None),
     };
-    Answer(json!({
-        "authenticated": true,
-        "user_id": user.id,
-        "username": user.username,
-        "email": user.email,
-        "role": user.role,
-        "project_id": principal.project,
-        "credential": credential,
-        "key_id": key,
-    }))
+    Answer(Identity {
+        authenticated: true,
+        user_id: user.id,
+        username: user.username,
+        email: user.email,
+        role: user.role,
+        project_id: principal.project,
+        credential,
+        key_id,
+    })
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use llm_gate::error::{Envelope, Rejection};
 use llm_gate::store::{StoreError, StoreErrorKind};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::passwords::PasswordError;
 
@@ -25,10 +27,15 @@ pub(crate) enum ApiError {
 }
 
 /// What is wrong with one field.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FieldError {
-    pub(crate) loc: [String; 2],
-    pub(crate) msg: String,
+    /// Where it stands: `body` or `query`, and its name.
+    #[schema(value_type = Vec<String>, min_items = 2, max_items = 2)]
+    pub(crate) loc: [Cow<'static, str>; 2],
+    /// What it must be.
+    #[schema(value_type = String)]
+    pub(crate) msg: Cow<'static, str>,
+    /// Always `value_error`.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
 }
@@ -53,11 +60,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// Logs a defect, and answers without it.
     pub(crate) fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
     }
 
+    /// Logs a defect, and answers without it.
     pub(crate) fn defect(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
         Rejection::internal().into()

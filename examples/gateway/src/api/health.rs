@@ -5,60 +5,74 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use llm_gate::identity::{Subject, UserId};
-use serde_json::{Value, json};
 
-use super::views::moment;
+use super::document::{Reply, Sketch};
+use super::views::{About, Health, moment};
 use crate::app::App;
 
 /// How long the store may take to answer a health check.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn root() -> Answer<Value> {
-    Answer(json!({ "name": "llm-gate", "version": env!("CARGO_PKG_VERSION") }))
+/// Tells name and version.
+#[utoipa::path(get, path = "/")]
+pub(super) async fn root() -> Answer<About> {
+    Answer(About {
+        name: "llm-gate",
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }
 
-/// The process answers.
-pub(super) async fn live(State(app): State<App>) -> Response {
-    report(&app, StatusCode::OK, "healthy", "alive")
+/// Tells whether the process answers.
+#[utoipa::path(get, path = "/api/v1/health/live")]
+pub(super) async fn live(State(app): State<App>) -> Answer<Health> {
+    Answer(Report::new(&app, StatusCode::OK, "healthy", "alive").0)
 }
 
-/// The gate can serve: its store answers, and so did the model server when it was asked last.
-pub(super) async fn ready(State(app): State<App>) -> Response {
+/// Tells whether the gateway can serve.
+///
+/// It can when its store answers, and the model server did when it was asked last.
+#[utoipa::path(get, path = "/api/v1/health/ready")]
+pub(super) async fn ready(State(app): State<App>) -> Report {
+    let sick = StatusCode::SERVICE_UNAVAILABLE;
     let nobody = Subject::User(UserId::from_uuid(uuid::Uuid::nil()));
     match tokio::time::timeout(PATIENCE, app.store.standing(nobody)).await {
         Ok(Ok(_)) if app.catalog.seen().reachable => {
-            report(&app, StatusCode::OK, "healthy", "ready")
+            Report::new(&app, StatusCode::OK, "healthy", "ready")
         }
-        Ok(Ok(_)) => report(
-            &app,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "degraded",
-            "the model server cannot be reached",
-        ),
+        Ok(Ok(_)) => Report::new(&app, sick, "degraded", "the model server cannot be reached"),
         Ok(Err(error)) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-            report(
-                &app,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unhealthy",
-                "the store cannot answer",
-            )
+            Report::new(&app, sick, "unhealthy", "the store cannot answer")
         }
-        Err(_) => report(
-            &app,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unhealthy",
-            "the store is slow",
-        ),
+        Err(_) => Report::new(&app, sick, "unhealthy", "the store is slow"),
     }
 }
 
-fn report(app: &App, status: StatusCode, word: &str, message: &str) -> Response {
-    let body = json!({
-        "code": status.as_u16(),
-        "message": message,
-        "timestamp": moment(app.clock.now()),
-        "status": word,
-    });
-    (status, Answer(body)).into_response()
+/// An answer whose status is in its body.
+pub(super) struct Report(Health);
+
+impl Report {
+    fn new(app: &App, code: StatusCode, status: &'static str, message: &'static str) -> Self {
+        Self(Health {
+            code: code.as_u16(),
+            message,
+            timestamp: moment(app.clock.now()),
+            status,
+        })
+    }
+}
+
+impl IntoResponse for Report {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Answer(self.0)).into_response()
+    }
+}
+
+impl Reply for Report {
+    fn describe(sketch: &mut Sketch) {
+        sketch.answer_json::<Health>(StatusCode::OK, "It can");
+        sketch.answer_json::<Health>(StatusCode::SERVICE_UNAVAILABLE, "It cannot");
+    }
 }

@@ -2,32 +2,34 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use jiff::civil::Date;
 use llm_gate::identity::RequestId;
 use llm_gate::store::Check;
-use serde_json::{Value, json};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::caller::Admin;
+use super::document::{Reply, Sketch};
 use super::error::ApiError;
-use super::fields::{Fields, QueryFields};
-use super::views::{CallView, FindingView};
+use super::fields::{DAY, Fields, Input, Page, Path, Query, Word};
+use super::views::{CallView, FindingView, Presumed, Verified};
 use crate::app::App;
 use crate::export::{self, Export, Format};
 use crate::presumed::{Refunded, refund};
 
-/// How many presumed charges a page has unless asked for, and at most.
-const PAGE: (u32, u32) = (50, 100);
-
 const NO_RESERVATION: &str = "no such reservation";
 
-pub(super) async fn verify(
-    State(app): State<App>,
-    Admin: Admin,
-) -> Result<Answer<Value>, ApiError> {
+/// Checks the books: every counter against the rows, every row against its hash.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ledger/verify",
+    responses((status = 409, description = "The books are being checked for somebody else"))
+)]
+pub(super) async fn verify(State(app): State<App>, _: Admin) -> Result<Answer<Verified>, ApiError> {
     // It goes on after its client has left, so who asks again and again must not take every connection there is.
     let audit = {
         let app = app.clone();
@@ -42,37 +44,77 @@ pub(super) async fn verify(
     let busy = || ApiError::new(StatusCode::CONFLICT, "the books are being checked");
     let verification = verified.ok_or_else(busy)??;
     let findings = verification.findings.iter().map(FindingView::from);
-    let findings: Vec<FindingView> = findings.collect();
-    Ok(Answer(json!({
-        "clean": verification.is_clean(),
-        "counters": verification.counters,
-        "ledger_rows": verification.lines,
-        "writers": verification.writers,
-        "reservations": verification.reservations,
-        "pending": verification.pending,
-        "findings": findings,
-        "total_findings": verification.found(),
-    })))
+    Ok(Answer(Verified {
+        clean: verification.is_clean(),
+        counters: verification.counters,
+        ledger_rows: verification.lines,
+        writers: verification.writers,
+        reservations: verification.reservations,
+        pending: verification.pending,
+        findings: findings.collect(),
+        total_findings: verification.found(),
+    }))
 }
 
-/// Streams the ledger. Nothing is kept open between pages, however slowly the client reads.
+/// Which part of the ledger is wanted, and how.
+pub(super) struct Extract {
+    format: Format,
+    from: Option<Date>,
+    to: Option<Date>,
+}
+
+impl Input for Extract {
+    const NAME: &'static str = "Extract";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        const FORMAT: Word<Format> = Word::new(
+            || vec![Format::Csv.word(), Format::Jsonl.word()],
+            Format::from_word,
+        );
+        let format = fields.optional("format", "How lines are written; csv unless said", &FORMAT);
+        let from = fields.optional("from", "The first day, in UTC", &DAY);
+        let to = fields.optional("to", "The last day, in UTC, which is included", &DAY);
+        if let Err(reason) = export::in_order(from, to) {
+            fields.refuse("to", reason);
+        }
+        Some(Self {
+            format: format.unwrap_or_default(),
+            from,
+            to,
+        })
+    }
+}
+
+/// A file that is streamed.
+pub(super) struct Download(Response);
+
+impl IntoResponse for Download {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl Reply for Download {
+    fn describe(sketch: &mut Sketch) {
+        let lines = || ObjectBuilder::new().schema_type(Type::String).into();
+        sketch.answer(
+            StatusCode::OK,
+            "The ledger, a line a row",
+            [("text/csv", lines()), ("application/jsonl", lines())],
+        );
+    }
+}
+
+/// Exports the ledger.
+///
+/// An export that breaks off ends without the end of its last chunk, so that no client takes it for whole.
+#[utoipa::path(get, path = "/api/v1/ledger/export")]
 pub(super) async fn export(
     State(app): State<App>,
-    Admin: Admin,
-    QueryFields(mut fields): QueryFields,
-) -> Result<Response, ApiError> {
-    let format = match fields.text("format") {
-        None => Format::default(),
-        Some(word) => Format::from_word(&word).unwrap_or_else(|| {
-            fields.refuse("format", "must be csv or jsonl");
-            Format::default()
-        }),
-    };
-    let (from, to) = (day(&mut fields, "from"), day(&mut fields, "to"));
-    if let Err(reason) = export::in_order(from, to) {
-        fields.refuse("to", reason);
-    }
-    fields.finish()?;
+    _: Admin,
+    Query(Extract { format, from, to }): Query<Extract>,
+) -> Result<Download, ApiError> {
+    // Nothing is kept open between pages, however slowly the client reads.
     let mut export = Export::new(Arc::clone(&app.store), format, from, to);
     // While nothing is sent, a store that cannot answer is still a 503.
     let first = export.next().await?.unwrap_or_default();
@@ -92,42 +134,36 @@ pub(super) async fn export(
             format!("attachment; filename=\"ledger.{word}\""),
         ),
     ];
-    Ok((headers, body).into_response())
+    Ok(Download((headers, body).into_response()))
 }
 
-fn day(fields: &mut Fields, name: &str) -> Option<jiff::civil::Date> {
-    let text = fields.text(name)?;
-    export::day(&text)
-        .map_err(|reason| fields.refuse(name, reason))
-        .ok()
-}
-
+/// Lists reservations whose charge is presumed, page by page, the oldest first.
+#[utoipa::path(get, path = "/api/v1/ledger/presumed")]
 pub(super) async fn presumed(
     State(app): State<App>,
-    Admin: Admin,
-    QueryFields(mut fields): QueryFields,
-) -> Result<Answer<Value>, ApiError> {
-    let limit = fields.number("limit", PAGE.0, PAGE.1);
-    let cursor = fields.text("cursor").map(|text| text.parse::<RequestId>());
-    if let Some(Err(_)) = cursor {
-        fields.refuse("cursor", "must be the next_cursor of an earlier page");
-    }
-    fields.finish()?;
-    // One more than is shown says whether there is another page.
-    let after = cursor.and_then(Result::ok);
-    let mut calls = app.store.presumed(after, limit + 1).await?;
-    let more = calls.len() > limit as usize;
-    calls.truncate(limit as usize);
-    let next_cursor = calls.last().filter(|_| more).map(|call| call.id);
-    let calls: Vec<CallView> = calls.into_iter().map(CallView::from).collect();
-    Ok(Answer(
-        json!({ "presumed": calls, "next_cursor": next_cursor }),
-    ))
+    _: Admin,
+    Query(page): Query<Page<RequestId>>,
+) -> Result<Answer<Presumed>, ApiError> {
+    let found = app.store.presumed(page.after, page.ask()).await?;
+    let page = page.of(found, |call| call.id);
+    Ok(Answer(Presumed {
+        presumed: page.entries.into_iter().map(CallView::from).collect(),
+        next_cursor: page.next,
+    }))
 }
 
+/// Refunds a presumed charge. Again is the same.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ledger/presumed/{id}/refund",
+    responses(
+        (status = 404, description = "No such reservation"),
+        (status = 409, description = "The charge of the reservation is not presumed"),
+    )
+)]
 pub(super) async fn refund_presumed(
     State(app): State<App>,
-    Admin: Admin,
+    _: Admin,
     Path(id): Path<String>,
 ) -> Result<Answer<CallView>, ApiError> {
     let id: RequestId = id

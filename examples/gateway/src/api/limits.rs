@@ -1,15 +1,14 @@
 use axum::Json as Answer;
 use axum::extract::State;
-use http::StatusCode;
 use llm_gate::identity::Subject;
-use llm_gate::store::{Limit, LimitChange, LimitKey, Period, Standing, Unit, Zone};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use llm_gate::store::{Limit, LimitChange, LimitKey, Standing, UnknownZone, Zone};
 
 use super::caller::Admin;
+use super::document::NoContent;
 use super::error::ApiError;
-use super::fields::{Fields, Json, JsonOrQuery, QueryFields};
-use super::views::LimitView;
+use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Query, TOKENS, Text};
+use super::views::{LimitView, Limits};
+use super::words;
 use crate::app::App;
 
 /// What the limits for everybody are set on.
@@ -20,14 +19,30 @@ const GENERAL: [Subject; 4] = [
     Subject::EACH_KEY,
 ];
 
-/// Lists the limits in force for a subject, with how it stands on them; without a subject, those for all.
+/// Whose limits are wanted.
+pub(super) struct Whose(Option<Subject>);
+
+impl Input for Whose {
+    const NAME: &'static str = "Whose";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self(subject(fields)))
+    }
+}
+
+/// Lists the limits in force for a subject, with how it stands on them.
+///
+/// Without a subject, those that hold for all.
+#[utoipa::path(
+    get,
+    path = "/api/v1/limits",
+    responses((status = 404, description = "No such user, project or key"))
+)]
 pub(super) async fn list(
     State(app): State<App>,
-    Admin: Admin,
-    QueryFields(mut fields): QueryFields,
-) -> Result<Answer<Value>, ApiError> {
-    let subject = subject(&mut fields);
-    fields.finish()?;
+    _: Admin,
+    Query(Whose(subject)): Query<Whose>,
+) -> Result<Answer<Limits>, ApiError> {
     let mut limits = Vec::new();
     match subject {
         None => {
@@ -40,7 +55,7 @@ pub(super) async fn list(
             limits = of(&app, subject).await?;
         }
     }
-    Ok(Answer(json!({ "limits": limits })))
+    Ok(Answer(Limits { limits }))
 }
 
 async fn of(app: &App, subject: Subject) -> Result<Vec<LimitView>, ApiError> {
@@ -60,44 +75,74 @@ fn is_one(subject: Subject) -> bool {
     subject.each() != Some(subject)
 }
 
-/// Sets a limit, or changes it. It is in force for the next reservation.
+/// A limit to be set.
+pub(super) struct NewLimit(Limit);
+
+impl Input for NewLimit {
+    const NAME: &'static str = "NewLimit";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        const ZONE: Text<Zone> = Text::new(|text| {
+            text.parse()
+                .map_err(|error: UnknownZone| error.to_string().into())
+        });
+        let key = key(fields);
+        let zone = fields.optional(
+            "zone",
+            "Whose clocks days and months follow: an IANA name, UTC unless said",
+            &ZONE,
+        );
+        let amount = fields.required("amount", "How much; of money in millionths", &TOKENS);
+        Some(Self(Limit {
+            key: key?,
+            zone: zone.unwrap_or(Zone::UTC),
+            amount: amount?,
+        }))
+    }
+}
+
+/// Sets a limit, or changes it.
+///
+/// It is in force for the next reservation.
+#[utoipa::path(
+    put,
+    path = "/api/v1/limits",
+    responses((status = 404, description = "No such user, project or key"))
+)]
 pub(super) async fn set(
     State(app): State<App>,
-    Admin: Admin,
-    Json(mut fields): Json,
+    _: Admin,
+    Json(NewLimit(limit)): Json<NewLimit>,
 ) -> Result<Answer<LimitView>, ApiError> {
-    let key = key(&mut fields);
-    let zone = fields
-        .text("zone")
-        .map_or(Ok(Zone::UTC), |text| text.parse());
-    let zone = zone.unwrap_or_else(|error: llm_gate::store::UnknownZone| {
-        fields.refuse("zone", error.to_string());
-        Zone::UTC
-    });
-    let amount = fields.amount("amount");
-    fields.finish()?;
-    let (Some(key), Some(amount)) = (key, amount) else {
-        return Err(ApiError::defect(&"a field is missing that was not refused"));
-    };
-    known(&app, key.subject).await?;
-    let limit = Limit { key, zone, amount };
+    known(&app, limit.key.subject).await?;
     let change = LimitChange::set(limit.clone(), app.clock.now());
     let standing = app.store.change_limit(change).await?;
     let standing = standing.filter(|_| is_one(limit.key.subject));
     Ok(Answer(LimitView::new(&limit, standing.as_ref())))
 }
 
+/// What names a limit.
+pub(super) struct LimitName(LimitKey);
+
+impl Input for LimitName {
+    const NAME: &'static str = "LimitName";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        key(fields).map(Self)
+    }
+}
+
 /// Removes a limit.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/limits",
+    responses((status = 404, description = "No such limit, user, project or key"))
+)]
 pub(super) async fn remove(
     State(app): State<App>,
-    Admin: Admin,
-    JsonOrQuery(mut fields): JsonOrQuery,
-) -> Result<StatusCode, ApiError> {
-    let key = key(&mut fields);
-    fields.finish()?;
-    let Some(key) = key else {
-        return Err(ApiError::defect(&"a field is missing that was not refused"));
-    };
+    _: Admin,
+    JsonOrQuery(LimitName(key)): JsonOrQuery<LimitName>,
+) -> Result<NoContent, ApiError> {
     known(&app, key.subject).await?;
     let set = app.store.limits(Some(key.subject)).await?;
     if !set.iter().any(|limit| limit.key == key) {
@@ -105,7 +150,7 @@ pub(super) async fn remove(
     }
     let change = LimitChange::remove(key, app.clock.now());
     app.store.change_limit(change).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 async fn known(app: &App, subject: Subject) -> Result<(), ApiError> {
@@ -121,17 +166,11 @@ async fn known(app: &App, subject: Subject) -> Result<(), ApiError> {
 
 /// Takes what names a limit; what is wrong with it is noted.
 fn key(fields: &mut Fields) -> Option<LimitKey> {
-    let subject = subject(fields);
-    if subject.is_none() && !fields.refused("subject") && !fields.refused("id") {
-        fields.refuse("subject", "is required");
-    }
-    let model = fields.model("model");
-    let unit = fields.word("unit", Unit::from_word, "must be tokens, requests or money");
-    let period = fields.word(
-        "period",
-        Period::from_word,
-        "must be total, month, day or minute",
-    );
+    let kind = fields.required("subject", KIND, &words::SUBJECT);
+    let subject = which(fields, kind);
+    let model = fields.optional("model", "The model; all together unless said", &MODEL);
+    let unit = fields.required("unit", "What is counted", &words::UNIT);
+    let period = fields.required("period", "For how long it counts", &words::PERIOD);
     Some(LimitKey {
         subject: subject?,
         model: model.map(Into::into),
@@ -142,28 +181,28 @@ fn key(fields: &mut Fields) -> Option<LimitKey> {
 
 /// Takes a subject, if it is there: a kind, and which one of it.
 fn subject(fields: &mut Fields) -> Option<Subject> {
-    const KINDS: &str = "must be user, project, key or platform";
-    let kind = fields.text("subject");
-    let id = fields.text("id").map(|text| text.parse::<Uuid>());
-    let id = match id {
-        None => Uuid::nil(),
-        Some(Ok(id)) if !id.is_nil() => id,
-        Some(_) => {
-            fields.refuse("id", "must be an identifier");
-            return None;
-        }
-    };
+    let kind = fields.optional("subject", KIND, &words::SUBJECT);
+    which(fields, kind)
+}
+
+const KIND: &str = "Whose limit it is";
+
+/// Takes which one of a kind is meant.
+fn which(fields: &mut Fields, kind: Option<&'static str>) -> Option<Subject> {
+    let id = fields.optional(
+        "id",
+        "Which one; each that has no limit of its own unless said",
+        &ID,
+    );
     let Some(kind) = kind else {
-        if !id.is_nil() {
+        if id.is_some() && !fields.refused("subject") {
             fields.refuse("subject", "is required with an id");
         }
         return None;
     };
-    let subject = Subject::from_parts(&kind, id);
-    if kind == "platform" && !id.is_nil() {
+    let subject = words::subject_of(kind, id);
+    if subject.is_none() {
         fields.refuse("id", "there is one platform, without an id");
-    } else if subject.is_none() {
-        fields.refuse("subject", KINDS);
     }
-    subject
+    subject.filter(|_| !fields.refused("id"))
 }

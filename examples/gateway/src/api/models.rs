@@ -2,63 +2,106 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
 use llm_gate::auth::AuthError;
 use llm_gate::error::{Envelope, Rejection};
 use llm_gate::identity::Principal;
 use llm_gate::proxy::UpstreamModel;
-use serde_json::{Value, json};
 
 use super::caller::Anyone;
+use super::document::{Part, Reply, Sketch};
+use super::views::{ModelNames, ModelView, Models};
 use crate::app::App;
 
 /// When to come back while the upstream's models are not known.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The provider, the model in use and the list, on the management surface.
-pub(super) async fn overview(State(app): State<App>, _: Anyone) -> Answer<Value> {
+/// Shows the provider, the model in use and the list.
+#[utoipa::path(get, path = "/api/v1/models")]
+pub(super) async fn overview(State(app): State<App>, _: Anyone) -> Answer<ModelNames> {
     let list = app.catalog.seen().list.unwrap_or_default();
-    let names: Vec<&str> = list.iter().map(|model| model.id.as_str()).collect();
-    let current = app.config.upstream.model.as_deref();
-    Answer(json!({
-        "provider": app.config.upstream.provider,
-        "current": current.or_else(|| names.first().copied()),
-        "models": names,
+    let models: Vec<String> = list.iter().map(|model| model.id.clone()).collect();
+    let current = app.config.upstream.model.clone();
+    Answer(ModelNames {
+        provider: app.config.upstream.provider.clone(),
+        current: current.or_else(|| models.first().cloned()),
+        models,
+    })
+}
+
+/// Lists the models, as OpenAI does.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    responses((status = 503, description = "The models or the store are not known yet"))
+)]
+pub(super) async fn all(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> Result<Answer<Models>, Refused> {
+    let models = known(&app, &principal).await?;
+    let data = models.iter().map(|model| view(&app, model)).collect();
+    Ok(Answer(Models {
+        object: "list",
+        data,
     }))
 }
 
-/// `GET /v1/models`, as OpenAI answers it.
-pub(super) async fn list(
-    State(app): State<App>,
-    Extension(principal): Extension<Principal>,
-) -> Response {
-    let listed = known(&app, &principal).await.map(|models| {
-        let data: Vec<Value> = models.iter().map(|model| view(&app, model)).collect();
-        json!({ "object": "list", "data": data })
-    });
-    answer(listed)
-}
-
-/// `GET /v1/models/{id}`.
+/// Shows a model, as OpenAI does. Its name may have slashes in it.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}",
+    params(("id" = String, Path, description = "The name of the model")),
+    responses(
+        (status = 404, description = "No such model (`model_not_found`)"),
+        (status = 503, description = "The models or the store are not known yet"),
+    )
+)]
 pub(super) async fn show(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-    Path(id): Path<String>,
-) -> Response {
-    let shown = known(&app, &principal).await.and_then(|models| {
-        let found = models.iter().find(|model| model.id == id);
-        found.map(|model| view(&app, model)).ok_or_else(|| {
-            let words = format!("the model {id:?} does not exist");
-            Box::new(
-                Rejection::new(StatusCode::NOT_FOUND, "invalid_request_error", words)
-                    .code("model_not_found")
-                    .param("model"),
-            )
-        })
-    });
-    answer(shown)
+    id: Result<axum::extract::Path<String>, PathRejection>,
+) -> Result<Answer<ModelView>, Refused> {
+    let models = known(&app, &principal).await?;
+    // A name that is not text is that of no model.
+    let id = id.map(|axum::extract::Path(id)| id).unwrap_or_default();
+    let found = models.iter().find(|model| model.id == id);
+    let found = found.ok_or_else(|| {
+        let words = format!("the model {id:?} does not exist");
+        Rejection::new(StatusCode::NOT_FOUND, "invalid_request_error", words)
+            .code("model_not_found")
+            .param("model")
+    })?;
+    Ok(Answer(view(&app, found)))
+}
+
+/// A refusal below `/v1`.
+pub(super) struct Refused(Box<Rejection>);
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        Self(Box::new(rejection))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        refuse(*self.0)
+    }
+}
+
+impl<T: Reply> Reply for Result<T, Refused> {
+    fn describe(sketch: &mut Sketch) {
+        T::describe(sketch);
+    }
+}
+
+impl Part for Result<axum::extract::Path<String>, PathRejection> {
+    // The path itself names it.
+    fn describe(_: &mut Sketch) {}
 }
 
 /// `/v1` in the OpenAI shape for a method that a route does not have. The router adds `Allow`.
@@ -69,37 +112,30 @@ pub(super) async fn wrong_method(method: Method) -> Response {
     refuse(rejection.code("method_not_allowed"))
 }
 
-async fn known(app: &App, principal: &Principal) -> Result<Arc<[UpstreamModel]>, Box<Rejection>> {
+async fn known(app: &App, principal: &Principal) -> Result<Arc<[UpstreamModel]>, Refused> {
     still_there(app, principal).await?;
     app.catalog.seen().list.ok_or_else(|| {
         let words = "the models of the upstream are not known yet";
-        Box::new(Rejection::unavailable(words, RETRY))
+        Rejection::unavailable(words, RETRY).into()
     })
 }
 
 /// These routes reserve nothing, so a disabled user is not stopped by its frozen counter.
-async fn still_there(app: &App, principal: &Principal) -> Result<(), Box<Rejection>> {
+async fn still_there(app: &App, principal: &Principal) -> Result<(), Refused> {
     match app.store.user(principal.user).await {
         Ok(Some(user)) if !user.disabled => Ok(()),
-        Ok(_) => Err(Box::new(AuthError::Revoked.rejection())),
-        Err(error) => Err(Box::new(AuthError::Unavailable(error).rejection())),
+        Ok(_) => Err(AuthError::Revoked.rejection().into()),
+        Err(error) => Err(AuthError::Unavailable(error).rejection().into()),
     }
 }
 
-fn view(app: &App, model: &UpstreamModel) -> Value {
-    json!({
-        "id": model.id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": app.config.upstream.provider,
-        "max_model_len": model.max_model_len,
-    })
-}
-
-fn answer(result: Result<Value, Box<Rejection>>) -> Response {
-    match result {
-        Ok(body) => Answer(body).into_response(),
-        Err(rejection) => refuse(*rejection),
+fn view(app: &App, model: &UpstreamModel) -> ModelView {
+    ModelView {
+        id: model.id.clone(),
+        object: "model",
+        created: model.created,
+        owned_by: app.config.upstream.provider.clone(),
+        max_model_len: model.max_model_len,
     }
 }
 

@@ -1,43 +1,90 @@
 use axum::Json as Answer;
 use axum::extract::State;
-use http::StatusCode;
-use llm_gate::store::{Price, Rates, Tariff, WEIGHT_SCALE};
-use serde_json::{Value, json};
+use llm_gate::store::{MAX_RATE, Price, Rates, Tariff, WEIGHT_SCALE};
 
 use super::caller::Admin;
+use super::document::NoContent;
 use super::error::ApiError;
-use super::fields::{Fields, Json, JsonOrQuery};
-use super::views::PriceView;
+use super::fields::{Fields, Input, Json, JsonOrQuery, MODEL, Page, Query, Whole};
+use super::views::{PriceView, Prices};
 use crate::app::App;
 
-pub(super) async fn list(State(app): State<App>, Admin: Admin) -> Result<Answer<Value>, ApiError> {
-    let prices = app.store.prices().await?;
-    let prices: Vec<PriceView> = prices.iter().map(PriceView::from).collect();
-    Ok(Answer(json!({ "prices": prices })))
+/// What a token may cost or count.
+const RATE: Whole<u64> = Whole::new(0, MAX_RATE, Some);
+
+/// Lists what the tokens of models cost and count, page by page.
+#[utoipa::path(get, path = "/api/v1/prices")]
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Admin,
+    Query(page): Query<Page<String>>,
+) -> Result<Answer<Prices>, ApiError> {
+    let mut prices = app.store.prices().await?;
+    prices.sort_by(|one, other| one.model.cmp(&other.model));
+    if let Some(after) = &page.after {
+        prices.retain(|price| price.model > *after);
+    }
+    let page = page.of(prices, |price| price.model.clone());
+    Ok(Answer(Prices {
+        prices: page.entries.iter().map(PriceView::from).collect(),
+        next_cursor: page.next,
+    }))
 }
 
-/// Sets what the tokens of a model cost and count, as a whole, for reservations from now on.
+/// What the tokens of a model are to cost and count.
+pub(super) struct NewPrice(Price);
+
+impl Input for NewPrice {
+    const NAME: &'static str = "NewPrice";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let model = model(fields);
+        let tariff = tariff(fields);
+        Some(Self(Price {
+            model: model?,
+            tariff,
+        }))
+    }
+}
+
+/// Sets what the tokens of a model cost and count, as a whole.
+///
+/// Prices are in millionths of money a million tokens, weights in thousandths. They hold for reservations
+/// from now on.
+#[utoipa::path(put, path = "/api/v1/prices")]
 pub(super) async fn set(
     State(app): State<App>,
-    Admin: Admin,
-    Json(mut fields): Json,
+    _: Admin,
+    Json(NewPrice(price)): Json<NewPrice>,
 ) -> Result<Answer<PriceView>, ApiError> {
-    let model = model(&mut fields);
-    let tariff = tariff(&mut fields);
-    fields.finish()?;
-    let price = Price { model, tariff };
     let price = app.store.set_price(price, app.clock.now()).await?;
     Ok(Answer(PriceView::from(&price)))
 }
 
-/// Removes what was set for a model: its tokens count as one each and have no price.
+/// Whose price it is.
+pub(super) struct PriceName(String);
+
+impl Input for PriceName {
+    const NAME: &'static str = "PriceName";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        model(fields).map(Self)
+    }
+}
+
+/// Removes what was set for a model.
+///
+/// Its tokens count as one each and have no price.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/prices",
+    responses((status = 404, description = "The model has no price and no weights"))
+)]
 pub(super) async fn remove(
     State(app): State<App>,
-    Admin: Admin,
-    JsonOrQuery(mut fields): JsonOrQuery,
-) -> Result<StatusCode, ApiError> {
-    let model = model(&mut fields);
-    fields.finish()?;
+    _: Admin,
+    JsonOrQuery(PriceName(model)): JsonOrQuery<PriceName>,
+) -> Result<NoContent, ApiError> {
     let prices = app.store.prices().await?;
     if !prices.iter().any(|price| price.model == model) {
         return Err(ApiError::not_found("the model has no price and no weights"));
@@ -46,20 +93,29 @@ pub(super) async fn remove(
     app.store
         .set_price(Price { model, tariff }, app.clock.now())
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
-fn model(fields: &mut Fields) -> String {
-    let model = fields.model("model");
-    if model.is_none() && !fields.refused("model") {
-        fields.refuse("model", "is required");
-    }
-    model.unwrap_or_default()
+fn model(fields: &mut Fields) -> Option<String> {
+    fields.required("model", "The model, served or not", &MODEL)
 }
 
 fn tariff(fields: &mut Fields) -> Tariff {
-    let [prompt, completion, cached] =
-        ["prompt", "completion", "cached"].map(|name| fields.rate(name));
+    let prompt = fields.optional(
+        "prompt",
+        "What the prompt costs; with `completion` or not at all",
+        &RATE,
+    );
+    let completion = fields.optional(
+        "completion",
+        "What the completion costs; with `prompt` or not at all",
+        &RATE,
+    );
+    let cached = fields.optional(
+        "cached",
+        "What a cached prompt costs; as `prompt` unless said",
+        &RATE,
+    );
     let price = match (prompt, completion) {
         (Some(prompt), Some(completion)) => Some(Rates {
             prompt,
@@ -77,7 +133,8 @@ fn tariff(fields: &mut Fields) -> Tariff {
             None
         }
     };
-    let mut weight = |name| fields.rate(name).unwrap_or(WEIGHT_SCALE);
+    const ABOUT: &str = "How many thousandths of a token it counts against limits of tokens";
+    let mut weight = |name| fields.or(name, ABOUT, &RATE, WEIGHT_SCALE);
     let weights = Rates {
         prompt: weight("weight_prompt"),
         completion: weight("weight_completion"),

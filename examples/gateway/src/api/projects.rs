@@ -1,62 +1,107 @@
 use axum::Json as Answer;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use http::StatusCode;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId};
 use llm_gate::store::User;
 
 use super::caller::Session;
+use super::document::Created;
 use super::error::ApiError;
-use super::fields::Json;
-use super::views::{IssuedKey, KeyView, ProjectView};
+use super::fields::{FLAG, Fields, Input, JsonDraft, MOMENT, Path, Text};
+use super::views::{IssuedKey, KeyView, Keys, ProjectView, Projects};
 use crate::accounts::{self, KeyRequest};
 use crate::app::App;
 
 /// How many keys somebody may have in one project, revoked ones included, so that a list stays a page.
 const MAX_KEYS: u32 = 200;
 
+/// Lists the own projects.
+#[utoipa::path(get, path = "/api/v1/projects")]
 pub(super) async fn list(
     State(app): State<App>,
     Session(user): Session,
-) -> Result<Answer<Vec<ProjectView>>, ApiError> {
+) -> Result<Answer<Projects>, ApiError> {
     let projects = app.store.projects_of(user.id).await?;
-    Ok(Answer(
-        projects.into_iter().map(ProjectView::from).collect(),
-    ))
+    let projects = projects.into_iter().map(ProjectView::from);
+    Ok(Answer(Projects(projects.collect())))
 }
 
+/// Lists the own API keys of a project.
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{id}/api-keys",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
 pub(super) async fn list_keys(
     State(app): State<App>,
     Session(user): Session,
     Path(project): Path<String>,
-) -> Result<Answer<Vec<KeyView>>, ApiError> {
+) -> Result<Answer<Keys>, ApiError> {
     let project = member(&app, &user, &project).await?;
     let keys = app.store.keys(project, user.id, MAX_KEYS).await?;
-    Ok(Answer(keys.into_iter().map(KeyView::from).collect()))
+    Ok(Answer(Keys(keys.into_iter().map(KeyView::from).collect())))
 }
 
+/// A key that is wanted.
+pub(super) struct WantedKey {
+    name: String,
+    expires_at: Option<Timestamp>,
+    clamps: bool,
+}
+
+impl Input for WantedKey {
+    const NAME: &'static str = "NewKey";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        const NAME: Text<String> =
+            Text::new(|text| accounts::key_name(text).map_err(Into::into)).sized(1, 100);
+        let name = fields.or("name", "What the key is for", &NAME, "key".to_owned());
+        let expires_at = fields.optional("expires_at", "When it stops working by itself", &MOMENT);
+        let clamps = fields.or(
+            "clamps",
+            "Whether a call that does not fit is cut down to what is left",
+            &FLAG,
+            false,
+        );
+        Some(Self {
+            name,
+            expires_at: expires_at.map(|at| Timestamp::from_micros(at.as_microsecond())),
+            clamps,
+        })
+    }
+}
+
+/// Makes an API key. Its secret is shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/api-keys",
+    responses(
+        (status = 404, description = "No such project, or not one of the caller's"),
+        (status = 409, description = "There are as many keys in the project as one may have"),
+    )
+)]
 pub(super) async fn create_key(
     State(app): State<App>,
     Session(user): Session,
     Path(project): Path<String>,
-    Json(mut fields): Json,
-) -> Result<Response, ApiError> {
+    JsonDraft(mut draft): JsonDraft<WantedKey>,
+) -> Result<Created<IssuedKey>, ApiError> {
     let project = member(&app, &user, &project).await?;
     let now = app.clock.now();
-    let name = fields.text("name").unwrap_or_else(|| "key".to_owned());
-    let name = accounts::key_name(&name).unwrap_or_else(|reason| {
-        fields.refuse("name", reason);
-        name
+    draft.check("expires_at", |wanted| {
+        let past = wanted.expires_at.is_some_and(|at| at <= now);
+        if past {
+            Err("must lie in the future")
+        } else {
+            Ok(())
+        }
     });
-    let expires_at = fields
-        .moment("expires_at")
-        .map(|moment| Timestamp::from_micros(moment.as_microsecond()));
-    if expires_at.is_some_and(|at| at <= now) {
-        fields.refuse("expires_at", "must lie in the future");
-    }
-    let clamps = fields.flag("clamps");
-    fields.finish()?;
+    let WantedKey {
+        name,
+        expires_at,
+        clamps,
+    } = draft.finish()?;
     let known = app.store.keys(project, user.id, MAX_KEYS).await?;
     if known.len() >= MAX_KEYS as usize {
         return Err(ApiError::new(
@@ -77,9 +122,15 @@ pub(super) async fn create_key(
         key: key.into(),
         api_key: secret.expose().to_owned(),
     };
-    Ok((StatusCode::CREATED, Answer(issued)).into_response())
+    Ok(Created(issued))
 }
 
+/// Revokes an API key: it gets no further reservation.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/api-keys/{key}/revoke",
+    responses((status = 404, description = "No such project or key, or not one of the caller's"))
+)]
 pub(super) async fn revoke_key(
     State(app): State<App>,
     Session(user): Session,

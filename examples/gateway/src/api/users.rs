@@ -1,20 +1,19 @@
 use axum::Json as Answer;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use llm_gate::identity::{Role, Subject, UserId};
 use llm_gate::store::User;
-use serde_json::{Value, json};
+use llm_gate::tokens::Tokens;
 
 use super::caller::{Admin, Session};
 use super::error::ApiError;
-use super::fields::{JsonOrQuery, QueryFields};
-use super::views::{MeView, UsageView, UserView};
+use super::fields::{Fields, Input, JsonOrQuery, Page, Path, Query, TOKENS};
+use super::views::{MeView, UsageView, UserView, Users};
 use crate::app::App;
-
-/// How many users a page has unless asked for, and at most.
-const PAGE: (u32, u32) = (50, 100);
 
 const NO_USER: &str = "no such user";
 
+/// Shows the own account.
+#[utoipa::path(get, path = "/api/v1/users/me")]
 pub(super) async fn me(
     State(app): State<App>,
     Session(user): Session,
@@ -26,6 +25,8 @@ pub(super) async fn me(
     }))
 }
 
+/// Shows how much of the own token limit is used.
+#[utoipa::path(get, path = "/api/v1/users/me/usage")]
 pub(super) async fn usage(
     State(app): State<App>,
     Session(user): Session,
@@ -34,14 +35,39 @@ pub(super) async fn usage(
     Ok(Answer(standing.into()))
 }
 
-/// Lowers the own limit; admins may raise theirs.
+/// How many tokens somebody may use in all.
+pub(super) struct TokenLimit {
+    token_limit: Option<Tokens>,
+}
+
+impl Input for TokenLimit {
+    const NAME: &'static str = "TokenLimit";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let limit = fields.nullable(
+            "token_limit",
+            "How many tokens may be used in all; null for no limit",
+            &TOKENS,
+        );
+        Some(Self {
+            token_limit: limit?,
+        })
+    }
+}
+
+/// Lowers the own token limit.
+///
+/// Admins may raise theirs.
+#[utoipa::path(
+    put,
+    path = "/api/v1/users/me/token-limit",
+    responses((status = 403, description = "The own limit can only be lowered, and by a login"))
+)]
 pub(super) async fn set_own_limit(
     State(app): State<App>,
     Session(user): Session,
-    JsonOrQuery(mut fields): JsonOrQuery,
+    JsonOrQuery(TokenLimit { token_limit: limit }): JsonOrQuery<TokenLimit>,
 ) -> Result<Answer<UserView>, ApiError> {
-    let limit = fields.limit("token_limit");
-    fields.finish()?;
     let subject = Subject::User(user.id);
     let set = match (user.role, limit) {
         (Role::Admin, _) => Some(app.store.set_limit(subject, limit).await?),
@@ -54,49 +80,52 @@ pub(super) async fn set_own_limit(
     }
 }
 
+/// Lists users, page by page.
+#[utoipa::path(get, path = "/api/v1/users")]
 pub(super) async fn list(
     State(app): State<App>,
-    Admin: Admin,
-    QueryFields(mut fields): QueryFields,
-) -> Result<Answer<Value>, ApiError> {
-    let limit = fields.number("limit", PAGE.0, PAGE.1);
-    let cursor = fields.text("cursor").map(|text| text.parse::<UserId>());
-    if let Some(Err(_)) = cursor {
-        fields.refuse("cursor", "must be the next_cursor of an earlier page");
+    _: Admin,
+    Query(page): Query<Page<UserId>>,
+) -> Result<Answer<Users>, ApiError> {
+    let found = app.store.users(page.after, page.ask()).await?;
+    let page = page.of(found, |user| user.id);
+    let mut users = Vec::with_capacity(page.entries.len());
+    for user in page.entries {
+        users.push(view(&app, user).await?);
     }
-    fields.finish()?;
-    let after = cursor.and_then(Result::ok);
-    // One more than is shown says whether there is another page.
-    let mut users = app.store.users(after, limit + 1).await?;
-    let more = users.len() > limit as usize;
-    users.truncate(limit as usize);
-    let next_cursor = users.last().filter(|_| more).map(|user| user.id);
-    let mut views = Vec::with_capacity(users.len());
-    for user in users {
-        views.push(view(&app, user).await?);
-    }
-    Ok(Answer(
-        json!({ "users": views, "next_cursor": next_cursor }),
-    ))
+    Ok(Answer(Users {
+        users,
+        next_cursor: page.next,
+    }))
 }
 
+/// Shows a user.
+#[utoipa::path(
+    get,
+    path = "/api/v1/users/{id}",
+    responses((status = 404, description = "No such user"))
+)]
 pub(super) async fn show(
     State(app): State<App>,
-    Admin: Admin,
+    _: Admin,
     Path(id): Path<String>,
 ) -> Result<Answer<UserView>, ApiError> {
     let user = find(&app, &id).await?;
     Ok(Answer(view(&app, user).await?))
 }
 
+/// Sets the token limit of a user.
+#[utoipa::path(
+    put,
+    path = "/api/v1/users/{id}/token-limit",
+    responses((status = 404, description = "No such user"))
+)]
 pub(super) async fn set_limit(
     State(app): State<App>,
-    Admin: Admin,
+    _: Admin,
     Path(id): Path<String>,
-    JsonOrQuery(mut fields): JsonOrQuery,
+    JsonOrQuery(TokenLimit { token_limit: limit }): JsonOrQuery<TokenLimit>,
 ) -> Result<Answer<UserView>, ApiError> {
-    let limit = fields.limit("token_limit");
-    fields.finish()?;
     let user = find(&app, &id).await?;
     let standing = app.store.set_limit(Subject::User(user.id), limit).await?;
     Ok(Answer(UserView::new(user, &standing)))

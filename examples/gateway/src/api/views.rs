@@ -12,16 +12,25 @@ use llm_gate::store::{
 use llm_gate::tokens::{Amount, Tokens};
 use llm_gate::upstream::UpstreamName;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-#[derive(Serialize)]
+use super::words;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 pub(crate) struct UserView {
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
     username: Option<String>,
     email: Option<String>,
+    #[schema(schema_with = words::role)]
     role: Role,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     token_limit: Option<Tokens>,
+    #[schema(value_type = i64, minimum = 0)]
     tokens_used: Tokens,
+    #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
 }
 
@@ -39,29 +48,39 @@ impl UserView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
 pub(crate) struct MeView {
     #[serde(flatten)]
     pub(crate) user: UserView,
+    #[schema(value_type = String, format = Uuid)]
     pub(crate) default_project_id: ProjectId,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Registered {
+    #[schema(value_type = String, format = Uuid)]
     pub(crate) id: UserId,
     pub(crate) username: Option<String>,
     pub(crate) email: Option<String>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     pub(crate) token_limit: Option<Tokens>,
+    #[schema(value_type = i64, minimum = 0)]
     pub(crate) tokens_used: Tokens,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_key: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
 pub(crate) struct UsageView {
+    #[schema(value_type = i64, minimum = 0)]
     tokens_used: Tokens,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     token_limit: Option<Tokens>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     remaining: Option<Tokens>,
+    #[schema(value_type = i64, minimum = 0)]
     reserved: Tokens,
 }
 
@@ -76,7 +95,7 @@ impl From<Standing> for UsageView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct TokenPair {
     pub(crate) access_token: String,
     pub(crate) token_type: &'static str,
@@ -84,14 +103,19 @@ pub(crate) struct TokenPair {
     pub(crate) refresh_token: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
 pub(crate) struct KeyView {
+    #[schema(value_type = String, format = Uuid)]
     id: KeyId,
     name: String,
     prefix: String,
     /// Empty: a key may do what its user may. Narrower keys are still to come.
+    #[schema(value_type = Vec<String>)]
     scopes: [&'static str; 0],
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Moment>,
     revoked: bool,
     clamps: bool,
@@ -112,7 +136,7 @@ impl From<ApiKey> for KeyView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct IssuedKey {
     #[serde(flatten)]
     pub(crate) key: KeyView,
@@ -120,11 +144,15 @@ pub(crate) struct IssuedKey {
     pub(crate) api_key: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Project)]
 pub(crate) struct ProjectView {
+    #[schema(value_type = String, format = Uuid)]
     id: ProjectId,
     name: String,
+    #[schema(schema_with = words::project_role)]
     role: ProjectRole,
+    #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
 }
 
@@ -139,20 +167,31 @@ impl From<Membership> for ProjectView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Limit)]
 pub(crate) struct LimitView {
+    #[schema(schema_with = words::subject)]
     subject: &'static str,
     /// Null for each one of the kind that has no limit of its own in place of this.
+    #[schema(value_type = Option<String>, format = Uuid)]
     id: Option<Uuid>,
     model: Option<String>,
+    #[schema(schema_with = words::unit)]
     unit: Unit,
+    #[schema(schema_with = words::period)]
     period: Period,
     zone: String,
+    #[schema(value_type = i64, minimum = 0)]
     amount: Amount,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     used: Option<Amount>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     reserved: Option<Amount>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     overage: Option<Amount>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
     remaining: Option<Amount>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     resets_at: Option<Moment>,
 }
 
@@ -178,7 +217,8 @@ impl LimitView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Price)]
 pub(crate) struct PriceView {
     model: String,
     prompt: Option<u64>,
@@ -205,30 +245,45 @@ impl From<&Price> for PriceView {
 }
 
 /// A reservation on record.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Call)]
 pub(crate) struct CallView {
+    #[schema(value_type = String, format = Uuid)]
     id: RequestId,
+    #[schema(value_type = String, format = Uuid)]
     user_id: UserId,
+    #[schema(value_type = String, format = Uuid)]
     project_id: ProjectId,
+    #[schema(value_type = Option<String>, format = Uuid)]
     key_id: Option<KeyId>,
+    #[schema(value_type = Option<String>)]
     session_id: Option<ConversationId>,
     route: String,
     model: String,
     stream: bool,
     state: &'static str,
+    #[schema(value_type = i64, minimum = 0)]
     hold: Tokens,
+    #[schema(value_type = i64, minimum = 0)]
     charged: Tokens,
+    #[schema(value_type = i64, minimum = 0)]
     overage: Tokens,
+    #[schema(value_type = i64, minimum = 0)]
     cost: Amount,
+    #[schema(schema_with = words::source)]
     source: Option<Source>,
+    #[schema(schema_with = words::ending)]
     ending: Option<Ending>,
     status: u16,
+    #[schema(value_type = Option<String>)]
     upstream: Option<UpstreamName>,
     request_bytes: u64,
     response_bytes: Option<u64>,
     first_data_us: Option<u64>,
     total_us: Option<u64>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Moment>,
 }
 
@@ -265,13 +320,16 @@ impl From<CallRecord> for CallView {
 }
 
 /// Something that is wrong with the books.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Finding)]
 pub(crate) struct FindingView {
     kind: &'static str,
     message: String,
     ledger_row: Option<i64>,
+    #[schema(value_type = Option<String>, format = Uuid)]
     writer: Option<Uuid>,
     sequence: Option<i64>,
+    #[schema(value_type = Option<String>, format = Uuid)]
     reservation: Option<RequestId>,
 }
 
@@ -302,4 +360,126 @@ pub(crate) fn moment(at: Timestamp) -> Option<Moment> {
 /// Writes a time in whole microseconds.
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A page of users.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Users {
+    pub(crate) users: Vec<UserView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<UserId>,
+}
+
+/// The projects of the caller.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Projects(pub(crate) Vec<ProjectView>);
+
+/// The keys of the caller in a project.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Keys(pub(crate) Vec<KeyView>);
+
+/// Limits in force.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Limits {
+    pub(crate) limits: Vec<LimitView>,
+}
+
+/// A page of prices.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Prices {
+    pub(crate) prices: Vec<PriceView>,
+    /// Where the next page begins; null on the last one.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// A page of reservations whose charge is presumed, the oldest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Presumed {
+    pub(crate) presumed: Vec<CallView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<RequestId>,
+}
+
+/// Whether the books balance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Verified {
+    pub(crate) clean: bool,
+    pub(crate) counters: u64,
+    pub(crate) ledger_rows: u64,
+    pub(crate) writers: u64,
+    pub(crate) reservations: u64,
+    pub(crate) pending: u64,
+    /// The first 1,000.
+    pub(crate) findings: Vec<FindingView>,
+    pub(crate) total_findings: u64,
+}
+
+/// Who is calling, and with what.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Identity {
+    /// Always true; who is nobody gets a 401.
+    pub(crate) authenticated: bool,
+    #[schema(value_type = String, format = Uuid)]
+    pub(crate) user_id: UserId,
+    pub(crate) username: Option<String>,
+    pub(crate) email: Option<String>,
+    #[schema(schema_with = words::role)]
+    pub(crate) role: Role,
+    /// The project calls are made for.
+    #[schema(value_type = String, format = Uuid)]
+    pub(crate) project_id: ProjectId,
+    /// `session` or `api_key`.
+    pub(crate) credential: &'static str,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub(crate) key_id: Option<KeyId>,
+}
+
+/// The models there are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelNames {
+    pub(crate) provider: String,
+    /// The one that is used where a call names none.
+    pub(crate) current: Option<String>,
+    pub(crate) models: Vec<String>,
+}
+
+/// Whether the gateway can serve.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// The status of the answer.
+    pub(crate) code: u16,
+    pub(crate) message: &'static str,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) timestamp: Option<Moment>,
+    /// `healthy`, `degraded` or `unhealthy`.
+    pub(crate) status: &'static str,
+}
+
+/// What this is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+}
+
+/// A model as OpenAI has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Model)]
+pub(crate) struct ModelView {
+    pub(crate) id: String,
+    /// `model`.
+    pub(crate) object: &'static str,
+    pub(crate) created: i64,
+    pub(crate) owned_by: String,
+    pub(crate) max_model_len: Option<u64>,
+}
+
+/// The models as OpenAI lists them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Models {
+    /// `list`.
+    pub(crate) object: &'static str,
+    pub(crate) data: Vec<ModelView>,
 }

@@ -8,6 +8,7 @@ mod key;
 mod ledger;
 mod limit;
 mod migrate;
+mod openapi;
 mod price;
 mod serve;
 mod user;
@@ -64,6 +65,8 @@ enum Command {
     Config(config::Command),
     /// Print what to paste into a client
     ClientConfig(client_config::Arguments),
+    /// Print the OpenAPI document of the HTTP interface
+    Openapi,
 }
 
 /// Runs the command of the process's arguments.
@@ -106,6 +109,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Ledger(command) => ledger::run(load(sources)?, command).await,
         Command::Config(command) => config::run(&load(sources)?, &command),
         Command::ClientConfig(arguments) => client_config::run(&load(sources)?, &arguments),
+        Command::Openapi => openapi::run(),
     }
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod aliases;
 mod database;
+mod document;
 mod edge;
 mod keys;
 mod ledger;

@@ -1,46 +1,99 @@
-use std::time::Duration;
+//! What requests may say, declared once: the handlers read it from here and the document describes it from
+//! here, so that they cannot differ.
+//!
+//! A request is an [`Input`]; it names its fields, each with a [`Kind`]. Everything that is wrong with a
+//! request is answered at once.
 
-use axum::extract::{FromRequest, Query, Request};
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{StatusCode, Uri};
-use jiff::Timestamp;
-use llm_gate::store::MAX_RATE;
-use llm_gate::tokens::{Amount, Tokens};
+mod extract;
+mod kind;
+mod page;
+
+use std::borrow::Cow;
+
+use http::StatusCode;
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
 
+pub(super) use self::extract::{Form, Json, JsonDraft, JsonOrQuery, MAX_BODY, Path, Query};
+pub(super) use self::kind::{
+    DAY, FLAG, Given, ID, Kind, MODEL, MOMENT, SECRET, TEXT, TOKENS, Text, Whole, Word,
+};
+pub(super) use self::page::Page;
 use super::error::{ApiError, FieldError};
-use crate::accounts;
-use crate::config::Secret;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a request may say.
+pub(crate) trait Input: Sized {
+    /// Its name in the document.
+    const NAME: &'static str;
 
-/// The fields of a request: taken out one by one, then [`finish`](Self::finish)ed, which refuses all
-/// that is wrong, and all that nobody asked for, in one answer.
+    /// Takes each field, once and whatever the others say: the document is made by a call that finds none.
+    /// What is missing or wrong is noted in `fields`; the result counts only if nothing was.
+    fn read(fields: &mut Fields) -> Option<Self>;
+}
+
+/// The fields of a request while they are read, or while they are described.
 #[derive(Debug)]
 pub(crate) struct Fields {
-    place: &'static str,
+    refusals: Refusals,
     values: Map<String, Value>,
+    declared: Option<Vec<Declared>>,
+}
+
+/// A field as the document has it.
+pub(super) struct Declared {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) required: bool,
+    nullable: bool,
+    default: Option<Value>,
+    schema: Object,
+}
+
+/// Where fields stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a JSON body.
+    Json,
+    /// In a form, where everything is text.
+    Form,
+    /// In the query, where everything is text.
+    Query,
+}
+
+/// What is wrong with a request.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    place: Place,
     errors: Vec<FieldError>,
 }
 
+/// A request that was read, and that only its handler can judge.
+#[derive(Debug)]
+pub(crate) struct Draft<T> {
+    value: Option<T>,
+    refusals: Refusals,
+}
+
 impl Fields {
-    fn new(place: &'static str, values: Map<String, Value>) -> Self {
+    fn new(place: Place, values: Map<String, Value>) -> Self {
         Self {
-            place,
+            refusals: Refusals {
+                place,
+                errors: Vec::new(),
+            },
             values,
-            errors: Vec::new(),
+            declared: None,
         }
     }
 
     fn of_json(bytes: &[u8]) -> Result<Self, ApiError> {
         match serde_json::from_slice(bytes) {
-            Ok(Value::Object(values)) => Ok(Self::new("body", values)),
+            Ok(Value::Object(values)) => Ok(Self::new(Place::Json, values)),
             Ok(_) => {
-                let mut fields = Self::new("body", Map::new());
+                let mut fields = Self::new(Place::Json, Map::new());
                 fields.refuse("", "must be an object");
-                Err(ApiError::Fields(fields.errors))
+                Err(ApiError::Fields(fields.refusals.errors))
             }
             Err(_) => Err(ApiError::new(
                 StatusCode::BAD_REQUEST,
@@ -50,7 +103,7 @@ impl Fields {
     }
 
     /// Puts together the fields of a form or a query.
-    fn of_pairs(place: &'static str, pairs: Vec<(String, String)>) -> Self {
+    fn of_pairs(place: Place, pairs: Vec<(String, String)>) -> Self {
         let mut fields = Self::new(place, Map::new());
         for (name, value) in pairs {
             if fields.values.insert(name.clone(), value.into()).is_some() {
@@ -60,158 +113,192 @@ impl Fields {
         fields
     }
 
+    /// Lists what `T` reads.
+    pub(super) fn declared<T: Input>() -> Vec<Declared> {
+        let mut fields = Self {
+            declared: Some(Vec::new()),
+            ..Self::new(Place::Json, Map::new())
+        };
+        // There is nothing to read; only what was asked for counts.
+        let _ = T::read(&mut fields);
+        fields.declared.unwrap_or_default()
+    }
+
+    /// Takes a field that may be missing. Null is the same as nothing.
+    pub(super) fn optional<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &K,
+    ) -> Option<K::Value> {
+        self.declare(name, about, kind, |declared| declared.nullable = true);
+        let value = self.values.remove(name)?;
+        if value.is_null() {
+            return None;
+        }
+        self.convert(name, kind, &value)
+    }
+
+    /// Takes a field that has a value if it is missing.
+    pub(super) fn or<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &K,
+        default: K::Value,
+    ) -> K::Value
+    where
+        K::Value: Clone + Into<Value>,
+    {
+        let shown = default.clone();
+        self.declare(name, about, kind, |declared| {
+            declared.nullable = true;
+            declared.default = Some(shown.into());
+        });
+        match self.values.remove(name) {
+            None | Some(Value::Null) => default,
+            Some(value) => self.convert(name, kind, &value).unwrap_or(default),
+        }
+    }
+
+    /// Takes a field that has to be there.
+    pub(super) fn required<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &K,
+    ) -> Option<K::Value> {
+        self.declare(name, about, kind, |declared| declared.required = true);
+        match self.values.remove(name) {
+            None | Some(Value::Null) => {
+                self.refuse(name, "is required");
+                None
+            }
+            Some(value) => self.convert(name, kind, &value),
+        }
+    }
+
+    /// Takes a field that has to be there, where null says something: `Some(None)`.
+    pub(super) fn nullable<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &K,
+    ) -> Option<Option<K::Value>> {
+        self.declare(name, about, kind, |declared| {
+            declared.required = true;
+            declared.nullable = true;
+        });
+        match self.values.remove(name) {
+            None => {
+                self.refuse(name, "is required");
+                None
+            }
+            Some(Value::Null) => Some(None),
+            Some(value) => self.convert(name, kind, &value).map(Some),
+        }
+    }
+
+    /// Takes fields that clients of a protocol send and that make no difference.
+    pub(super) fn ignored(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.optional(name, "Taken and not looked at", &TEXT);
+        }
+    }
+
     /// Notes what is wrong with a field.
-    pub(crate) fn refuse(&mut self, name: &str, message: impl Into<String>) {
+    pub(super) fn refuse(&mut self, name: &str, message: impl Into<Cow<'static, str>>) {
+        // Where nothing is read, nothing is wrong either.
+        if self.declared.is_none() {
+            self.refusals.refuse(name, message);
+        }
+    }
+
+    /// Tells whether something is wrong with a field so far.
+    pub(super) fn refused(&self, name: &str) -> bool {
+        self.refusals.refused(name)
+    }
+
+    /// Tells whether anything is wrong so far.
+    pub(super) fn any_refused(&self) -> bool {
+        !self.refusals.errors.is_empty()
+    }
+
+    fn declare<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &K,
+        more: impl FnOnce(&mut Declared),
+    ) {
+        if let Some(all) = &mut self.declared {
+            let mut declared = Declared {
+                name,
+                about,
+                required: false,
+                nullable: false,
+                default: None,
+                schema: kind.schema().build(),
+            };
+            more(&mut declared);
+            all.push(declared);
+        }
+    }
+
+    fn convert<K: Kind>(&mut self, name: &str, kind: &K, value: &Value) -> Option<K::Value> {
+        let given = Given {
+            value,
+            textual: self.refusals.place != Place::Json,
+        };
+        kind.read(given)
+            .map_err(|reason| self.refuse(name, reason))
+            .ok()
+    }
+
+    fn draft<T: Input>(mut self) -> Draft<T> {
+        let value = T::read(&mut self);
+        for name in std::mem::take(&mut self.values).keys() {
+            self.refuse(name, "is not a field of this request");
+        }
+        Draft {
+            value,
+            refusals: self.refusals,
+        }
+    }
+
+    /// Reads the whole of `T`, and refuses all that is wrong and all that nobody asked for in one answer.
+    fn finish<T: Input>(self) -> Result<T, ApiError> {
+        self.draft().finish()
+    }
+}
+
+impl Refusals {
+    fn refuse(&mut self, name: &str, message: impl Into<Cow<'static, str>>) {
         self.errors.push(FieldError {
-            loc: [self.place.to_owned(), name.to_owned()],
+            loc: [self.place.word(), name.to_owned().into()],
             msg: message.into(),
             kind: "value_error",
         });
     }
 
-    /// Tells whether something is wrong with a field so far.
-    pub(crate) fn refused(&self, name: &str) -> bool {
+    fn refused(&self, name: &str) -> bool {
         self.errors.iter().any(|error| error.loc[1] == name)
     }
+}
 
-    /// Tells whether anything is wrong so far.
-    pub(crate) fn any_refused(&self) -> bool {
-        !self.errors.is_empty()
-    }
-
-    /// Takes a text, if it is there. Null is the same as nothing.
-    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        match self.values.remove(name)? {
-            Value::String(text) => Some(text),
-            Value::Null => None,
-            _ => {
-                self.refuse(name, "must be a string");
-                None
-            }
-        }
-    }
-
-    /// Takes a text that has to be there.
-    pub(crate) fn secret(&mut self, name: &str) -> Secret {
-        let known = self.errors.len();
-        let text = self.text(name);
-        if text.is_none() && self.errors.len() == known {
-            self.refuse(name, "is required");
-        }
-        Secret::from(text.unwrap_or_default())
-    }
-
-    /// Takes a yes or no; no if it is not there.
-    pub(crate) fn flag(&mut self, name: &str) -> bool {
-        match self.values.remove(name) {
-            Some(Value::Bool(flag)) => flag,
-            None | Some(Value::Null) => false,
-            Some(_) => {
-                self.refuse(name, "must be true or false");
-                false
-            }
-        }
-    }
-
-    /// Takes a limit that has to be there; null is no limit.
-    pub(crate) fn limit(&mut self, name: &str) -> Option<Tokens> {
-        let limit = match self.values.remove(name) {
-            None => {
-                self.refuse(name, "is required");
-                return None;
-            }
-            Some(Value::Null) => return None,
-            Some(Value::Number(number)) => number.as_i64(),
-            // Where everything is a text: in a query.
-            Some(Value::String(text)) if self.place == "query" => text.parse().ok(),
-            Some(_) => None,
-        };
-        let limit = limit.and_then(Tokens::try_new);
-        if limit.is_none() {
-            self.refuse(
-                name,
-                format!("must be a whole number from 0 to {}", Tokens::MAX),
-            );
-        }
-        limit
-    }
-
-    /// Takes an amount that has to be there.
-    pub(crate) fn amount(&mut self, name: &str) -> Option<Amount> {
-        if matches!(self.values.get(name), Some(Value::Null)) {
-            self.values.remove(name);
-        }
-        self.limit(name)
-    }
-
-    /// Takes a rate, if it is there.
-    pub(crate) fn rate(&mut self, name: &str) -> Option<u64> {
-        let rate = match self.values.remove(name)? {
-            Value::Null => return None,
-            Value::Number(number) => number.as_u64().filter(|rate| *rate <= MAX_RATE),
-            _ => None,
-        };
-        if rate.is_none() {
-            self.refuse(name, format!("must be a whole number from 0 to {MAX_RATE}"));
-        }
-        rate
-    }
-
-    /// Takes a word that has to be there and is one of a few.
-    pub(crate) fn word<T>(
+impl<T> Draft<T> {
+    /// Judges a field that was read well: `check` sees the request, with placeholders where others were not.
+    pub(super) fn check<M: Into<Cow<'static, str>>>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&str) -> Option<T>,
-        message: &str,
-    ) -> Option<T> {
-        let word = self.text(name);
-        if self.refused(name) {
-            return None;
+        check: impl FnOnce(&T) -> Result<(), M>,
+    ) {
+        if let Some(value) = &self.value
+            && !self.refusals.refused(name)
+            && let Err(reason) = check(value)
+        {
+            self.refusals.refuse(name, reason);
         }
-        let read = word.as_deref().and_then(read);
-        if read.is_none() {
-            self.refuse(
-                name,
-                if word.is_none() {
-                    "is required"
-                } else {
-                    message
-                },
-            );
-        }
-        read
-    }
-
-    /// Takes the name of a model, if it is there.
-    pub(crate) fn model(&mut self, name: &str) -> Option<String> {
-        let model = self.text(name)?;
-        accounts::model_name(&model)
-            .map_err(|reason| self.refuse(name, reason))
-            .ok()
-    }
-
-    /// Takes a small number from a query, or the default.
-    pub(crate) fn number(&mut self, name: &str, default: u32, most: u32) -> u32 {
-        let Some(text) = self.text(name) else {
-            return default;
-        };
-        match text.parse() {
-            Ok(number) if (1..=most).contains(&number) => number,
-            _ => {
-                self.refuse(name, format!("must be a whole number from 1 to {most}"));
-                default
-            }
-        }
-    }
-
-    /// Takes a moment, if it is there.
-    pub(crate) fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        let text = self.text(name)?;
-        let moment = text.parse().ok();
-        if moment.is_none() {
-            self.refuse(name, "must be a time such as 2026-12-31T23:59:59Z");
-        }
-        moment
     }
 
     /// Ends the reading.
@@ -219,137 +306,68 @@ impl Fields {
     /// # Errors
     ///
     /// 422 with everything that is wrong.
-    pub(crate) fn finish(mut self) -> Result<(), ApiError> {
-        for name in std::mem::take(&mut self.values).keys() {
-            self.refuse(name, "is not a field of this request");
-        }
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(ApiError::Fields(self.errors))
+    pub(super) fn finish(self) -> Result<T, ApiError> {
+        match self.value {
+            _ if !self.refusals.errors.is_empty() => Err(ApiError::Fields(self.refusals.errors)),
+            Some(value) => Ok(value),
+            None => Err(ApiError::defect(&"a request was not read and not refused")),
         }
     }
 }
 
-/// Fields of a JSON body.
-pub(crate) struct Json(pub(crate) Fields);
-
-/// Fields of a form, as OAuth 2 sends them.
-pub(crate) struct Form(pub(crate) Fields);
-
-/// Fields of a JSON body, or, if there is none, of the query.
-pub(crate) struct JsonOrQuery(pub(crate) Fields);
-
-impl<S: Send + Sync> FromRequest<S> for Json {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        check_type(&request, "application/json")?;
-        Fields::of_json(&body(request, state).await?).map(Self)
+impl Place {
+    const fn word(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Json | Self::Form => "body",
+            Self::Query => "query",
+        })
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Form {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        check_type(&request, FORM)?;
-        of_form(body(request, state).await?).await.map(Self)
-    }
-}
-
-impl<S: Send + Sync> FromRequest<S> for JsonOrQuery {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let uri = request.uri().clone();
-        let typed = check_type(&request, "application/json");
-        let body = body(request, state).await?;
-        match uri.query() {
-            Some(_) if body.is_empty() => of_query(&uri).map(Self),
-            Some(_) => Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "fields stand in the body or in the query, not in both",
-            )),
-            None => {
-                typed?;
-                Fields::of_json(&body).map(Self)
+impl Declared {
+    /// Returns what its values look like in `place`. Only JSON has null.
+    pub(super) fn schema(&self, place: Place) -> Object {
+        let mut object = self.schema.clone();
+        object.description = Some(self.about.to_owned());
+        object.default = self.default.clone();
+        if self.nullable && place == Place::Json {
+            object.schema_type = or_null(object.schema_type);
+            if let Some(words) = &mut object.enum_values {
+                words.push(Value::Null);
             }
         }
+        object
     }
 }
 
-/// Fields of the query.
-pub(crate) struct QueryFields(pub(crate) Fields);
-
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for QueryFields {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(
-        parts: &mut http::request::Parts,
-        _state: &S,
-    ) -> Result<Self, ApiError> {
-        of_query(&parts.uri).map(Self)
+fn or_null(of: utoipa::openapi::schema::SchemaType) -> utoipa::openapi::schema::SchemaType {
+    use utoipa::openapi::schema::SchemaType;
+    match of {
+        SchemaType::Type(one) => SchemaType::from_iter([one, Type::Null]),
+        other => other,
     }
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
-
-fn malformed<E>(_: E) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "the fields are not well-formed")
-}
-
-fn of_query(uri: &Uri) -> Result<Fields, ApiError> {
-    let Query(pairs) = Query::try_from_uri(uri).map_err(malformed)?;
-    Ok(Fields::of_pairs("query", pairs))
-}
-
-async fn of_form(body: Bytes) -> Result<Fields, ApiError> {
-    let request = Request::post("/")
-        .header(CONTENT_TYPE, FORM)
-        .body(body.into())
-        .map_err(malformed)?;
-    let axum::Form(pairs) = axum::Form::from_request(request, &())
-        .await
-        .map_err(malformed)?;
-    Ok(Fields::of_pairs("body", pairs))
-}
-
-fn check_type(request: &Request, expected: &str) -> Result<(), ApiError> {
-    let given = request.headers().get(CONTENT_TYPE);
-    let essence = given
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case(expected) {
-        Ok(())
-    } else {
-        Err(ApiError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            if expected == FORM {
-                "the content type must be application/x-www-form-urlencoded"
-            } else {
-                "the content type must be application/json"
-            },
-        ))
-    }
-}
-
-async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
-    let reading = Bytes::from_request(request, state);
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(refused)) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(ApiError::too_large())
+/// Describes a whole request in `place`.
+pub(super) fn schema_of<T: Input>(place: Place) -> RefOr<Schema> {
+    let mut object = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        // What is not known is refused, so that nobody takes a misspelt field for one that works.
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    for declared in Fields::declared::<T>() {
+        object = object.property(declared.name, declared.schema(place));
+        if declared.required {
+            object = object.required(declared.name);
         }
-        Ok(Err(_)) => Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "the body ended early",
-        )),
-        Err(_) => Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "the body takes too long",
-        )),
+    }
+    object.build().into()
+}
+
+impl std::fmt::Debug for Declared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Declared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -357,7 +375,32 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiE
 mod tests {
     use super::*;
 
-    fn messages(result: Result<(), ApiError>) -> Vec<String> {
+    #[derive(Debug)]
+    struct Sample {
+        email: Option<String>,
+        most: u32,
+    }
+
+    impl Input for Sample {
+        const NAME: &'static str = "Sample";
+
+        fn read(fields: &mut Fields) -> Option<Self> {
+            let email = fields.optional("email", "An address", &TEXT);
+            let password = fields.required("password", "A password", &SECRET);
+            fields.or("shown", "Whether", &FLAG, false);
+            let most = fields.or(
+                "most",
+                "How many",
+                &Whole::new(1, 100, |n| n.try_into().ok()),
+                50,
+            );
+            let limit = fields.nullable("token_limit", "How much", &TOKENS);
+            let (_, _) = (password?, limit?);
+            Some(Self { email, most })
+        }
+    }
+
+    fn messages<T: std::fmt::Debug>(result: Result<T, ApiError>) -> Vec<String> {
         match result {
             Err(ApiError::Fields(errors)) => errors
                 .into_iter()
@@ -367,46 +410,81 @@ mod tests {
         }
     }
 
+    fn read(json: &str) -> Result<Sample, ApiError> {
+        Fields::of_json(json.as_bytes())?.finish()
+    }
+
     #[test]
     fn everything_wrong_is_said_at_once() {
-        let mut fields = Fields::of_json(br#"{"email": 5, "create_api_key": "yes", "limit": 9}"#)
-            .expect("an object");
-        assert_eq!(fields.text("email"), None);
-        fields.secret("password");
-        fields.flag("create_api_key");
-        let said = messages(fields.finish());
-        assert_eq!(said.len(), 4, "{said:?}");
-        assert!(said.contains(&"limit is not a field of this request".to_owned()));
-        assert!(said.contains(&"password is required".to_owned()));
+        let said = messages(read(
+            r#"{"email": 5, "shown": "yes", "limit": 9, "most": 0}"#,
+        ));
+        assert_eq!(
+            said,
+            [
+                "email must be a string",
+                "password is required",
+                "shown must be true or false",
+                "most must be a whole number from 1 to 100",
+                "token_limit is required",
+                "limit is not a field of this request",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_given_has_its_default() {
+        let sample = read(r#"{"password": "x", "token_limit": null}"#).expect("good");
+        assert_eq!((sample.email, sample.most), (None, 50));
     }
 
     #[test]
     fn malformed_is_not_invalid() {
-        assert!(matches!(Fields::of_json(b"{"), Err(ApiError::Rejected(_))));
-        assert!(matches!(Fields::of_json(b"[]"), Err(ApiError::Fields(_))));
+        assert!(matches!(read("{"), Err(ApiError::Rejected(_))));
+        assert!(matches!(read("[]"), Err(ApiError::Fields(_))));
     }
 
     #[test]
     fn limits_are_whole_and_bounded() {
         for bad in ["-1", "1.5", "9007199254740992", "\"5\"", "true"] {
-            let mut fields = Fields::of_json(format!("{{\"token_limit\": {bad}}}").as_bytes())
-                .expect("an object");
-            fields.limit("token_limit");
-            assert_eq!(messages(fields.finish()).len(), 1, "{bad}");
+            let body = format!(r#"{{"password": "x", "token_limit": {bad}}}"#);
+            assert_eq!(messages(read(&body)).len(), 1, "{bad}");
         }
-        let uri = Uri::from_static("/?token_limit=500");
-        let mut fields = of_query(&uri).expect("a query");
-        assert_eq!(fields.limit("token_limit"), Some(Tokens::new(500)));
-        assert!(fields.finish().is_ok());
     }
 
-    #[tokio::test]
-    async fn a_form_is_decoded_once_and_whole() {
-        let form = "username=ada%40example.com&password=a%2Bb+c%2526#d\"<\u{e4}";
-        let mut fields = of_form(Bytes::from(form)).await.expect("a form");
-        assert_eq!(fields.text("username").as_deref(), Some("ada@example.com"));
-        assert_eq!(fields.secret("password").expose(), "a+b c%26#d\"<\u{e4}");
-        let twice = of_query(&Uri::from_static("/?a=1&a=2")).expect("a query");
-        assert!(!messages(twice.finish()).is_empty());
+    #[test]
+    fn a_field_that_is_there_twice_is_refused() {
+        let pairs = [
+            ("email", "a"),
+            ("email", "b"),
+            ("password", "c"),
+            ("token_limit", "5"),
+        ];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let read = Fields::of_pairs(Place::Form, pairs.to_vec()).finish::<Sample>();
+        assert_eq!(messages(read), ["email is there twice"]);
+    }
+
+    #[test]
+    fn the_document_says_what_is_read() {
+        let schema = serde_json::to_value(schema_of::<Sample>(Place::Json)).expect("JSON");
+        assert_eq!(
+            schema["required"],
+            serde_json::json!(["password", "token_limit"])
+        );
+        assert_eq!(schema["additionalProperties"], false);
+        let fields = &schema["properties"];
+        assert_eq!(
+            fields["email"]["type"],
+            serde_json::json!(["string", "null"])
+        );
+        assert_eq!(fields["password"]["type"], "string");
+        assert_eq!(fields["most"]["default"], 50);
+        assert_eq!(fields["most"]["maximum"], 100);
+        let query = serde_json::to_value(schema_of::<Sample>(Place::Query)).expect("JSON");
+        assert_eq!(
+            query["properties"]["token_limit"]["type"], "integer",
+            "no null in a query"
+        );
     }
 }

@@ -1,0 +1,454 @@
+//! The OpenAPI document says what the gateway does.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use http::{Method, StatusCode};
+use llm_gate_gateway::api::document;
+use llm_gate_gateway::client::{Answer, Client};
+use serde_json::{Map, Value, json};
+
+use super::support::{send, start};
+
+/// Set to write the committed document anew instead of comparing it.
+const REWRITE: &str = "LLM_GATE_REWRITE_OPENAPI";
+
+/// An operation of the document.
+struct Operation {
+    method: Method,
+    path: String,
+    is: Value,
+}
+
+fn document() -> Value {
+    serde_json::from_str(document::text()).expect("the document is JSON")
+}
+
+fn operations() -> Vec<Operation> {
+    let document = document();
+    let paths = document["paths"].as_object().expect("paths").iter();
+    paths
+        .flat_map(|(path, item)| {
+            let item = item.as_object().expect("a path item").iter();
+            item.map(|(method, is)| Operation {
+                method: method.to_uppercase().parse().expect("a method"),
+                path: path.clone(),
+                is: is.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Follows a reference of the document.
+fn resolve(value: &Value) -> Value {
+    match value["$ref"].as_str() {
+        Some(target) => {
+            let target = document().pointer(target.trim_start_matches('#')).cloned();
+            target.expect("references lead somewhere")
+        }
+        None => value.clone(),
+    }
+}
+
+impl Operation {
+    /// Returns a path that is one, with identifiers that nothing has.
+    fn somewhere(&self) -> String {
+        self.within("00000000-0000-7000-8000-000000000001")
+    }
+
+    /// Returns a path in a project.
+    fn within(&self, project: &str) -> String {
+        let parts = self.path.split('/');
+        let parts = parts.map(|part| if part.starts_with('{') { project } else { part });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    fn json(&self) -> Option<Value> {
+        let content = &self.is["requestBody"]["content"]["application/json"];
+        content.get("schema").map(resolve)
+    }
+
+    fn is_call(&self) -> bool {
+        self.path.starts_with("/v1/") || self.path == "/chat/completions"
+    }
+
+    async fn send(&self, client: &Client, body: &Value) -> Answer {
+        self.send_to(client, &self.somewhere(), body).await
+    }
+
+    async fn send_to(&self, client: &Client, path: &str, body: &Value) -> Answer {
+        let json = [("content-type", "application/json")];
+        send(client, self.method.clone(), path, &json, body.to_string()).await
+    }
+}
+
+#[test]
+fn the_committed_document_is_that_of_the_gateway() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    if std::env::var_os(REWRITE).is_some() {
+        std::fs::write(&file, document::text()).expect("written");
+    }
+    let committed = std::fs::read_to_string(&file).expect("docs/openapi.json is there");
+    assert!(
+        committed == document::text(),
+        "docs/openapi.json is not up to date: run the tests once with {REWRITE}=1 and commit what changes"
+    );
+}
+
+#[test]
+fn every_operation_has_an_id_of_its_own_and_words() {
+    let mut ids = BTreeSet::new();
+    let tags = document()["tags"].clone();
+    for operation in operations() {
+        let (path, is) = (&operation.path, &operation.is);
+        let id = is["operationId"].as_str().expect("an id").to_owned();
+        assert!(ids.insert(id), "{path}: its id is taken");
+        let summary = is["summary"].as_str().unwrap_or_default();
+        assert!(!summary.is_empty(), "{path}: what does it do?");
+        let tag = &is["tags"][0];
+        let known = tags
+            .as_array()
+            .expect("tags")
+            .iter()
+            .any(|known| known["name"] == *tag);
+        assert!(known, "{path}: {tag} is described nowhere");
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn walk(value: &Value, whole: &Value) {
+        match value {
+            Value::Object(members) => {
+                if let Some(target) = members.get("$ref").and_then(Value::as_str) {
+                    assert!(
+                        whole.pointer(target.trim_start_matches('#')).is_some(),
+                        "{target}"
+                    );
+                }
+                members.values().for_each(|member| walk(member, whole));
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, whole)),
+            _ => {}
+        }
+    }
+    walk(&document(), &document());
+}
+
+#[test]
+fn an_alias_is_what_it_stands_for() {
+    let all = operations();
+    for alias in &all {
+        let Some(original) = alias.is["x-alias-of"].as_str() else {
+            assert!(
+                !alias.path.starts_with("/auth"),
+                "{} is an alias",
+                alias.path
+            );
+            continue;
+        };
+        let original = all
+            .iter()
+            .find(|other| other.path == original && other.method == alias.method);
+        let original = original.expect("an alias stands for a route");
+        for member in ["security", "responses", "requestBody", "parameters"] {
+            assert_eq!(alias.is[member], original.is[member], "{}", alias.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_call_an_operation_is_what_the_document_says() {
+    let gate = start().await;
+    let person = gate.person("ada").await;
+    let key = gate.client.bearer(person.key().await.text("api_key"));
+    let admin = gate.admin().await;
+    for operation in operations() {
+        let path = &operation.path;
+        let body = json!({});
+        let statuses = [
+            operation.send(&gate.client, &body).await.status,
+            operation.send(&key, &body).await.status,
+            operation.send(&person.session, &body).await.status,
+            operation.send(&admin.session, &body).await.status,
+        ];
+        let refused = statuses
+            .map(|status| status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN);
+        let schemes = operation.is["security"]
+            .as_array()
+            .expect("every operation says it");
+        let expected = match &schemes[..] {
+            [] => [false; 4],
+            [_, _, _] => [true, false, false, false],
+            [one] if one["session"] == json!(["admin"]) => [true, true, true, false],
+            [_] => [true, true, false, false],
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(
+            refused, expected,
+            "{} {path}: {statuses:?}",
+            operation.method
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_documented_is_routed() {
+    let gate = start().await;
+    let admin = gate.admin().await;
+    let all = operations();
+    let paths: BTreeSet<&str> = all.iter().map(|operation| &*operation.path).collect();
+    for path in paths {
+        let known: Vec<&Operation> = all.iter().filter(|one| one.path == path).collect();
+        for method in [
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ] {
+            let documented = known.iter().any(|one| one.method == method);
+            let body = json!({}).to_string();
+            let json = [("content-type", "application/json")];
+            let at = known[0].somewhere();
+            let status = send(&admin.session, method.clone(), &at, &json, body)
+                .await
+                .status;
+            assert_eq!(
+                status != StatusCode::METHOD_NOT_ALLOWED,
+                documented,
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+/// Says for each field of an answer to a bad request whether it is named.
+fn named(answer: &Answer) -> BTreeSet<String> {
+    assert_eq!(
+        answer.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{answer:?}"
+    );
+    let detail = answer.json()["detail"].clone();
+    let errors = detail.as_array().expect("a list of fields").iter();
+    errors
+        .map(|error| error["loc"][1].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+fn types(schema: &Value) -> Vec<&str> {
+    match &schema["type"] {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    }
+}
+
+/// A value that has none of the types of a field.
+fn of_another_type(schema: &Value) -> Value {
+    let types = types(schema);
+    let others = [
+        ("string", json!("x")),
+        ("integer", json!(7)),
+        ("boolean", json!(true)),
+    ];
+    let other = others.into_iter().find(|(name, _)| !types.contains(name));
+    other.expect("no field takes everything").1
+}
+
+#[tokio::test]
+async fn a_body_is_read_as_the_document_says() {
+    let gate = start().await;
+    let admin = gate.admin().await;
+    let mut seen = 0;
+    for operation in operations() {
+        let Some(schema) = operation.json().filter(|_| !operation.is_call()) else {
+            continue;
+        };
+        seen += 1;
+        let at = format!("{} {}", operation.method, operation.path);
+        assert_eq!(schema["additionalProperties"], false, "{at}");
+        let fields = schema["properties"].as_object().expect("fields");
+        // Where it is checked first whether there is a project, there is one.
+        let path = operation.within(&admin.project);
+        let ask = async |body: Value| operation.send_to(&admin.session, &path, &body).await;
+
+        let required: Vec<&str> = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if !required.is_empty() {
+            let empty = named(&ask(json!({})).await);
+            for name in required {
+                assert!(empty.contains(name), "{at}: {name} is required");
+            }
+        }
+        let unknown = named(&ask(json!({ "unheard_of": 1 })).await);
+        assert!(unknown.contains("unheard_of"), "{at}: nobody asked for it");
+
+        let mut wrong = Map::new();
+        for (name, field) in fields {
+            wrong.insert(name.clone(), of_another_type(field));
+            let alone = named(&ask(json!({ name: of_another_type(field) })).await);
+            assert!(alone.contains(name), "{at}: {name} has another type");
+        }
+        let together = named(&ask(Value::Object(wrong)).await);
+        for name in fields.keys() {
+            assert!(
+                together.contains(name),
+                "{at}: {name} is named beside the others"
+            );
+        }
+        for (name, field) in fields {
+            let takes_null = types(field).contains(&"null");
+            // Beside a field that is wrong, so that nothing is done.
+            let null = ask(json!({ name: null, "unheard_of": 1 })).await.json();
+            let refused = null["detail"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .any(|error| error["loc"][1] == **name && error["msg"] == "is required");
+            assert_eq!(refused, !takes_null, "{at}: {name} is null");
+        }
+    }
+    assert!(seen > 10, "there are bodies: {seen}");
+}
+
+#[tokio::test]
+async fn a_query_is_read_as_the_document_says() {
+    let gate = start().await;
+    let admin = gate.admin().await;
+    let mut seen = 0;
+    for operation in operations() {
+        let parameters = operation.is["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let query: Vec<&Value> = parameters
+            .iter()
+            .filter(|one| one["in"] == "query")
+            .collect();
+        if query.is_empty() {
+            continue;
+        }
+        seen += 1;
+        let at = format!("{} {}", operation.method, operation.path);
+        let ask = async |query: &str| {
+            let path = format!("{}?{query}", operation.somewhere());
+            send(&admin.session, operation.method.clone(), &path, &[], "").await
+        };
+        let unknown = ask("unheard_of=1").await;
+        let named_there = named(&unknown);
+        assert!(
+            named_there.contains("unheard_of"),
+            "{at}: nobody asked for it"
+        );
+        for parameter in query {
+            let name = parameter["name"].as_str().expect("a name");
+            if parameter["schema"]["type"] == "integer" {
+                for wrong in ["x", "-1", "1.5", ""] {
+                    let answer = ask(&format!("{name}={wrong}")).await;
+                    assert!(named(&answer).contains(name), "{at}: {name}={wrong}");
+                }
+                for bound in ["minimum", "maximum"] {
+                    let bound = parameter["schema"][bound].as_i64().expect("bounded");
+                    let good = ask(&format!("{name}={bound}")).await;
+                    let refused = good.status == 422 && named(&good).contains(name);
+                    assert!(!refused, "{at}: {name}={bound}");
+                }
+                let most = parameter["schema"]["maximum"].as_i64().expect("bounded");
+                let answer = ask(&format!("{name}={}", most + 1)).await;
+                assert!(named(&answer).contains(name), "{at}: {name} beyond {most}");
+            }
+            let twice = ask(&format!("{name}=1&{name}=1")).await;
+            assert!(named(&twice).contains(name), "{at}: {name} twice");
+        }
+    }
+    assert!(seen > 5, "there are queries: {seen}");
+}
+
+#[tokio::test]
+async fn the_gateway_shows_its_document() {
+    let gate = start().await;
+    let shown = gate.get("/openapi.json").await;
+    assert_eq!(shown.status, StatusCode::OK);
+    assert_eq!(shown.headers["content-type"], "application/json");
+    assert_eq!(shown.json(), document());
+    let printed = gate.command(&["openapi"]).await;
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    assert_eq!(
+        printed.stdout,
+        document::text(),
+        "the command prints the same"
+    );
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let gate = start().await;
+    let page = gate.get("/docs").await;
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    let policy = page.headers["content-security-policy"]
+        .to_str()
+        .expect("text");
+    for forbidden in ["unsafe", "http:", "https:", "data:", "*"] {
+        assert!(!policy.contains(forbidden), "{policy}");
+    }
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    let html = String::from_utf8_lossy(&page.body).into_owned();
+    for inline in [
+        "<style",
+        "style=",
+        "onclick=",
+        "onload=",
+        "javascript:",
+        "http://",
+        "https://",
+    ] {
+        assert!(!html.contains(inline), "{inline}");
+    }
+    for script in html.split("<script").skip(1) {
+        assert!(
+            script.trim_start().starts_with("src=\"/docs/"),
+            "no inline script: {script}"
+        );
+    }
+    for (path, media) in [
+        ("/docs/page.js", "text/javascript; charset=utf-8"),
+        ("/docs/page.css", "text/css; charset=utf-8"),
+    ] {
+        assert!(html.contains(path), "the page uses {path}");
+        let file = gate.get(path).await;
+        assert_eq!(file.status, StatusCode::OK, "{path}");
+        assert_eq!(file.headers["content-type"], media);
+        assert_eq!(file.headers["x-content-type-options"], "nosniff");
+        let text = String::from_utf8_lossy(&file.body).into_owned();
+        for elsewhere in ["http://", "https://", "@import", "innerHTML", "eval("] {
+            assert!(!text.contains(elsewhere), "{path}: {elsewhere}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_unchanged_is_not_sent_again() {
+    let gate = start().await;
+    for path in ["/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"] {
+        let first = gate.get(path).await;
+        assert_eq!(
+            first.headers["cache-control"], "no-cache",
+            "asked about each time"
+        );
+        let tag = first.headers["etag"].to_str().expect("text").to_owned();
+        for known in [tag.clone(), format!("\"other\", W/{tag}"), "*".to_owned()] {
+            let again = [("if-none-match", &*known)];
+            let again = send(&gate.client, Method::GET, path, &again, "").await;
+            assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
+            assert!(again.body.is_empty());
+        }
+        let other = [("if-none-match", "\"other\"")];
+        let other = send(&gate.client, Method::GET, path, &other, "").await;
+        assert_eq!(other.status, StatusCode::OK, "{path}");
+    }
+}
