@@ -4,6 +4,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod abort;
+pub mod address;
+pub mod allowance;
 #[cfg(feature = "auth")]
 pub mod auth;
 pub mod body;
@@ -14,6 +16,8 @@ pub mod error;
 pub mod identity;
 #[cfg(feature = "ledger")]
 pub mod ledger;
+#[cfg(feature = "limit")]
+pub mod limit;
 #[cfg(feature = "meter")]
 pub mod meter;
 #[cfg(feature = "proxy")]

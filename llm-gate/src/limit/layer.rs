@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::{Limiter, Rate, RateLimitService};
+use crate::address::{ClientAddress, Network};
+use crate::clock::Clock;
+use crate::error::Envelope;
+use crate::identity::{Credential, KeyId, Principal, UserId};
+
+/// Lets as many requests through as a rate allows each caller, or each address.
+///
+/// Each answer that passed the layer, good or refused, carries the tightest
+/// [allowance](crate::allowance::Allowance). What is refused is answered here, with 429
+/// `rate_limit_exceeded` and `Retry-After`, and counted in `rate_limit_exceeded_total{endpoint}`; it does not
+/// count against the rate. Clones share their counts. See the [module](super) for an example.
+///
+/// A request that does not say whom to count (no [`Principal`] or no [`ClientAddress`] in its extensions) is
+/// answered with 500: the layer stands in the wrong place.
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer {
+    pub(super) limiter: Option<Limiter<Counted>>,
+    pub(super) by: By,
+    pub(super) envelope: Envelope,
+}
+
+/// What requests are counted by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By {
+    Principal,
+    Address,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Counted {
+    Key(KeyId),
+    User(UserId),
+    Network(Network),
+}
+
+impl RateLimitLayer {
+    /// Counts by the caller: by the API key, or by the user where there is none. Belongs inside of an auth layer.
+    #[must_use]
+    pub fn per_principal(rate: Rate, clock: Arc<dyn Clock>) -> Self {
+        Self::new(Limiter::new(rate, clock), By::Principal)
+    }
+
+    /// Counts by the [`Network`] of the client's address. Belongs outside of an auth layer, so that nothing
+    /// is looked up for those who send too much.
+    #[must_use]
+    pub fn per_address(rate: Rate, clock: Arc<dyn Clock>) -> Self {
+        Self::new(Limiter::new(rate, clock), By::Address)
+    }
+
+    /// Lets everything through and shows nothing.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self {
+            limiter: None,
+            by: By::Address,
+            envelope: Envelope::OpenAi,
+        }
+    }
+
+    const fn new(limiter: Limiter<Counted>, by: By) -> Self {
+        Self {
+            limiter: Some(limiter),
+            by,
+            envelope: Envelope::OpenAi,
+        }
+    }
+
+    /// Sets the JSON form of refusals. [`Envelope::OpenAi`] unless set.
+    #[must_use]
+    pub const fn envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = envelope;
+        self
+    }
+
+    /// Sets how many callers are counted by themselves, as [`Limiter::capacity`]; clones made before keep
+    /// their own counts.
+    #[must_use]
+    pub fn capacity(mut self, keys: usize) -> Self {
+        self.limiter = self.limiter.map(|limiter| limiter.capacity(keys));
+        self
+    }
+}
+
+impl By {
+    pub(super) fn find(self, extensions: &http::Extensions) -> Option<Counted> {
+        match self {
+            Self::Principal => {
+                let principal = extensions.get::<Principal>()?;
+                Some(match principal.credential {
+                    Credential::Key(key) => Counted::Key(key),
+                    _ => Counted::User(principal.user),
+                })
+            }
+            Self::Address => {
+                let address = extensions.get::<ClientAddress>()?;
+                Some(Counted::Network(address.network()))
+            }
+        }
+    }
+
+    /// Says of what there are too many.
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Self::Principal => "requests with this credential",
+            Self::Address => "requests from this address",
+        }
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimitService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimitService {
+            config: self.clone(),
+            inner,
+        }
+    }
+}
