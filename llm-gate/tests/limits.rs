@@ -135,23 +135,36 @@ async fn a_limit_that_comes_back_soon_tells_when() {
 
 #[tokio::test]
 async fn a_limit_that_is_too_small_or_far_away_is_not_worth_waiting_for() {
-    for (period, amount) in [
+    for (period, amount, used, comes_back) in [
         // A minute never has room for it.
-        (Period::Minute, bound(ASK) - 1),
+        (Period::Minute, bound(ASK) - 1, false, None),
+        (Period::Day, 0, false, None),
+        (Period::Day, bound(ASK) - 1, false, None),
         // A day is long.
-        (Period::Day, 0),
-        (Period::Day, bound(ASK) - 1),
+        (Period::Day, bound(ASK), true, Some("86400")),
     ] {
         let desk = Desk::new().await;
         desk.limit(Unit::Tokens, period, amount).await;
+        let open = if used {
+            Some(desk.ask(desk.rig.chat(ASK)).await)
+        } else {
+            None
+        };
         let (refused, _) = desk.ask(desk.rig.chat(ASK)).await;
+        drop(open);
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(
             refused.headers()["x-should-retry"],
             "false",
             "{period} of {amount}"
         );
-        assert!(!refused.headers().contains_key(RETRY_AFTER));
+        let wait = refused.headers().get(RETRY_AFTER);
+        let wait = wait.map(|wait| wait.to_str().expect("digits").to_owned());
+        assert_eq!(
+            wait.as_deref(),
+            comes_back,
+            "the truth, for who reads it all the same"
+        );
         let error = error_of(&collect(refused).await.1);
         assert_eq!(error["code"], "insufficient_quota");
     }
@@ -182,6 +195,11 @@ async fn requests_are_counted_and_shown() {
     assert_eq!(first.headers()["x-ratelimit-limit-requests"], "2");
     assert_eq!(first.headers()["x-ratelimit-remaining-requests"], "1");
     assert_eq!(first.headers()["x-ratelimit-reset-requests"], "60s");
+    assert_eq!(
+        first.headers()["x-ratelimit-remaining"],
+        "1",
+        "older clients"
+    );
     assert!(
         !first.headers().contains_key("x-ratelimit-limit-tokens"),
         "tokens are not limited"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::allowance::{Allowance, whole_seconds};
 use crate::clock::Timestamp;
 use crate::error::Rejection;
 use crate::identity::Subject;
@@ -12,19 +13,10 @@ use crate::ledger::{RecordError, Reservation, ReserveError};
 use crate::store::{Denial, DenialReason, Standing, Unit};
 use crate::tokens::Tokens;
 
-/// Limit, remaining and reset, in the names that OpenAI has for them.
-struct Names([HeaderName; 3]);
-
-const TOKENS: Names = Names([
-    HeaderName::from_static("x-ratelimit-limit-tokens"),
-    HeaderName::from_static("x-ratelimit-remaining-tokens"),
-    HeaderName::from_static("x-ratelimit-reset-tokens"),
-]);
-const REQUESTS: Names = Names([
-    HeaderName::from_static("x-ratelimit-limit-requests"),
-    HeaderName::from_static("x-ratelimit-remaining-requests"),
-    HeaderName::from_static("x-ratelimit-reset-requests"),
-]);
+// In the names that OpenAI has for them.
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 /// Tells the OpenAI packages whether trying again makes sense.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -37,28 +29,33 @@ const WAIT: Duration = Duration::from_secs(120);
 /// Shows how the tightest limits stand; nothing where there is none.
 pub(super) fn show(headers: &mut HeaderMap, reservation: &Reservation) {
     let now = reservation.granted_at();
-    show_one(headers, &TOKENS, &reservation.standing(), now);
+    show_tokens(headers, &reservation.standing(), now);
     if let Some(requests) = reservation.requests() {
-        show_one(headers, &REQUESTS, &requests, now);
+        show_requests(headers, &requests, now);
     }
 }
 
-fn show_one(headers: &mut HeaderMap, names: &Names, standing: &Standing, now: Timestamp) {
-    let Names([limit_name, remaining_name, reset_name]) = names;
+fn show_tokens(headers: &mut HeaderMap, standing: &Standing, now: Timestamp) {
     if let (Some(limit), Some(remaining)) = (standing.limit, standing.remaining()) {
-        headers.insert(limit_name, limit.get().into());
-        headers.insert(remaining_name, remaining.get().into());
+        headers.insert(LIMIT, limit.get().into());
+        headers.insert(REMAINING, remaining.get().into());
         if let Some(resets) = standing.resets {
             let seconds = format!("{}s", whole_seconds(resets.since(now)));
             let value = HeaderValue::try_from(seconds).expect("digits and a letter");
-            headers.insert(reset_name, value);
+            headers.insert(RESET, value);
         }
     }
 }
 
-/// Rounds up: whoever waits so long has waited long enough.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+fn show_requests(headers: &mut HeaderMap, standing: &Standing, now: Timestamp) {
+    if let (Some(limit), Some(remaining)) = (standing.limit, standing.remaining()) {
+        let allowance = Allowance {
+            limit: limit.get(),
+            remaining: remaining.get(),
+            resets: standing.resets.map(|resets| resets.since(now)),
+        };
+        allowance.show(headers, now);
+    }
 }
 
 /// Makes the answer for a hold that was not granted; `least` is what would do if it were asked for again.
@@ -120,8 +117,9 @@ fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
         standing.limit.unwrap_or_default(),
         standing.remaining().unwrap_or_default(),
     );
-    let wait = standing.resets.map(|resets| resets.since(now));
-    let wait = wait.filter(|wait| *wait <= WAIT && denial.asked <= limit);
+    let comes_back = standing.resets.filter(|_| denial.asked <= limit);
+    let comes_back = comes_back.map(|resets| resets.since(now).max(Duration::from_millis(1)));
+    let wait = comes_back.filter(|wait| *wait <= WAIT);
     let reason = if wait.is_some() { "rate" } else { "exhausted" };
     metrics::counter!("llm_gate_quota_refused_total", "reason" => reason).increment(1);
     let unit = match counter.unit {
@@ -141,17 +139,20 @@ fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
         "insufficient_quota"
     };
     let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, kind, words).code(kind);
-    let rejection = match wait {
-        Some(wait) => rejection.retry_after(wait.max(Duration::from_millis(1))),
-        None => {
-            let again = if denial.fits < least { "false" } else { "true" };
-            rejection.header(SHOULD_RETRY, HeaderValue::from_static(again))
-        }
+    let rejection = match comes_back {
+        Some(wait) => rejection.retry_after(wait),
+        None => rejection,
+    };
+    let rejection = if wait.is_some() {
+        rejection
+    } else {
+        let again = if denial.fits < least { "false" } else { "true" };
+        rejection.header(SHOULD_RETRY, HeaderValue::from_static(again))
     };
     let mut shown = HeaderMap::new();
     match counter.unit {
-        Unit::Tokens => show_one(&mut shown, &TOKENS, standing, now),
-        Unit::Requests => show_one(&mut shown, &REQUESTS, standing, now),
+        Unit::Tokens => show_tokens(&mut shown, standing, now),
+        Unit::Requests => show_requests(&mut shown, standing, now),
         Unit::Money => {}
     }
     shown
