@@ -17,6 +17,7 @@ mod limits;
 mod many;
 mod openai_python;
 mod processes;
+mod rates;
 mod replicas;
 mod rolling;
 mod shutdown;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use llm_gate_gateway::config::RateLimitConfig;
 use scripted_vllm::{Answer, Config, Fault, Gate, GateKey, Step};
 use serde_json::json;
 use support::{Ask, Dice, Events, Kept, Person, World, chat, completion, embedding, rounds};
@@ -233,7 +234,9 @@ async fn finished(answer: Events, status: u16) -> bool {
 async fn ledger_counters_and_the_upstream_agree_whatever_becomes_of_thousands_of_requests() {
     let requests = rounds("MANY_REQUESTS", 2_000);
     let mut dice = Dice::seeded();
-    let world = World::builder().vllm(|vllm: &mut Config| vllm.keep_requests = 0);
+    let world = World::builder()
+        .config(|config| config.rate_limits = RateLimitConfig::off())
+        .vllm(|vllm: &mut Config| vllm.keep_requests = 0);
     let world = Arc::new(world.start().await);
     let (mut rich, poor) = (Vec::new(), world.register_with(1).await);
     for _ in 0..8 {

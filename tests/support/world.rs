@@ -9,7 +9,7 @@ use llm_gate::identity::Subject;
 use llm_gate::store::{AuditStore, Check, LedgerStore, Standing, Totals};
 use llm_gate::tokens::Tokens;
 use llm_gate_diesel::{SqliteConfig, SqliteStore};
-use llm_gate_gateway::config::Config;
+use llm_gate_gateway::config::{Config, RateSetting};
 use llm_gate_gateway::{Gateway, Running};
 use scripted_vllm::{Counts, ScriptedVllm};
 use tempfile::TempDir;
@@ -138,6 +138,7 @@ impl World {
         config.passwords.iterations = 1;
         // Tests start many at once.
         config.passwords.queue = 1024;
+        config.rate_limits.logins_per_address = RateSetting::Off;
         Builder {
             setup: Setup {
                 config,

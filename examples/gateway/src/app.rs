@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::mail::Mailer;
 use crate::passwords::{Passwords, Policy};
+use crate::rates::Rates;
 use crate::secrets::Secrets;
 
 /// Whom our credentials are meant for.
@@ -47,6 +48,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// Writes to users, where a relay is configured.
     pub mailer: Option<Mailer>,
+    /// How many requests are let through in which time.
+    pub rates: Rates,
     /// One audit at a time: each keeps a connection for as long as it takes.
     pub audits: Semaphore,
 }
@@ -83,6 +86,7 @@ impl App {
             hasher,
             catalog: Catalog::new(config.models.clone()),
             mailer,
+            rates: Rates::new(&config.rate_limits, &clock),
             audits: Semaphore::new(1),
             config,
             store,

@@ -1,7 +1,7 @@
 //! A small HTTP client, for the demo and the tests: one connection a request, whole answers or streams.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -10,12 +10,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Sends requests to one address.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
+    from: Option<IpAddr>,
     credential: Option<String>,
 }
 
@@ -50,8 +51,16 @@ impl Client {
     pub const fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            from: None,
             credential: None,
         }
+    }
+
+    /// Comes from `address`, one of this machine's. The system picks one unless set.
+    #[must_use]
+    pub const fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
     }
 
     /// Sends `credential` as bearer.
@@ -59,6 +68,7 @@ impl Client {
     pub fn bearer(&self, credential: impl Into<String>) -> Self {
         Self {
             address: self.address,
+            from: self.from,
             credential: Some(credential.into()),
         }
     }
@@ -139,7 +149,7 @@ impl Client {
     ///
     /// Fails when there is no answer.
     pub async fn stream(&self, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = self.connect().await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -147,5 +157,17 @@ impl Client {
         // Ends by itself: with the answer, or when that is dropped.
         tokio::spawn(connection);
         sender.send_request(request).await.map_err(io::Error::other)
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let Some(from) = self.from else {
+            return TcpStream::connect(self.address).await;
+        };
+        let socket = match from {
+            IpAddr::V4(_) => TcpSocket::new_v4()?,
+            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.bind((from, 0).into())?;
+        socket.connect(self.address).await
     }
 }

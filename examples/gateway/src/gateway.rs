@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::config::Config;
-use crate::edge::{Hardening, Origins};
+use crate::edge::{Addresses, Hardening, Origins};
 use crate::error::StartError;
 use crate::mail::{self, Mailer, Relay};
 use crate::secrets::Secrets;
@@ -110,7 +110,9 @@ impl Gateway {
         let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));
         let upstream = config.upstream.url.clone();
         let hardening = Hardening::new(&config.headers, web_url.starts_with("https://"))?;
-        let routes = edge::around(routes, hardening, Origins::new(&config.cors.origins));
+        let addresses = Addresses::new(config.server.clone());
+        let origins = Origins::new(&config.cors.origins);
+        let routes = edge::around(routes, addresses, hardening, origins);
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
             serve(&config, listener, routes, operators, recorder, stopped).await;

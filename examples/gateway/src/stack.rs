@@ -1,7 +1,7 @@
 //! The LLM stack, outermost layer first: the table of contents of the project.
 //!
 //! ```text
-//! client -> auth (401) -> call (400 404 405 413 415) -> quota (429) -> meter -> proxy (502 504) -> vLLM
+//! client -> auth (401) -> limit (429) -> call (400 404 405 413 415) -> quota (429) -> meter -> proxy (502 504) -> vLLM
 //! client <- quota body gates and settles <- meter body measures <- proxy body <- vLLM
 //! ```
 
@@ -15,6 +15,7 @@ use llm_gate::auth::AuthLayer;
 use llm_gate::call::CallLayer;
 use llm_gate::error::Envelope;
 use llm_gate::ledger::Ledger;
+use llm_gate::limit;
 use llm_gate::meter::TokenMeterLayer;
 use llm_gate::proxy::VllmProxyService;
 use llm_gate::quota::QuotaLayer;
@@ -41,10 +42,15 @@ pub fn stack(app: &App, ledger: Ledger, proxy: VllmProxyService) -> LlmStack {
         calls = calls.default_model(model);
     }
     let stack = ServiceBuilder::new()
+        // Whether its address has presented too many wrong credentials: then nothing is looked up. 429.
+        .layer(app.rates.failures())
         // Who is calling: a key or a JWT becomes a `Principal`. 401, or 503 when nobody can tell.
         .layer(AuthLayer::new(app.verifier.clone()).envelope(Envelope::OpenAi))
-        // Tells the log who it was.
+        // Tells the log who it was, and the layer above that the credential was good.
         .layer(MapRequestLayer::new(Caller::note::<Body>))
+        .layer(MapRequestLayer::new(limit::recognised::<Body>))
+        // How often: so many requests a minute for each key or login. 429.
+        .layer(app.rates.identity.clone())
         // What is asked: the body is read once and becomes a `Call` with a true upper bound.
         .layer(calls)
         // Whether it may be spent: holds the bound before anything is sent, settles at any end. 429.

@@ -52,6 +52,39 @@ impl Period {
 pub struct RateError;
 
 impl Rate {
+    /// Allows `amount` a second, at most 1,000,000.
+    #[must_use]
+    pub const fn per_second(amount: NonZeroU32) -> Self {
+        Self::of(amount, Period::Second)
+    }
+
+    /// Allows `amount` a minute, at most 1,000,000.
+    #[must_use]
+    pub const fn per_minute(amount: NonZeroU32) -> Self {
+        Self::of(amount, Period::Minute)
+    }
+
+    /// Allows `amount` an hour, at most 1,000,000.
+    #[must_use]
+    pub const fn per_hour(amount: NonZeroU32) -> Self {
+        Self::of(amount, Period::Hour)
+    }
+
+    /// Allows `amount` a day, at most 1,000,000.
+    #[must_use]
+    pub const fn per_day(amount: NonZeroU32) -> Self {
+        Self::of(amount, Period::Day)
+    }
+
+    const fn of(amount: NonZeroU32, period: Period) -> Self {
+        let amount = if amount.get() > MAX_AMOUNT {
+            NonZeroU32::new(MAX_AMOUNT).expect("not zero")
+        } else {
+            amount
+        };
+        Self { amount, period }
+    }
+
     /// Returns how many requests it allows.
     #[must_use]
     pub const fn amount(&self) -> u32 {
@@ -64,16 +97,10 @@ impl Rate {
         Duration::from_secs(self.period.seconds())
     }
 
-    /// Returns a rate of `times` as many requests, as many as are possible.
+    /// Returns a rate of `times` as many requests, at most 1,000,000.
     #[must_use]
-    pub const fn times(mut self, times: NonZeroU32) -> Self {
-        let amount = self.amount.saturating_mul(times);
-        if amount.get() < MAX_AMOUNT {
-            self.amount = amount;
-        } else {
-            self.amount = NonZeroU32::new(MAX_AMOUNT).expect("not zero");
-        }
-        self
+    pub const fn times(self, times: NonZeroU32) -> Self {
+        Self::of(self.amount.saturating_mul(times), self.period)
     }
 }
 
@@ -145,5 +172,6 @@ mod tests {
         assert_eq!(rate.times(ten).to_string(), "100/hour");
         let most: Rate = "1000000/hour".parse().expect("a rate");
         assert_eq!(most.times(NonZeroU32::MAX), most);
+        assert_eq!(Rate::per_hour(NonZeroU32::MAX), most);
     }
 }

@@ -5,9 +5,10 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::RefreshToken;
 use llm_gate::identity::{Credential, Role, SessionId};
+use llm_gate::limit::Attempt;
 use llm_gate::store::{NewSession, Rotation, StoreErrorKind, User};
 
-use super::caller::Anyone;
+use super::caller::{Anyone, Origin};
 use super::document::{Created, NoContent};
 use super::error::ApiError;
 use super::fields::{FLAG, Fields, Form, Input, Json, JsonDraft, SECRET, TEXT, Text, Word};
@@ -200,9 +201,10 @@ impl Input for Login {
 )]
 pub(super) async fn login(
     State(app): State<App>,
+    origin: Origin,
     Json(Login { name, password }): Json<Login>,
 ) -> Result<Answer<TokenPair>, ApiError> {
-    enter(&app, &name, password).await
+    enter(&app, &origin, &name, password).await
 }
 
 /// The password form of OAuth 2.
@@ -239,9 +241,10 @@ impl Input for PasswordGrant {
 )]
 pub(super) async fn token(
     State(app): State<App>,
+    origin: Origin,
     Form(PasswordGrant { username, password }): Form<PasswordGrant>,
 ) -> Result<Answer<TokenPair>, ApiError> {
-    enter(&app, username.expose(), password).await
+    enter(&app, &origin, username.expose(), password).await
 }
 
 /// The one answer for an unknown user, a wrong password and a disabled account.
@@ -250,18 +253,30 @@ fn wrong() -> ApiError {
 }
 
 /// Checks a password and opens a session. The work is the same whether the user exists or not.
-async fn enter(app: &App, name: &str, password: Secret) -> Result<Answer<TokenPair>, ApiError> {
-    let record = app.store.user_by_login(accounts::login(name)).await?;
+async fn enter(
+    app: &App,
+    origin: &Origin,
+    name: &str,
+    password: Secret,
+) -> Result<Answer<TokenPair>, ApiError> {
+    let name = accounts::login(name);
+    let login = app.rates.logins.begin(origin.network, &name);
+    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "failed logins"))?;
+    let record = app.store.user_by_login(name).await?;
     let kept = record.as_ref().map(|record| record.hash.clone());
     let verdict = app.passwords.verify(password, kept).await?;
     let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
-        tracing::info!("login refused");
+        tracing::info!(address = %origin.network, "login refused");
+        login.failed();
         return Err(wrong());
     };
     if record.user.disabled {
         tracing::info!(user = %record.user.id, "login of a disabled user refused");
+        login.failed();
         return Err(wrong());
     }
+    let names = [&record.user.username, &record.user.email];
+    login.succeeded(names.into_iter().flatten().map(String::as_str));
     if let Some(stronger) = stronger {
         let replaced = app
             .store
@@ -285,15 +300,22 @@ async fn enter(app: &App, name: &str, password: Secret) -> Result<Answer<TokenPa
         ends_at: now.after(app.config.auth.refresh_total()),
     };
     app.store.create_session(session).await?;
-    pair(app, &record.user, &refresh)
+    pair(app, origin, &record.user, &refresh)
 }
 
-fn pair(app: &App, user: &User, refresh: &RefreshToken) -> Result<Answer<TokenPair>, ApiError> {
+fn pair(
+    app: &App,
+    origin: &Origin,
+    user: &User,
+    refresh: &RefreshToken,
+) -> Result<Answer<TokenPair>, ApiError> {
     let lifetime = app.config.auth.access_lifetime();
     let issued = app
         .issuer
         .issue(user.id, user.personal_project, user.role, lifetime)
         .map_err(|error| ApiError::defect(&error))?;
+    let given_out = [&*issued.jwt, refresh.expose()];
+    app.rates.given_out(origin.network, &given_out);
     Ok(Answer(TokenPair {
         access_token: issued.jwt,
         token_type: "bearer",
@@ -328,15 +350,40 @@ impl Input for Refresh {
 )]
 pub(super) async fn refresh(
     State(app): State<App>,
+    origin: Origin,
     Json(Refresh {
         refresh_token: given,
     }): Json<Refresh>,
 ) -> Result<Answer<TokenPair>, ApiError> {
-    const REFUSED: &str = "missing or invalid refresh token";
-    let Ok(old) = RefreshToken::parse(given.expose()) else {
-        return Err(ApiError::unauthorized(REFUSED));
-    };
+    let attempt = present(&app, &origin, &given)?;
     let new = RefreshToken::generate();
+    match rotate(&app, &given, &new).await? {
+        Some(user) => {
+            if let Some(attempt) = attempt {
+                attempt.recognised();
+            }
+            pair(&app, &origin, &user, &new)
+        }
+        None => {
+            if let Some(attempt) = attempt {
+                attempt.failed();
+            }
+            Err(ApiError::unauthorized("missing or invalid refresh token"))
+        }
+    }
+}
+
+/// Asks whether a refresh token may be looked up.
+fn present(app: &App, origin: &Origin, given: &Secret) -> Result<Option<Attempt>, ApiError> {
+    let attempt = app.rates.admit(origin.network, given.expose());
+    attempt.map_err(|exceeded| origin.refuse(&exceeded, "wrong credentials from this address"))
+}
+
+/// Puts a new refresh token in place of the old one, if that is good.
+async fn rotate(app: &App, given: &Secret, new: &RefreshToken) -> Result<Option<User>, ApiError> {
+    let Ok(old) = RefreshToken::parse(given.expose()) else {
+        return Ok(None);
+    };
     let now = app.clock.now();
     let idle_until = now.after(app.config.auth.refresh_idle());
     let rotation = app
@@ -344,15 +391,15 @@ pub(super) async fn refresh(
         .rotate_session(old.hash(), new.hash(), now, idle_until)
         .await?;
     match rotation {
-        Rotation::Rotated(session) => match app.store.user(session.user).await? {
-            Some(user) if !user.disabled => pair(&app, &user, &new),
-            _ => Err(ApiError::unauthorized(REFUSED)),
-        },
+        Rotation::Rotated(session) => {
+            let user = app.store.user(session.user).await?;
+            Ok(user.filter(|user| !user.disabled))
+        }
         Rotation::Reused(session) => {
             tracing::warn!(user = %session.user, session = %session.id, "a spent refresh token came back; its session has ended");
-            Err(ApiError::unauthorized(REFUSED))
+            Ok(None)
         }
-        _ => Err(ApiError::unauthorized(REFUSED)),
+        _ => Ok(None),
     }
 }
 
@@ -362,10 +409,13 @@ pub(super) async fn refresh(
 #[utoipa::path(post, path = "/api/v1/auth/logout")]
 pub(super) async fn logout(
     State(app): State<App>,
+    origin: Origin,
     Json(Refresh {
         refresh_token: given,
     }): Json<Refresh>,
 ) -> Result<NoContent, ApiError> {
+    // Whether there was a session is not told, so it counts for nothing once it is over.
+    let _attempt = present(&app, &origin, &given)?;
     if let Ok(token) = RefreshToken::parse(given.expose()) {
         app.store
             .revoke_session(token.hash(), app.clock.now())

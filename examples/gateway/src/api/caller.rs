@@ -1,6 +1,8 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use llm_gate::address::{ClientAddress, Network};
 use llm_gate::identity::{Credential, Principal, Role};
+use llm_gate::limit::{Endpoint, Exceeded};
 use llm_gate::store::User;
 
 use super::error::ApiError;
@@ -18,6 +20,33 @@ pub(crate) struct Session(pub(crate) User);
 
 /// An admin that has logged in.
 pub(crate) struct Admin;
+
+/// Where a request comes from.
+pub(crate) struct Origin {
+    pub(crate) network: Network,
+    pub(crate) endpoint: Endpoint,
+}
+
+impl FromRequestParts<App> for Origin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        // Put there by the edge around all routes.
+        let address = parts.extensions.get::<ClientAddress>();
+        let address = address.ok_or_else(|| ApiError::defect(&"a request from nowhere"))?;
+        Ok(Self {
+            network: address.network(),
+            endpoint: parts.extensions.get().cloned().unwrap_or_default(),
+        })
+    }
+}
+
+impl Origin {
+    /// Makes the answer for somebody who has failed too often.
+    pub(crate) fn refuse(&self, exceeded: &Exceeded, what: &str) -> ApiError {
+        exceeded.refuse(what, &self.endpoint).into()
+    }
+}
 
 impl FromRequestParts<App> for Anyone {
     type Rejection = ApiError;

@@ -22,22 +22,25 @@ mod views;
 mod words;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any_service;
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
-use llm_gate::auth::AuthLayer;
+use llm_gate::auth::{AnyAuthLayer, AuthLayer};
 use llm_gate::error::Envelope;
+use llm_gate::limit;
 use tower::util::MapRequestLayer;
 
-use self::document::{Surface, operation};
+use self::document::{Routers, Surface, operation};
 use self::error::ApiError;
 use self::fields::MAX_BODY;
 pub(crate) use self::views::{micros, moment};
 use crate::app::App;
 use crate::edge::Caller;
+use crate::rates::Rates;
 use crate::stack::LlmStack;
 
 /// The table of the management routes. The paths behind a handler are aliases of older systems; its own
@@ -45,11 +48,14 @@ use crate::stack::LlmStack;
 fn management_surface() -> Surface {
     Surface::default()
         .route(
-            operation!(auth::register),
+            operation!(auth::register).hashing(),
             &["/auth/register", "/api/auth/register"],
         )
-        .route(operation!(auth::login), &["/auth/login", "/api/auth/login"])
-        .route(operation!(auth::token), &["/auth/token"])
+        .route(
+            operation!(auth::login).hashing(),
+            &["/auth/login", "/api/auth/login"],
+        )
+        .route(operation!(auth::token).hashing(), &["/auth/token"])
         .route(
             operation!(auth::refresh),
             &["/auth/refresh", "/api/auth/refresh"],
@@ -103,10 +109,15 @@ fn models_surface() -> Surface {
 /// Lays out the management routes. Those whose handlers ask who is calling are behind the auth layer.
 pub fn management(app: App) -> Router {
     let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::Detail);
-    let (open, known) = management_surface().routers();
-    known
-        .route_layer(MapRequestLayer::new(Caller::note::<axum::body::Body>))
-        .route_layer(auth)
+    let rates = &app.rates;
+    let Routers {
+        open,
+        hashing,
+        known,
+    } = management_surface().routers();
+    let hashing = hashing.route_layer(rates.hashing.clone().envelope(Envelope::Detail));
+    behind(known, auth, rates, Envelope::Detail)
+        .merge(hashing)
         .merge(open)
         .fallback(async || ApiError::not_found("no such route"))
         .method_not_allowed_fallback(async || {
@@ -117,7 +128,24 @@ pub fn management(app: App) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(refuse_too_long))
-        .with_state(app)
+        .layer(rates.address.clone().envelope(Envelope::Detail))
+        .with_state(app.clone())
+}
+
+/// Lets only those through who are recognised, and those not too often.
+fn behind(
+    routes: Router<App>,
+    auth: AnyAuthLayer,
+    rates: &Rates,
+    envelope: Envelope,
+) -> Router<App> {
+    // The layer that was added last runs first.
+    routes
+        .route_layer(rates.identity.clone().envelope(envelope))
+        .route_layer(MapRequestLayer::new(limit::recognised::<Body>))
+        .route_layer(MapRequestLayer::new(Caller::note::<Body>))
+        .route_layer(auth)
+        .route_layer(rates.failures().envelope(envelope))
 }
 
 /// Refuses a body that says itself that it is too large, without reading it.
@@ -134,15 +162,15 @@ async fn refuse_too_long(request: Request, next: Next) -> Response {
 /// lets through what its table of routes names and refuses the rest.
 pub fn llm(app: App, stack: LlmStack) -> Router {
     let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::OpenAi);
-    let (_, models) = models_surface().routers();
-    let models = models
-        .route_layer(MapRequestLayer::new(Caller::note::<axum::body::Body>))
-        .route_layer(auth)
+    let address = app.rates.address.clone().envelope(Envelope::OpenAi);
+    let models = models_surface().routers().known;
+    let models = behind(models, auth, &app.rates, Envelope::OpenAi)
         .method_not_allowed_fallback(models::wrong_method)
         .with_state(app);
     // Named one by one so that logs and metrics tell them apart.
     let calls = calls::paths().chain(["/v1", "/v1/{*other}"]);
-    calls.fold(models, |router, path| {
+    let calls = calls.fold(models, |router, path| {
         router.route(path, any_service(stack.clone()))
-    })
+    });
+    calls.layer(address)
 }

@@ -251,6 +251,7 @@ mod tests {
         for setting in SETTINGS {
             let value = match setting.kind {
                 Kind::Number => "24",
+                Kind::List if setting.name == "server.trusted_proxies" => "10.0.0.0/8, ::1",
                 Kind::List => "https://a.example, https://b.example",
                 Kind::Text => match setting.name {
                     "registration" => "closed",
@@ -260,6 +261,8 @@ mod tests {
                     "mail.from" => "Gate <gate@mail.example>",
                     "auth.jwt_algorithm" => "HS256",
                     "log.format" => "json",
+                    "server.proxy_header" => "forwarded",
+                    name if name.starts_with("rate_limits.") => "5/second",
                     _ => SECRET,
                 },
             };
@@ -305,6 +308,16 @@ mod tests {
                 "",
                 ("LLM_GATE_REGISTRATION", "maybe"),
                 "registration (LLM_GATE_REGISTRATION): must be open or closed",
+            ),
+            (
+                "rate_limits.per_address = \"100\"",
+                ("", ""),
+                "rate_limits.per_address (LLM_GATE_RATE_LIMITS__PER_ADDRESS): must be off, or a rate",
+            ),
+            (
+                "",
+                ("LLM_GATE_SERVER__TRUSTED_PROXIES", "::1, 0.0.0.0/0"),
+                "server.trusted_proxies.1: /0 would trust everybody",
             ),
             (
                 "log.format = 5",

@@ -13,6 +13,9 @@
 //! | `server.host` | `LLM_GATE_SERVER__HOST` | `127.0.0.1` |
 //! | `server.port` | `PORT` | 8080 |
 //! | `server.max_connections` | `LLM_GATE_SERVER__MAX_CONNECTIONS` | 4096 |
+//! | `server.max_connections_per_address` | `LLM_GATE_SERVER__MAX_CONNECTIONS_PER_ADDRESS` | 512; 0 for no bound but the one above; trusted proxies have none |
+//! | `server.trusted_proxies` | `LLM_GATE_SERVER__TRUSTED_PROXIES` (separated by commas) | none: addresses such as `10.0.0.7` or `10.0.0.0/8` whose word on the client's address is taken |
+//! | `server.proxy_header` | `LLM_GATE_SERVER__PROXY_HEADER` | `x-forwarded-for`, or `forwarded`: where they say it |
 //! | `server.header_timeout_seconds` | `LLM_GATE_SERVER__HEADER_TIMEOUT_SECONDS` | 10 |
 //! | `server.stalled_write_seconds` | `LLM_GATE_SERVER__STALLED_WRITE_SECONDS` | 30 |
 //! | `server.drain_seconds` | `LLM_GATE_SERVER__DRAIN_SECONDS` | 30 |
@@ -35,6 +38,11 @@
 //! | `limits.default_user` | `LLM_GATE_LIMITS__DEFAULT_USER` | 10000 |
 //! | `mail.url` | `LLM_GATE_MAIL__URL` | none: nobody is written to; `smtps://user:password@host`, or `smtp://host:587?tls=required` |
 //! | `mail.from` | `LLM_GATE_MAIL__FROM` | `llm-gate <llm-gate@localhost>` |
+//! | `rate_limits.per_address` | `LLM_GATE_RATE_LIMITS__PER_ADDRESS` | `6000/minute`; `off`, like each of these: requests from one address |
+//! | `rate_limits.per_identity` | `LLM_GATE_RATE_LIMITS__PER_IDENTITY` | `1200/minute`: requests with one API key, or of one login |
+//! | `rate_limits.logins_per_address` | `LLM_GATE_RATE_LIMITS__LOGINS_PER_ADDRESS` | `60/minute`: registrations and logins, good or bad |
+//! | `rate_limits.failures_per_address` | `LLM_GATE_RATE_LIMITS__FAILURES_PER_ADDRESS` | `120/minute`: wrong credentials of any kind |
+//! | `rate_limits.login_failures` | `LLM_GATE_RATE_LIMITS__LOGIN_FAILURES` | `10/hour`: wrong passwords for one account from one address |
 //! | `upstream.url` | `VLLM_ENDPOINT` | `http://127.0.0.1:8000` |
 //! | `upstream.api_key` | `VLLM_API_KEY` | none |
 //! | `upstream.provider` | `LLM_PROVIDER` | `vllm`: its name in lists of models and on record |
@@ -61,6 +69,8 @@ mod check;
 mod database;
 mod error;
 mod load;
+mod proxies;
+mod rates;
 mod secret;
 mod settings;
 
@@ -77,6 +87,8 @@ use serde::Deserialize;
 pub use self::database::Database;
 pub use self::error::ConfigError;
 pub use self::load::{Environment, Loaded, Sources};
+pub use self::proxies::{Cidr, ProxyHeader};
+pub use self::rates::{RateLimitConfig, RateSetting};
 pub use self::secret::Secret;
 pub use self::settings::{SETTINGS, Setting};
 
@@ -109,6 +121,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// Letters to users.
     pub mail: MailConfig,
+    /// How many requests are let through in which time.
+    pub rate_limits: RateLimitConfig,
     /// The model server.
     pub upstream: UpstreamConfig,
     /// Browsers of other origins.
@@ -175,6 +189,12 @@ pub struct ServerConfig {
     pub port: u16,
     /// How many connections are open at once; more wait to be accepted.
     pub max_connections: usize,
+    /// How many of them may come from one address; 0 for as many as there are.
+    pub max_connections_per_address: usize,
+    /// The proxies whose word on the client's address is taken.
+    pub trusted_proxies: Vec<Cidr>,
+    /// Where they say it.
+    pub proxy_header: ProxyHeader,
     /// How long a client may take for its header block.
     pub header_timeout_seconds: u64,
     /// How long a client may read nothing before its connection is closed.
@@ -339,6 +359,7 @@ impl Default for Config {
             passwords: PasswordConfig::default(),
             limits: LimitConfig::default(),
             mail: MailConfig::default(),
+            rate_limits: RateLimitConfig::default(),
             upstream: UpstreamConfig::default(),
             cors: CorsConfig::default(),
             headers: HeaderConfig::default(),
@@ -354,6 +375,9 @@ impl Default for ServerConfig {
             host: Ipv4Addr::LOCALHOST.into(),
             port: 8080,
             max_connections: 4096,
+            max_connections_per_address: 512,
+            trusted_proxies: Vec::new(),
+            proxy_header: ProxyHeader::XForwardedFor,
             header_timeout_seconds: 10,
             stalled_write_seconds: 30,
             drain_seconds: 30,
@@ -485,6 +509,16 @@ impl Config {
         self.web_url
             .clone()
             .unwrap_or_else(|| format!("http://{address}"))
+    }
+}
+
+impl ServerConfig {
+    /// Returns whether an address is that of a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|proxies| proxies.contains(address))
     }
 }
 

@@ -89,6 +89,19 @@ pub static SETTINGS: &[Setting] = &[
         .server
         .max_connections
         .to_string()),
+    setting!("server.max_connections_per_address", None, Number, |c| c
+        .server
+        .max_connections_per_address
+        .to_string()),
+    setting!("server.trusted_proxies", None, List, |c| {
+        let proxies = c.server.trusted_proxies.iter();
+        let proxies: Vec<_> = proxies.map(ToString::to_string).collect();
+        format!("{proxies:?}")
+    }),
+    setting!("server.proxy_header", None, Text, |c| format!(
+        "{:?}",
+        c.server.proxy_header.name()
+    )),
     setting!("server.header_timeout_seconds", None, Number, |c| c
         .server
         .header_timeout_seconds
@@ -177,6 +190,26 @@ pub static SETTINGS: &[Setting] = &[
         .to_string()),
     setting!("mail.url", None, Text, |c| optional(c.mail.url.as_ref())),
     setting!("mail.from", None, Text, |c| format!("{:?}", c.mail.from)),
+    setting!("rate_limits.per_address", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.per_address
+    )),
+    setting!("rate_limits.per_identity", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.per_identity
+    )),
+    setting!("rate_limits.logins_per_address", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.logins_per_address
+    )),
+    setting!("rate_limits.failures_per_address", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.failures_per_address
+    )),
+    setting!("rate_limits.login_failures", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.login_failures
+    )),
     setting!("upstream.url", Some("VLLM_ENDPOINT"), Text, |c| format!(
         "{:?}",
         c.upstream.url

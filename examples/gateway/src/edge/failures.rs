@@ -54,9 +54,9 @@ mod tests {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
-    use super::super::{Hardening, Origins, around};
+    use super::super::{Addresses, Hardening, Origins, around};
     use super::*;
-    use crate::config::HeaderConfig;
+    use crate::config::{HeaderConfig, ServerConfig};
 
     const CONSOLE: &str = "https://console.example";
 
@@ -73,9 +73,10 @@ mod tests {
             );
         let request = Request::get(path).header("origin", CONSOLE);
         let request = request.body(Body::empty()).expect("a request");
+        let addresses = Addresses::new(ServerConfig::default());
         let hardening = Hardening::new(&HeaderConfig::default(), false).expect("good");
         let origins = Origins::new(&[CONSOLE.to_owned()]);
-        let edge = around(routes, hardening, origins);
+        let edge = around(routes, addresses, hardening, origins);
         let response = edge.oneshot(request).await.expect("infallible");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();

@@ -1,18 +1,21 @@
 //! What every answer gets, errors included: an id, a line in the log, metrics, security headers, and a
 //! sanitised 500 where a handler panics.
 
+mod address;
 mod body;
 mod cors;
 mod failures;
 mod headers;
 mod observe;
+mod retry;
 mod unread;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use http::Uri;
 use llm_gate::error::Envelope;
 
+pub use self::address::{Addresses, Peer};
 pub use self::body::ObservedBody;
 pub use self::cors::Origins;
 pub(crate) use self::headers::ContentPolicy;
@@ -21,7 +24,12 @@ pub use self::observe::{Caller, X_REQUEST_ID};
 pub use self::unread::UnreadGuard;
 
 /// Puts the edge around all routes.
-pub fn around(routes: Router, hardening: Hardening, origins: Option<Origins>) -> Router {
+pub fn around(
+    routes: Router,
+    addresses: Addresses,
+    hardening: Hardening,
+    origins: Option<Origins>,
+) -> Router {
     // A router runs the layer that was added last first, so this reads from the inside out.
     // A panic below becomes a 500 here, and no 500 says what happened …
     let routes = routes.layer(from_fn(failures::contain));
@@ -32,10 +40,14 @@ pub fn around(routes: Router, hardening: Hardening, origins: Option<Origins>) ->
         None => routes,
     };
     routes
+        // Nobody is sent away without a word on when to come back.
+        .layer(map_response(retry::tell))
         // Each answer gets its headers, a preflight's too.
         .layer(from_fn_with_state(hardening, headers::harden))
         // Gives the request its id and watches it to the end of its body.
         .layer(from_fn(observe::observe))
+        // Finds out where it comes from.
+        .layer(from_fn_with_state(addresses, address::resolve))
 }
 
 /// Returns the JSON form of errors below this path.

@@ -1,11 +1,13 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, every wait bounded, and an end that lets
 //! open streams finish.
 
+mod doors;
 mod request;
 mod stall;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +24,11 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tower_http::timeout::TimeoutBody;
 
+use self::doors::Doors;
 use self::request::InTime;
 pub use self::stall::StallGuard;
 use crate::config::ServerConfig;
+use crate::edge::Peer;
 
 /// The largest header block that is read.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -53,6 +57,7 @@ pub async fn serve(
     let stall = Duration::from_secs(config.stalled_write_seconds);
     let opening = Duration::from_secs(config.header_timeout_seconds);
     let places = Arc::new(Semaphore::new(config.max_connections));
+    let doors = Doors::new(config);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -62,7 +67,7 @@ pub async fn serve(
             // Reaps the finished ones, so that the set does not grow.
             Some(_) = connections.join_next() => continue,
         };
-        let (stream, place) = match accepted {
+        let (stream, peer, place) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_connection(&error) => continue,
             Err(error) => {
@@ -71,12 +76,22 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(inside) = doors.enter(peer.ip()) else {
+            // Closed without a word: whoever has so many open does not wait for one.
+            metrics::counter!("llm_gate_connections_refused_total").increment(1);
+            tracing::debug!(address = %peer.ip(), "too many connections");
+            continue;
+        };
         let io = TokioIo::new(StallGuard::new(stream, stall).opening(opening));
-        let service = TowerToHyperService::new(routes.clone().map_request(into_axum));
+        let service = TowerToHyperService::new(
+            routes
+                .clone()
+                .map_request(move |request| into_axum(request, peer)),
+        );
         let connection = builder.serve_connection(io, service).into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {
-            let _place = place;
+            let _places = (place, inside);
             if let Err(error) = connection.await {
                 tracing::debug!(error = &*error, "connection ended");
             }
@@ -97,8 +112,10 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
-/// Bounds how long a client may be silent in the middle of a body, and take for the whole.
-fn into_axum(request: http::Request<Incoming>) -> Request {
+/// Notes where a request comes from, and bounds how long its client may be silent in the middle of a body, and
+/// take for the whole.
+fn into_axum(mut request: http::Request<Incoming>, peer: SocketAddr) -> Request {
+    request.extensions_mut().insert(Peer(peer));
     request.map(|body| {
         let body = InTime::new(TimeoutBody::new(BODY_IDLE, body), BODY_TOTAL);
         axum::body::Body::new(body)
@@ -109,15 +126,15 @@ fn into_axum(request: http::Request<Incoming>) -> Request {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     // Without it every event of a stream waits for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, peer, place))
 }
 
 /// Whether the trouble is with one connection, gone before it was accepted, rather than with accepting.

@@ -12,6 +12,7 @@ mod limits;
 mod llm;
 mod mail;
 mod program;
+mod rates;
 mod sessions;
 mod smtp;
 mod start;

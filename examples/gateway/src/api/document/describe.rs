@@ -7,7 +7,7 @@ use llm_gate::identity::Principal;
 use utoipa::ToSchema;
 
 use super::{Access, Sketch};
-use crate::api::caller::{Admin, Anyone, Session};
+use crate::api::caller::{Admin, Anyone, Origin, Session};
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
 use crate::app::App;
@@ -57,6 +57,10 @@ handlers!(A B C D E);
 handlers!(A B C D E G);
 
 impl Part for State<App> {
+    fn describe(_: &mut Sketch) {}
+}
+
+impl Part for Origin {
     fn describe(_: &mut Sketch) {}
 }
 

@@ -18,7 +18,7 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, S
 pub(super) use self::describe::{Created, NoContent, Part, Reply, described};
 pub(super) use self::shapes::literal;
 pub(super) use self::sketch::{Access, Sketch};
-pub(super) use self::surface::{Described, Surface};
+pub(super) use self::surface::{Described, Routers, Surface};
 
 /// The schemes of the document.
 pub(super) const SESSION: &str = "session";
@@ -93,7 +93,7 @@ fn whole(surface: Surface) -> OpenApi {
         .description(Some(
             "The gate in front of self-hosted language models. `/v1` is the OpenAI API, with errors as \
              `{\"error\": …}`; `/api/v1` is the management API, with errors as `{\"detail\": …}`. Every \
-             answer carries `X-Request-Id`.",
+             answer carries `X-Request-Id`, and `x-ratelimit-*` where requests are limited.",
         ))
         .license(Some(utoipa::openapi::License::new("MIT OR Apache-2.0")));
     let tags = TAGS.map(|(name, about)| {

@@ -15,7 +15,7 @@ pub(super) const OPENAI: &str = "OpenAiError";
 pub(super) const REQUEST_ID: &str = "RequestId";
 
 /// What many operations refuse with: status, name, words, and whether `/v1` has it in OpenAI's shape too.
-const REFUSALS: [(u16, &str, &str, bool); 9] = [
+const REFUSALS: [(u16, &str, &str, bool); 10] = [
     (400, "Unreadable", "The request cannot be read", false),
     (401, "Unauthorized", "No valid credential", true),
     (
@@ -32,6 +32,12 @@ const REFUSALS: [(u16, &str, &str, bool); 9] = [
         "Invalid",
         "The request can be read and is wrong",
         false,
+    ),
+    (
+        429,
+        "TooMany",
+        "Too many requests of this caller or from this address, or too many wrong credentials",
+        true,
     ),
     (
         500,
@@ -192,10 +198,7 @@ pub(super) fn complete(status: &str, response: &mut Response, openai: bool) {
         "401" => head("WWW-Authenticate", header(Type::String, "`Bearer`.")),
         "429" | "503" => head(
             "Retry-After",
-            header(
-                Type::Integer,
-                "Seconds after which it may be different, where that is known.",
-            ),
+            header(Type::Integer, "Seconds after which it may be different."),
         ),
         _ => {}
     }

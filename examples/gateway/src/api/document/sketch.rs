@@ -185,6 +185,7 @@ impl Sketch {
     /// Ends the description: adds what every operation has.
     pub(super) fn end(mut self, path: &str) -> (Operation, Access, Vec<(String, RefOr<Schema>)>) {
         self.path_parameters(path);
+        self.refusal(429);
         self.refusal(500);
         if !self.openai {
             self.refusal(413);

@@ -16,10 +16,20 @@ use crate::app::App;
 /// A table of routes: the router and the document at once.
 #[derive(Default)]
 pub(in crate::api) struct Surface {
-    open: Router<App>,
-    known: Router<App>,
+    routers: Routers,
     paths: Paths,
     schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+/// The routes of a table, by what stands in front of them.
+#[derive(Default)]
+pub(in crate::api) struct Routers {
+    /// Those that anybody may call.
+    pub(in crate::api) open: Router<App>,
+    /// Those of them that cost a password hash.
+    pub(in crate::api) hashing: Router<App>,
+    /// Those that want a credential.
+    pub(in crate::api) known: Router<App>,
 }
 
 /// A handler and its part of the document.
@@ -30,6 +40,7 @@ pub(in crate::api) struct Described {
     methods: Vec<HttpMethod>,
     operation: Operation,
     access: Access,
+    hashing: bool,
     schemas: Vec<(String, RefOr<Schema>)>,
     /// Missing where the router is made elsewhere of the same table.
     handler: Option<MethodRouter<App>>,
@@ -72,6 +83,7 @@ impl Described {
             methods: vec![method],
             operation,
             access,
+            hashing: false,
             schemas,
             handler: Some(handler),
         }
@@ -88,6 +100,7 @@ impl Described {
             methods: vec![HttpMethod::Post],
             operation,
             access,
+            hashing: false,
             schemas,
             handler: None,
         }
@@ -96,6 +109,12 @@ impl Described {
     /// Routes it as `route`, because the document has no way to write that.
     pub(in crate::api) const fn routed(mut self, route: &'static str) -> Self {
         self.route = Some(route);
+        self
+    }
+
+    /// Says that it costs a password hash.
+    pub(in crate::api) const fn hashing(mut self) -> Self {
+        self.hashing = true;
         self
     }
 
@@ -142,11 +161,12 @@ impl Surface {
     fn add(mut self, path: &str, route: &str, described: &Described, operation: Operation) -> Self {
         if let Some(handler) = described.handler.clone() {
             let handler = conforming(handler, path, &operation);
-            if described.access == Access::Open {
-                self.open = self.open.route(route, handler);
-            } else {
-                self.known = self.known.route(route, handler);
-            }
+            let router = match described.access {
+                Access::Open if described.hashing => &mut self.routers.hashing,
+                Access::Open => &mut self.routers.open,
+                _ => &mut self.routers.known,
+            };
+            *router = std::mem::take(router).route(route, handler);
         }
         self.paths
             .add_path_operation(path, described.methods.clone(), operation);
@@ -155,16 +175,17 @@ impl Surface {
 
     /// Adds what another table has.
     pub(in crate::api) fn merge(mut self, other: Self) -> Self {
-        self.open = self.open.merge(other.open);
-        self.known = self.known.merge(other.known);
+        self.routers.open = self.routers.open.merge(other.routers.open);
+        self.routers.hashing = self.routers.hashing.merge(other.routers.hashing);
+        self.routers.known = self.routers.known.merge(other.routers.known);
         self.paths.merge(other.paths);
         self.schemas.extend(other.schemas);
         self
     }
 
-    /// Returns the routes that anybody may call, and those that want a credential.
-    pub(in crate::api) fn routers(self) -> (Router<App>, Router<App>) {
-        (self.open, self.known)
+    /// Returns the routes.
+    pub(in crate::api) fn routers(self) -> Routers {
+        self.routers
     }
 
     /// Returns the document.

@@ -1,0 +1,493 @@
+//! How often one may ask, from where, and who is not to suffer for others.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use llm_gate_gateway::Gateway;
+use llm_gate_gateway::client::{Answer, Client};
+use llm_gate_gateway::config::{Config, RateLimitConfig, RateSetting};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::support::{Gate, PASSWORD, config, send, start, start_with};
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+fn rate(text: &str) -> RateSetting {
+    text.parse().expect("a rate")
+}
+
+impl Gate {
+    /// A client from another address.
+    fn there(&self) -> Client {
+        self.client.clone().from(THERE)
+    }
+}
+
+async fn get(client: &Client, path: &str) -> Answer {
+    client.get(path).await.expect("an answer")
+}
+
+async fn login(client: &Client, name: &str, password: &str) -> Answer {
+    let body = json!({ "username": name, "password": password });
+    let answer = client.post("/api/v1/auth/login", &body).await;
+    answer.expect("an answer")
+}
+
+fn wait(answer: &Answer) -> Duration {
+    let wait = answer.headers["retry-after"].to_str().expect("text");
+    Duration::from_secs(wait.parse().expect("seconds"))
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_waits_on_every_route_and_others_do_not() {
+    let gate = start_with(|config| config.rate_limits.per_address = rate("8/minute")).await;
+    let there = gate.there();
+    for (path, status) in [
+        ("/", 200),
+        ("/health/live", 200),
+        ("/nowhere", 404),
+        ("/users/me", 401),
+        ("/v1/models", 401),
+        ("/v1/chat/completions", 401),
+        ("/v1/nowhere", 401),
+        ("/auth/login", 405),
+    ] {
+        let answer = get(&there, path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert_eq!(answer.headers["x-ratelimit-limit-requests"], "8", "{path}");
+        assert_eq!(answer.headers["x-ratelimit-limit"], "8", "older clients");
+    }
+    for (path, openai) in [
+        ("/", false),
+        ("/nowhere", false),
+        ("/users/me", false),
+        ("/v1/models", true),
+        ("/v1/x", true),
+    ] {
+        let refused = get(&there, path).await;
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(
+            refused.headers["retry-after"], "8",
+            "an eighth of a minute, rounded up"
+        );
+        assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "0");
+        assert_eq!(refused.headers["x-ratelimit-reset-requests"], "60s");
+        assert_eq!(
+            refused.headers["x-frame-options"], "DENY",
+            "hardened like any other"
+        );
+        let body = refused.json();
+        if openai {
+            assert_eq!(body["error"]["code"], "rate_limit_exceeded", "{path}");
+        } else {
+            assert!(body["detail"].is_string(), "{path}: {body}");
+        }
+    }
+    assert_eq!(
+        get(&gate.client, "/").await.status,
+        StatusCode::OK,
+        "another address"
+    );
+    gate.clock.advance(Duration::from_secs(8));
+    assert_eq!(
+        get(&there, "/").await.status,
+        StatusCode::OK,
+        "waited as long as told"
+    );
+    assert_eq!(get(&there, "/").await.status, StatusCode::TOO_MANY_REQUESTS);
+    let operators = Client::new(gate.running.metrics_address);
+    let metrics = get(&operators, "/metrics").await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    for endpoint in ["/", "unmatched", "/users/me", "/v1/models", "/v1/{*other}"] {
+        let name = format!("rate_limit_exceeded_total{{endpoint=\"{endpoint}\"}}");
+        assert!(metrics.contains(&name), "{name} is missing in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn each_key_and_each_login_has_a_rate_of_its_own_on_all_routes_together() {
+    let gate = start_with(|config| config.rate_limits.per_identity = rate("3/minute")).await;
+    let ada = gate.person("ada").await;
+    // Has asked who it is once.
+    let (one, two) = (ada.key().await, ada.key().await);
+    let refused = ada.get("/users/me").await;
+    assert_eq!(
+        refused.status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "the login has used its three"
+    );
+    assert!(refused.json()["detail"].is_string());
+    let (one, two) = (
+        gate.client.bearer(one.text("api_key")),
+        gate.client.bearer(two.text("api_key")),
+    );
+    for path in ["/v1/models", "/api/v1/models", "/v1/nowhere"] {
+        assert_ne!(
+            get(&one, path).await.status,
+            StatusCode::TOO_MANY_REQUESTS,
+            "{path}"
+        );
+    }
+    let refused = get(&one, "/v1/models").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+    assert_eq!(refused.headers["retry-after"], "20");
+    let there = one.clone().from(THERE);
+    assert_eq!(
+        get(&there, "/v1/models").await.status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "wherever it comes from"
+    );
+    assert_eq!(
+        get(&two, "/v1/models").await.status,
+        StatusCode::OK,
+        "another key of the same user"
+    );
+    gate.clock.advance(Duration::from_secs(20));
+    assert_eq!(get(&one, "/v1/models").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_tightest_limit_of_requests_is_shown_once() {
+    let gate = start().await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let key = gate.client.bearer(ada.key().await.text("api_key"));
+    let body = json!({
+        "model": "tiny", "max_tokens": 5, "messages": [{ "role": "user", "content": "Hello!" }],
+    });
+    let shown = |answer: &Answer| {
+        let names = [
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-limit",
+        ];
+        names.map(|name| {
+            let all: Vec<_> = answer.headers.get_all(name).iter().collect();
+            assert_eq!(all.len(), 1, "{name}: {all:?}");
+            all[0].to_str().expect("text").to_owned()
+        })
+    };
+    let first = key
+        .post("/v1/chat/completions", &body)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        shown(&first),
+        ["1200", "1199", "1200"],
+        "of the key, not of the address"
+    );
+    let limit = json!({ "subject": "user", "id": ada.id, "unit": "requests", "period": "day", "amount": 1 });
+    assert_eq!(
+        root.put("/api/v1/limits", limit).await.status,
+        StatusCode::OK
+    );
+    let second = key
+        .post("/v1/chat/completions", &body)
+        .await
+        .expect("an answer");
+    assert_eq!(second.status, StatusCode::OK, "{second:?}");
+    assert_eq!(shown(&second), ["1", "0", "1"], "the quota is tighter");
+    gate.settled(&ada).await;
+    let third = key
+        .post("/v1/chat/completions", &body)
+        .await
+        .expect("an answer");
+    assert_eq!(third.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        third.json()["error"]["code"],
+        "insufficient_quota",
+        "nothing to wait for"
+    );
+    assert_eq!(shown(&third), ["1", "0", "1"]);
+    assert_eq!(
+        wait(&third),
+        Duration::from_secs(24 * 3600),
+        "but the truth for who does"
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_is_believed_only_where_it_is_trusted() {
+    let gate = start_with(|config| {
+        config.rate_limits.per_address = rate("2/minute");
+        config.server.trusted_proxies = vec!["127.0.0.2".parse().expect("an address")];
+    })
+    .await;
+    let ask = |client: Client, via: &'static str| async move {
+        let headers = [("x-forwarded-for", via)];
+        send(&client, Method::GET, "/", &headers, "")
+            .await
+            .status
+            .as_u16()
+    };
+    let proxy = gate.there();
+    for (via, statuses) in [
+        ("192.0.2.1", [200, 200, 429]),
+        ("192.0.2.2", [200, 200, 429]),
+        ("9.9.9.9, 192.0.2.1", [429, 429, 429]),
+        ("2001:db8::1, 127.0.0.2", [200, 200, 429]),
+        ("2001:db8::2", [429, 429, 429]),
+    ] {
+        for status in statuses {
+            assert_eq!(ask(proxy.clone(), via).await, status, "{via}");
+        }
+    }
+    // Not a proxy: whatever it says it is itself.
+    for (via, status) in [("192.0.2.3", 200), ("192.0.2.4", 200), ("192.0.2.5", 429)] {
+        assert_eq!(ask(gate.client.clone(), via).await, status, "{via}");
+    }
+    // What cannot be read: the proxy itself.
+    for (via, status) in [("unknown", 200), ("192.0.2.6, ?", 200), ("", 429)] {
+        assert_eq!(ask(proxy.clone(), via).await, status, "{via}");
+    }
+}
+
+async fn connect(gate: &Gate, from: IpAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind((from, 0).into())
+        .expect("an address of this machine");
+    socket
+        .connect(gate.running.address)
+        .await
+        .expect("connected")
+}
+
+/// Asks on an open connection; `None` if that was closed.
+async fn served(stream: &mut TcpStream) -> Option<()> {
+    let request = b"GET /health/live HTTP/1.1\r\nhost: gate\r\n\r\n";
+    stream.write_all(request).await.ok()?;
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.ok()?;
+    assert_eq!(&first, b"HTTP/1.1 200");
+    Some(())
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let gate = start_with(|config| config.server.max_connections_per_address = 2).await;
+    let (mut one, mut two) = (connect(&gate, THERE).await, connect(&gate, THERE).await);
+    assert!(served(&mut one).await.is_some() && served(&mut two).await.is_some());
+    let mut three = connect(&gate, THERE).await;
+    assert!(
+        served(&mut three).await.is_none(),
+        "closed without an answer"
+    );
+    let mut elsewhere = connect(&gate, HERE).await;
+    assert!(served(&mut elsewhere).await.is_some(), "another address");
+    drop(one);
+    // The gateway notices by itself; until then it closes each new one.
+    let again = async {
+        loop {
+            let mut stream = connect(&gate, THERE).await;
+            if served(&mut stream).await.is_some() {
+                return;
+            }
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(30), again).await;
+    assert!(again.is_ok(), "a place is free again");
+    drop(two);
+}
+
+#[tokio::test]
+async fn guessing_a_password_keeps_the_guesser_out_and_not_the_owner() {
+    let gate = start().await;
+    gate.person("ada").await;
+    let there = gate.there();
+    for _ in 0..10 {
+        let wrong = login(&there, "ada", "wrong horse battery").await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    }
+    for password in ["wrong horse battery", PASSWORD] {
+        let refused = login(&there, "ada", password).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::TOO_MANY_REQUESTS,
+            "right or wrong is not looked at"
+        );
+        assert!(refused.json()["detail"].is_string());
+        assert_eq!(wait(&refused), Duration::from_secs(360));
+        assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "0");
+    }
+    let owner = login(&gate.client, "ada", PASSWORD).await;
+    assert_eq!(owner.status, StatusCode::OK, "from where she was before");
+    let third = gate.client.clone().from(Ipv4Addr::new(127, 0, 0, 3).into());
+    let owner = login(&third, "ada", PASSWORD).await;
+    assert_eq!(owner.status, StatusCode::OK, "and from where she never was");
+    gate.clock.advance(Duration::from_secs(360));
+    let right = login(&there, "ada", PASSWORD).await;
+    assert_eq!(right.status, StatusCode::OK, "waited as long as told");
+}
+
+#[tokio::test]
+async fn guessing_from_many_addresses_does_not_keep_the_owner_out_of_where_she_was() {
+    let gate = start_with(|config| config.rate_limits.login_failures = rate("1/hour")).await;
+    gate.person("ada").await;
+    let from = |last| {
+        gate.client
+            .clone()
+            .from(Ipv4Addr::new(127, 0, 1, last).into())
+    };
+    for bot in 1..=10 {
+        let wrong = login(&from(bot), "ada", "wrong horse battery").await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    }
+    let eleventh = login(&from(11), "ada", "wrong horse battery").await;
+    assert_eq!(
+        eleventh.status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "all of them together"
+    );
+    assert_eq!(wait(&eleventh), Duration::from_secs(360));
+    let owner = login(&gate.client, "ada", PASSWORD).await;
+    assert_eq!(owner.status, StatusCode::OK);
+    gate.clock.advance(Duration::from_secs(360));
+    let travelling = login(&from(12), "ada", PASSWORD).await;
+    assert_eq!(
+        travelling.status,
+        StatusCode::OK,
+        "elsewhere she has waited like a stranger"
+    );
+}
+
+#[tokio::test]
+async fn whether_an_account_exists_cannot_be_told_by_its_limits() {
+    let gate = start().await;
+    gate.person("ada").await;
+    let there = gate.there();
+    let mut courses = Vec::new();
+    for name in ["ada", "nobody"] {
+        let mut course = Vec::new();
+        for _ in 0..13 {
+            let mut answer = login(&there, name, "wrong horse battery").await;
+            let headers = &mut answer.headers;
+            let gone: Vec<_> = headers
+                .keys()
+                .filter(|name| ["x-request-id", "date"].contains(&name.as_str()))
+                .cloned()
+                .collect();
+            for name in gone {
+                headers.remove(name);
+            }
+            // What the address has left goes down with each, whoever is asked for.
+            if answer.status == StatusCode::UNAUTHORIZED {
+                for name in llm_gate::allowance::HEADERS {
+                    headers.remove(name);
+                }
+            }
+            course.push((answer.status, answer.headers, answer.body));
+        }
+        courses.push(course);
+    }
+    assert_eq!(courses[0], courses[1]);
+    assert_eq!(courses[0][10].0, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn logins_and_registrations_of_one_address_are_bounded_because_each_costs_a_hash() {
+    let gate = start_with(|config| config.rate_limits.logins_per_address = rate("3/minute")).await;
+    let there = gate.there();
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let registered = there
+        .post("/auth/register", &body)
+        .await
+        .expect("an answer");
+    assert_eq!(registered.status, StatusCode::CREATED);
+    for path in ["/auth/login", "/api/v1/auth/login"] {
+        let answer = there.post(path, &body).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+    }
+    for path in ["/auth/register", "/auth/login", "/auth/token"] {
+        let answer = there.post(path, &body).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert_eq!(answer.headers["retry-after"], "20");
+    }
+    assert_eq!(
+        login(&gate.client, "ada", PASSWORD).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        get(&there, "/").await.status,
+        StatusCode::OK,
+        "other routes cost little"
+    );
+}
+
+#[tokio::test]
+async fn wrong_refresh_tokens_are_limited_and_right_ones_are_not() {
+    let gate = start_with(|config| config.rate_limits.failures_per_address = rate("5/hour")).await;
+    let ada = gate.person("ada").await;
+    let refresh = |client: Client, token: String| async move {
+        let body = json!({ "refresh_token": token });
+        let answer = client.post("/auth/refresh", &body).await;
+        answer.expect("an answer")
+    };
+    let wrong = |n| format!("lgr_{n:043}");
+    for n in 0..5 {
+        let answer = refresh(gate.client.clone(), wrong(n)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+    let refused = refresh(gate.client.clone(), wrong(5)).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(wait(&refused), Duration::from_secs(720));
+    let body = json!({ "refresh_token": wrong(6) });
+    let logout = gate
+        .client
+        .post("/auth/logout", &body)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        logout.status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "nor is it looked up there"
+    );
+    let forged = get(&gate.client.bearer("a.b.c"), "/users/me").await;
+    assert_eq!(
+        forged.status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "all kinds are counted together"
+    );
+
+    let pair = refresh(gate.client.clone(), ada.refresh.clone()).await;
+    assert_eq!(pair.status, StatusCode::OK, "given out to this address");
+    let session = gate.client.bearer(pair.text("access_token"));
+    assert_eq!(get(&session, "/users/me").await.status, StatusCode::OK);
+    let elsewhere = refresh(gate.there(), pair.text("refresh_token")).await;
+    assert_eq!(elsewhere.status, StatusCode::OK);
+    assert_eq!(
+        get(&gate.client, "/users/me").await.status,
+        StatusCode::UNAUTHORIZED,
+        "no guess"
+    );
+}
+
+#[tokio::test]
+async fn switched_off_nothing_is_limited_and_nothing_shown() {
+    let gate = start_with(|config: &mut Config| config.rate_limits = RateLimitConfig::off()).await;
+    let ada = gate.person("ada").await;
+    for _ in 0..15 {
+        let wrong = login(&gate.client, "ada", "wrong horse battery").await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    }
+    let me = ada.get("/users/me").await;
+    assert_eq!(me.status, StatusCode::OK);
+    assert!(!me.headers.contains_key("x-ratelimit-limit-requests"));
+}
+
+#[tokio::test]
+async fn whoever_is_told_that_something_is_away_is_told_when_to_come_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = config(&folder);
+    // Nobody listens there.
+    config.upstream.url = "http://127.0.0.1:1".to_owned();
+    let running = Gateway::new(config).start().await.expect("started");
+    let ready = get(&Client::new(running.address), "/health/ready").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.headers["retry-after"], "5");
+    running.shutdown().await;
+}
