@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use llm_gate::call::{CallLayer, EditLayer, Model, Models};
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::{KeyId, ProjectId, Role, Subject, UserId};
 use llm_gate::ledger::Ledger;
+use llm_gate::limit::{Rate, RateLimitLayer};
 use llm_gate::meter::TokenMeterLayer;
 use llm_gate::quota::QuotaLayer;
 use llm_gate::store::{CredentialStore, LedgerStore, MemoryStore, NewApiKey, NewUser, UserStore};
@@ -27,6 +29,9 @@ use tower::{Layer, Service};
 use crate::cpu;
 use crate::drive::{exchange, now};
 use crate::wire::{Asks, Script, ScriptBody};
+
+/// More than one thread can ask.
+const RATE: Rate = Rate::per_second(NonZeroU32::MAX);
 
 /// The innermost service: answers at once.
 #[derive(Clone, Debug)]
@@ -50,6 +55,7 @@ impl<B> Service<Request<B>> for Upstream {
 /// A gate with one user, who has an API key, a JWT and a limit that is never reached.
 struct Gate {
     auth: AnyAuthLayer,
+    limit: RateLimitLayer,
     call: CallLayer,
     quota: QuotaLayer,
     api_key: String,
@@ -101,11 +107,12 @@ impl Gate {
             .issue(user, project, Role::User, Duration::from_secs(36_000))
             .expect("can be signed")
             .jwt;
-        let jwts = JwtVerifier::new(issuer, audience, [verifying], clock).expect("one key");
+        let jwts = JwtVerifier::new(issuer, audience, [verifying], clock.clone()).expect("one key");
 
         let model = Model::new("tiny").context_length(32_768);
         Self {
             auth: AnyAuthLayer::new(AnyVerifier::new(jwts, keys)),
+            limit: RateLimitLayer::per_principal(RATE, clock),
             call: CallLayer::new(Models::fixed([model])).running_usage(true),
             quota: QuotaLayer::new(Ledger::spawn(store.clone())),
             api_key,
@@ -127,6 +134,8 @@ pub enum Case {
     Call,
     /// The meter, which without the reading of the request takes nothing out.
     Meter,
+    /// Authentication (by key) and a rate limit that is never reached.
+    KeyLimit,
     /// Authentication (by key) and the reading of the request.
     KeyCall,
     /// The same and the meter.
@@ -137,12 +146,13 @@ pub enum Case {
 
 impl Case {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Bare,
         Self::Jwt,
         Self::Key,
         Self::Call,
         Self::Meter,
+        Self::KeyLimit,
         Self::KeyCall,
         Self::KeyCallMeter,
         Self::Whole,
@@ -157,6 +167,7 @@ impl Case {
             Self::Key => "auth_key",
             Self::Call => "call",
             Self::Meter => "meter",
+            Self::KeyLimit => "auth+limit",
             Self::KeyCall => "auth+call",
             Self::KeyCallMeter => "auth+call+meter",
             Self::Whole => "auth+call+quota+meter",
@@ -195,6 +206,7 @@ impl Setup {
             Case::Jwt | Case::Key => boxed(gate.auth.layer(bare), request),
             Case::Call => boxed(call.layer(edit.layer(bare)), request),
             Case::Meter => boxed(meter.layer(bare), request),
+            Case::KeyLimit => boxed(gate.auth.layer(gate.limit.layer(bare)), request),
             Case::KeyCall => boxed(gate.auth.layer(call.layer(edit.layer(bare))), request),
             Case::KeyCallMeter => {
                 let metered = meter.layer(edit.layer(bare));

@@ -3,6 +3,7 @@
 //!
 //! See `main.rs` for how it is started.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::routing::get;
@@ -12,12 +13,16 @@ use llm_gate::call::{CallLayer, Models};
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::{KeyId, Principal, ProjectId, Role, Subject, UserId};
 use llm_gate::ledger::Ledger;
+use llm_gate::limit::{Rate, RateLimitLayer};
 use llm_gate::meter::TokenMeterLayer;
 use llm_gate::proxy::VllmProxyService;
 use llm_gate::quota::QuotaLayer;
 use llm_gate::store::{CredentialStore, LedgerStore, MemoryStore, NewApiKey, NewUser, UserStore};
 use llm_gate::tokens::Tokens;
 use tower::ServiceBuilder;
+
+/// How often each key may ask.
+const RATE: Rate = Rate::per_minute(NonZeroU32::new(600).expect("not zero"));
 
 /// Builds the application.
 pub fn app(
@@ -35,6 +40,8 @@ pub fn app(
         .route("/usage", get(usage))
         .route_service("/v1/chat/completions", model)
         .layer(Extension(store.clone()))
+        // Shows on every answer how many requests are left.
+        .layer(RateLimitLayer::per_principal(RATE, Arc::new(SystemClock)))
         // Outermost: it guards every route above.
         .layer(ApiKeyAuthLayer::new(keys))
 }
