@@ -50,6 +50,19 @@ mod backend {
         Ok(URL_SAFE_NO_PAD.encode(signer.try_sign(message.as_bytes())?))
     }
 
+    /// Makes a private key, in PKCS#8 DER; `None` for an algorithm that has none, or without random numbers.
+    pub(in super::super) fn generate(algorithm: Algorithm) -> Option<Vec<u8>> {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+
+        let pkcs8 = match algorithm {
+            Algorithm::EdDSA => Ed25519KeyPair::generate().ok()?.to_pkcs8v1(),
+            Algorithm::ES256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+                .and_then(|key| key.to_pkcs8v1()),
+            _ => return None,
+        };
+        Some(pkcs8.ok()?.as_ref().to_vec())
+    }
+
     pub(in super::super) fn public_key(
         key: &EncodingKey,
         algorithm: Algorithm,
@@ -105,4 +118,6 @@ mod backend {
     }
 }
 
+#[cfg(feature = "aws-lc-rs")]
+pub(super) use backend::generate;
 pub(super) use backend::{public_key, require, sign, verify};

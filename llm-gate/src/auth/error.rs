@@ -73,6 +73,11 @@ pub enum KeyError {
     /// The bytes are no key of the algorithm, or a weak one.
     #[error("not a usable key of this algorithm")]
     Unusable,
+    /// The text is not a PEM file (RFC 7468) with one key and nothing else.
+    #[error(
+        "must hold one key and nothing else: BEGIN PRIVATE KEY (PKCS#8, not encrypted) or BEGIN PUBLIC KEY"
+    )]
+    Pem,
     /// Two keys have the same identifier, or both have none.
     #[error("two keys have the same identifier")]
     Ambiguous,

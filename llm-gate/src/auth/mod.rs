@@ -85,7 +85,10 @@ pub use crypto::install_crypto;
 pub use either::AnyVerifier;
 pub use error::{AuthError, KeyError};
 pub use future::AuthFuture;
-pub use jwt::{IssuedJwt, JwtIssuer, JwtVerifier, MAX_JWT_LIFETIME, SigningKey, VerifyingKey};
+pub use jwt::{
+    IssuedJwt, Jwk, JwkError, JwkSet, JwtAlgorithm, JwtIssuer, JwtVerifier, MAX_JWT_LIFETIME,
+    SigningKey, UnknownAlgorithm, VerifyingKey,
+};
 pub use layer::{AnyAuthLayer, ApiKeyAuthLayer, AuthLayer, JwtAuthLayer};
 pub use opaque::{InviteToken, MailToken, RefreshToken};
 pub use service::AuthService;

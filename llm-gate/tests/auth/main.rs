@@ -5,6 +5,7 @@ mod claims;
 mod counters;
 mod credentials;
 mod forge;
+mod jwks;
 mod jwt;
 mod keys;
 mod layer;

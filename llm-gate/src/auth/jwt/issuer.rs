@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::MAX_JWT_LIFETIME;
 use super::claims::{Audience, Claims, Header};
-use super::key::{self, SigningKey};
+use super::key::SigningKey;
 use crate::auth::{KeyError, crypto};
 use crate::clock::Clock;
 use crate::identity::{ProjectId, Role, UserId};
@@ -92,7 +92,7 @@ impl JwtIssuer {
         let lifetime = lifetime.min(MAX_JWT_LIFETIME).as_secs().max(1);
         let now = u64::try_from(self.clock.now().as_secs()).unwrap_or(0);
         let header = Header {
-            alg: key::name(self.key.algorithm).to_owned(),
+            alg: self.key.algorithm.as_str().to_owned(),
             typ: "at+jwt".to_owned(),
             kid: self.key.kid.clone(),
         };
@@ -109,7 +109,7 @@ impl JwtIssuer {
             role,
         };
         let mut jwt = format!("{}.{}", encode(&header)?, encode(&claims)?);
-        let signature = crypto::sign(&jwt, &self.key.key, self.key.algorithm)
+        let signature = crypto::sign(&jwt, &self.key.key, self.key.algorithm.into())
             .map_err(|_| KeyError::Unusable)?;
         jwt.push('.');
         jwt.push_str(&signature);

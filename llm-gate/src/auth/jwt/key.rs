@@ -1,7 +1,8 @@
 use std::fmt;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey};
 
+use super::{Jwk, JwtAlgorithm};
 use crate::auth::{KeyError, crypto};
 
 /// The shortest secret for HMAC with SHA-256: the size of its output (RFC 7518, section 3.2).
@@ -14,7 +15,7 @@ const MIN_SECRET: usize = 32;
 #[derive(Clone)]
 pub struct VerifyingKey {
     pub(super) kid: Option<String>,
-    pub(super) algorithm: Algorithm,
+    pub(super) algorithm: JwtAlgorithm,
     pub(super) key: DecodingKey,
 }
 
@@ -27,7 +28,7 @@ impl VerifyingKey {
     pub fn hs256(secret: &[u8]) -> Result<Self, KeyError> {
         long_enough(secret)?;
         Ok(Self::new(
-            Algorithm::HS256,
+            JwtAlgorithm::Hs256,
             DecodingKey::from_secret(secret),
         ))
     }
@@ -41,7 +42,7 @@ impl VerifyingKey {
         if public.len() != 32 {
             return Err(KeyError::Unusable);
         }
-        Ok(Self::new(Algorithm::EdDSA, DecodingKey::from_ed_der(public)).kid(kid))
+        Ok(Self::new(JwtAlgorithm::EdDsa, DecodingKey::from_ed_der(public)).kid(kid))
     }
 
     /// Takes a point of P-256, uncompressed (`04`, then both coordinates: 65 bytes), for ES256.
@@ -53,7 +54,7 @@ impl VerifyingKey {
         if point.len() != 65 || point[0] != 4 {
             return Err(KeyError::Unusable);
         }
-        Ok(Self::new(Algorithm::ES256, DecodingKey::from_ec_der(point)).kid(kid))
+        Ok(Self::new(JwtAlgorithm::Es256, DecodingKey::from_ec_der(point)).kid(kid))
     }
 
     /// Takes an RSA modulus and public exponent, both big-endian, for RS256.
@@ -74,7 +75,7 @@ impl VerifyingKey {
             return Err(KeyError::Unusable);
         }
         let key = DecodingKey::from_rsa_raw_components(modulus, exponent);
-        Ok(Self::new(Algorithm::RS256, key).kid(kid))
+        Ok(Self::new(JwtAlgorithm::Rs256, key).kid(kid))
     }
 
     /// Sets the identifier that tokens name in their header.
@@ -84,13 +85,61 @@ impl VerifyingKey {
         self
     }
 
-    const fn new(algorithm: Algorithm, key: DecodingKey) -> Self {
+    /// Returns the algorithm it is bound to.
+    #[must_use]
+    pub const fn algorithm(&self) -> JwtAlgorithm {
+        self.algorithm
+    }
+
+    /// Returns the key as it may be published; `None` for a shared secret, which must not be.
+    #[must_use]
+    pub fn jwk(&self) -> Option<Jwk> {
+        Jwk::of(self)
+    }
+
+    /// Returns the identifier that tokens name in their header.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// Names the key by its thumbprint (RFC 7638).
+    pub(super) fn by_thumbprint(self) -> Self {
+        match self.jwk() {
+            Some(jwk) => self.kid(jwk.thumbprint()),
+            None => self,
+        }
+    }
+
+    pub(super) fn public(&self) -> Option<Public<'_>> {
+        Some(match (self.algorithm, self.key.kind()) {
+            (JwtAlgorithm::EdDsa, DecodingKeyKind::SecretOrDer(x)) => Public::Ed25519(x),
+            (JwtAlgorithm::Es256, DecodingKeyKind::SecretOrDer(point)) => Public::P256(point),
+            (JwtAlgorithm::Rs256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+                Public::Rsa { n, e }
+            }
+            _ => return None,
+        })
+    }
+
+    pub(super) const fn new(algorithm: JwtAlgorithm, key: DecodingKey) -> Self {
         Self {
             kid: None,
             algorithm,
             key,
         }
     }
+}
+
+/// What is public of a key.
+pub(super) enum Public<'a> {
+    Ed25519(&'a [u8]),
+    /// Uncompressed: `04`, then both coordinates.
+    P256(&'a [u8]),
+    Rsa {
+        n: &'a [u8],
+        e: &'a [u8],
+    },
 }
 
 /// Prints no key, not even a public one.
@@ -107,7 +156,7 @@ impl fmt::Debug for VerifyingKey {
 #[derive(Clone)]
 pub struct SigningKey {
     pub(super) kid: Option<String>,
-    pub(super) algorithm: Algorithm,
+    pub(super) algorithm: JwtAlgorithm,
     pub(super) key: EncodingKey,
     verifying: VerifyingKey,
 }
@@ -121,7 +170,7 @@ impl SigningKey {
     pub fn hs256(secret: &[u8]) -> Result<Self, KeyError> {
         Ok(Self {
             kid: None,
-            algorithm: Algorithm::HS256,
+            algorithm: JwtAlgorithm::Hs256,
             key: EncodingKey::from_secret(secret),
             verifying: VerifyingKey::hs256(secret)?,
         })
@@ -133,7 +182,7 @@ impl SigningKey {
     ///
     /// Fails with [`KeyError::Unusable`] if it is none.
     pub fn ed25519(kid: impl Into<String>, pkcs8: &[u8]) -> Result<Self, KeyError> {
-        Self::asymmetric(kid, Algorithm::EdDSA, EncodingKey::from_ed_der(pkcs8))
+        Ok(Self::asymmetric(JwtAlgorithm::EdDsa, EncodingKey::from_ed_der(pkcs8))?.kid(kid))
     }
 
     /// Takes a P-256 private key in PKCS#8 DER, for ES256.
@@ -142,7 +191,7 @@ impl SigningKey {
     ///
     /// Fails with [`KeyError::Unusable`] if it is none.
     pub fn es256(kid: impl Into<String>, pkcs8: &[u8]) -> Result<Self, KeyError> {
-        Self::asymmetric(kid, Algorithm::ES256, EncodingKey::from_ec_der(pkcs8))
+        Ok(Self::asymmetric(JwtAlgorithm::Es256, EncodingKey::from_ec_der(pkcs8))?.kid(kid))
     }
 
     /// Sets the identifier that tokens name in their header.
@@ -154,25 +203,26 @@ impl SigningKey {
         self
     }
 
+    /// Returns the algorithm it is bound to.
+    #[must_use]
+    pub const fn algorithm(&self) -> JwtAlgorithm {
+        self.algorithm
+    }
+
     /// Returns the key that checks what this one signs.
     #[must_use]
     pub fn verifying_key(&self) -> VerifyingKey {
         self.verifying.clone()
     }
 
-    fn asymmetric(
-        kid: impl Into<String>,
-        algorithm: Algorithm,
-        key: EncodingKey,
-    ) -> Result<Self, KeyError> {
-        let public = crypto::public_key(&key, algorithm).map_err(|_| KeyError::Unusable)?;
-        let key = Self {
+    pub(super) fn asymmetric(algorithm: JwtAlgorithm, key: EncodingKey) -> Result<Self, KeyError> {
+        let public = crypto::public_key(&key, algorithm.into()).map_err(|_| KeyError::Unusable)?;
+        Ok(Self {
             kid: None,
             algorithm,
             key,
             verifying: VerifyingKey::new(algorithm, public),
-        };
-        Ok(key.kid(kid))
+        })
     }
 }
 
@@ -182,18 +232,6 @@ impl fmt::Debug for SigningKey {
             .field("kid", &self.kid)
             .field("algorithm", &self.algorithm)
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns the name of an algorithm as it stands in `alg`.
-pub(super) const fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::HS256 => "HS256",
-        Algorithm::EdDSA => "EdDSA",
-        Algorithm::ES256 => "ES256",
-        Algorithm::RS256 => "RS256",
-        // No constructor makes a key of another algorithm; no token can match this name by accident.
-        _ => "",
     }
 }
 

@@ -1,14 +1,19 @@
 //! JSON web tokens of our own: RFC 9068 access tokens, checked as RFC 8725 advises.
 
+mod algorithm;
 mod claims;
 mod issuer;
+mod jwk;
 mod key;
+mod pem;
 mod strict;
 mod verifier;
 
 use std::time::Duration;
 
+pub use algorithm::{JwtAlgorithm, UnknownAlgorithm};
 pub use issuer::{IssuedJwt, JwtIssuer};
+pub use jwk::{Jwk, JwkError, JwkSet};
 pub use key::{SigningKey, VerifyingKey};
 pub use verifier::JwtVerifier;
 

@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
 use super::claims::{Claims, Header};
-use super::key::{self, VerifyingKey};
+use super::key::VerifyingKey;
 use super::strict;
 use crate::auth::{AuthError, Authenticate, KeyError, bearer, crypto};
 use crate::clock::{Clock, Timestamp};
@@ -150,7 +150,7 @@ impl Shared {
         }
         let header: Header = decode(header)?;
         let key = self.key_for(&header)?;
-        let genuine = crypto::verify(message, signature, &key.key, key.algorithm);
+        let genuine = crypto::verify(message, signature, &key.key, key.algorithm.into());
         if !genuine.is_ok_and(|genuine| genuine) {
             return Err(AuthError::Invalid);
         }
@@ -163,7 +163,7 @@ impl Shared {
         self.keys
             .iter()
             .find(|key| key.kid == header.kid)
-            .filter(|key| key::name(key.algorithm) == header.alg && header.is_access_token())
+            .filter(|key| key.algorithm.as_str() == header.alg && header.is_access_token())
             .ok_or(AuthError::Invalid)
     }
 }
