@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use llm_gate::auth::{
-    AnyVerifier, ApiKeyVerifier, JwtIssuer, JwtVerifier, KeyError, KeyHasher, SigningKey,
+    AnyVerifier, ApiKeyVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyError, KeyHasher,
 };
 use llm_gate::clock::Clock;
 use llm_gate::store::Store;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Signs access tokens.
     pub issuer: JwtIssuer,
+    /// The public keys of access tokens, as they are published.
+    pub jwks: Bytes,
     /// Recognises API keys; to be told of changes.
     pub keys: ApiKeyVerifier,
     /// Recognises every caller.
@@ -68,19 +71,24 @@ impl App {
         clock: Arc<dyn Clock>,
         mailer: Option<Mailer>,
     ) -> Result<Self, KeyError> {
-        let signing = SigningKey::hs256(secrets.jwt.expose().as_bytes())?;
         let hasher = KeyHasher::new(secrets.pepper.expose().as_bytes())?;
         let keys = ApiKeyVerifier::new(Arc::clone(&store) as _, hasher.clone(), Arc::clone(&clock));
         let jwt = JwtVerifier::new(
             web_url,
             AUDIENCE,
-            [signing.verifying_key()],
+            secrets.jwt.verifying.iter().cloned(),
             Arc::clone(&clock),
         )?;
         Ok(Self(Arc::new(Parts {
             passwords: Passwords::new(&config.passwords),
             policy: Policy::new(&config.passwords),
-            issuer: JwtIssuer::new(web_url, AUDIENCE, signing, Arc::clone(&clock)),
+            issuer: JwtIssuer::new(
+                web_url,
+                AUDIENCE,
+                secrets.jwt.signing.clone(),
+                Arc::clone(&clock),
+            ),
+            jwks: JwkSet::of(&secrets.jwt.verifying).to_json().into(),
             verifier: AnyVerifier::new(jwt, keys.clone()),
             keys,
             hasher,

@@ -42,6 +42,7 @@ pub mod presumed;
 pub mod rates;
 pub mod secrets;
 pub mod server;
+pub mod signing;
 pub mod stack;
 
 pub use self::error::StartError;

@@ -1,4 +1,4 @@
-//! The two secrets of the gate: as configured, or made once beside the embedded database.
+//! The secrets of the gate: as configured, or made once beside the embedded database.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use llm_gate::auth::{JwtAlgorithm, KeyError};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use thiserror::Error;
 
 use crate::config::{Config, ConfigError, MIN_SECRET_BYTES, Secret};
+use crate::signing::JwtKeys;
 
 const JWT_FILE: &str = "jwt-secret";
 const PEPPER_FILE: &str = "api-key-pepper";
@@ -19,8 +21,8 @@ const PEPPER_FILE: &str = "api-key-pepper";
 /// What signs access tokens and keys the hashes of API keys.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// Signs access tokens.
-    pub jwt: Secret,
+    /// Sign and check access tokens.
+    pub jwt: JwtKeys,
     /// Keys the hashes of API keys.
     pub pepper: Secret,
 }
@@ -38,8 +40,8 @@ pub enum SecretError {
         /// Its name and variable.
         setting: &'static str,
     },
-    /// The file can be read by others than its owner.
-    #[error("{} can be read by others (mode {mode:o}); run: chmod 600 {}", .path.display(), .path.display())]
+    /// The file can be read by others than its owner, or changed if it is a public key.
+    #[error("{} is open to others (mode {mode:o}); run: chmod 600 {}", .path.display(), .path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -57,6 +59,35 @@ pub enum SecretError {
         /// Why.
         source: io::Error,
     },
+    /// The configured secret is none that can sign.
+    #[error("JWT_SECRET_KEY (auth.jwt_secret) cannot be used")]
+    Secret {
+        /// Why.
+        source: KeyError,
+    },
+    /// The file holds no key.
+    #[error("{} cannot be used", .path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+    /// The key that is to sign is of another kind than configured.
+    #[error("{} holds a key for {found}, but JWT_ALGORITHM (auth.jwt_algorithm) is {wanted}", .path.display())]
+    Algorithm {
+        /// The file.
+        path: PathBuf,
+        /// What is configured.
+        wanted: JwtAlgorithm,
+        /// What the file is for.
+        found: JwtAlgorithm,
+    },
+    /// There is no key to sign with.
+    #[error(
+        "JWT_KEY_FILES (auth.jwt_key_files) is not set; make a key with: llm-gate signing-key create FILE"
+    )]
+    NoKeyFile,
     /// The configuration does not say where the books are.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -64,11 +95,11 @@ pub enum SecretError {
 
 impl Secrets {
     /// Takes the secrets from the configuration; where one is not set and the database lies in the data
-    /// folder, reads it from a file there, which is made on first use.
+    /// folder, reads it from a file there, which is made on first use. Key files are never made here.
     ///
     /// # Errors
     ///
-    /// Refuses missing secrets elsewhere, and files that others can read.
+    /// Refuses missing secrets elsewhere, files that others can read, and files without a key.
     pub fn load(config: &Config) -> Result<Self, SecretError> {
         let embedded = config.database()?.lies_in(&config.data_dir);
         let find = |set: &Option<Secret>, setting, file| match set {
@@ -77,11 +108,13 @@ impl Secrets {
             None => Err(SecretError::Missing { setting }),
         };
         Ok(Self {
-            jwt: find(
-                &config.auth.jwt_secret,
-                "JWT_SECRET_KEY (auth.jwt_secret)",
-                JWT_FILE,
-            )?,
+            jwt: JwtKeys::load(&config.auth, || {
+                find(
+                    &config.auth.jwt_secret,
+                    "JWT_SECRET_KEY (auth.jwt_secret)",
+                    JWT_FILE,
+                )
+            })?,
             pepper: find(
                 &config.auth.api_key_pepper,
                 "API_KEY_PEPPER (auth.api_key_pepper)",
@@ -145,25 +178,29 @@ fn make(folder: &Path, path: &Path) -> Result<(), SecretError> {
         .try_fill_bytes(&mut bytes)
         .map_err(|error| failed(io::Error::other(error)))?;
     let aside = folder.join(format!(".{}", uuid::Uuid::new_v4()));
-    let written =
-        write(&aside, &URL_SAFE_NO_PAD.encode(bytes)).and_then(|()| {
-            match fs::hard_link(&aside, path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                other => other,
-            }
-        });
+    let written = write(&aside, &(URL_SAFE_NO_PAD.encode(bytes) + "\n")).and_then(|()| {
+        match fs::hard_link(&aside, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    });
     // Nothing hangs on the file aside; what counts is whether the link stands.
     let _ = fs::remove_file(&aside);
     written.map_err(failed)
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file that was not there, for its owner only.
+///
+/// # Errors
+///
+/// Fails when there is one already, or it cannot be made.
+pub fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    writeln!(file, "{text}")?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
@@ -182,10 +219,13 @@ mod tests {
     fn secrets_are_made_once_and_for_the_owner_only() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = config(folder.path());
+        let jwt = || fs::read_to_string(config.data_dir.join(JWT_FILE)).expect("made");
         let first = Secrets::load(&config).expect("made");
+        let made = jwt();
         let second = Secrets::load(&config).expect("read");
-        assert_eq!(first.jwt.expose(), second.jwt.expose());
-        assert_ne!(first.jwt.expose(), first.pepper.expose());
+        assert_eq!(made, jwt());
+        assert_eq!(first.pepper.expose(), second.pepper.expose());
+        assert_ne!(made.trim_end(), first.pepper.expose());
         for name in [JWT_FILE, PEPPER_FILE] {
             let path = config.data_dir.join(name);
             let mode = fs::metadata(path).expect("made").permissions().mode();
@@ -200,7 +240,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = config(folder.path());
         let all: Vec<String> = std::thread::scope(|scope| {
-            let load = || Secrets::load(&config).map(|secrets| secrets.jwt.expose().to_owned());
+            let load = || Secrets::load(&config).map(|secrets| secrets.pepper.expose().to_owned());
             let starts: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
             let joined = starts
                 .into_iter()

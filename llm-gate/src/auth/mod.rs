@@ -13,6 +13,9 @@
 //! | [`AnyAuthLayer`] | both |
 //! | [`AuthLayer<A>`](AuthLayer) | whatever your [`Authenticate`] does |
 //!
+//! Keys of access tokens come from secrets or PEM files ([`SigningKey`], [`VerifyingKey`]); several check at
+//! once, so that they can be changed. [`JwkSet`] publishes the public ones, and reads those of others.
+//!
 //! The credential stands in `Authorization: Bearer` or in `X-API-Key`.
 //!
 //! ```

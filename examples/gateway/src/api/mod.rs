@@ -12,6 +12,7 @@ pub mod document;
 mod error;
 mod fields;
 mod health;
+mod jwks;
 mod ledger;
 mod limits;
 mod models;
@@ -92,6 +93,7 @@ fn management_surface() -> Surface {
             &["/health/ready", "/health", "/api/health"],
         )
         .route(operation!(health::root), &[])
+        .route(operation!(jwks::published), &[])
         .route(operation!(docs::openapi), &[])
         .route(operation!(docs::page), &[])
         .route(operation!(docs::script), &[])

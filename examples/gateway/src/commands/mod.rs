@@ -11,6 +11,7 @@ mod migrate;
 mod openapi;
 mod price;
 mod serve;
+mod signing_key;
 mod user;
 
 use std::path::PathBuf;
@@ -51,6 +52,9 @@ enum Command {
     /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Make the files that access tokens are signed with
+    #[command(subcommand)]
+    SigningKey(signing_key::Command),
     /// Set how much of what may be used, for how long
     #[command(subcommand)]
     Limit(limit::Command),
@@ -104,6 +108,8 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Migrate => migrate::run(load(sources)?).await,
         Command::User(command) => user::run(load(sources)?, command).await,
         Command::Key(command) => key::run(load(sources)?, command).await,
+        // Needs no settings, and may be what is missing in them.
+        Command::SigningKey(command) => signing_key::run(command),
         Command::Limit(command) => limit::run(load(sources)?, command).await,
         Command::Price(command) => price::run(load(sources)?, command).await,
         Command::Ledger(command) => ledger::run(load(sources)?, command).await,

@@ -1,4 +1,5 @@
 use http::{HeaderValue, Uri};
+use llm_gate::auth::JwtAlgorithm;
 use llm_gate::upstream::{InvalidName, UpstreamName};
 use tracing_subscriber::EnvFilter;
 
@@ -108,11 +109,22 @@ impl Config {
             "auth.api_key_pepper (API_KEY_PEPPER)",
             auth.api_key_pepper.as_ref(),
         )?;
-        if auth.jwt_algorithm != "HS256" {
-            return Err(ConfigError::refused(
-                "auth.jwt_algorithm (JWT_ALGORITHM)",
-                "this build signs with HS256 only",
-            ));
+        match auth.algorithm() {
+            Some(JwtAlgorithm::Hs256) => {}
+            Some(JwtAlgorithm::EdDsa | JwtAlgorithm::Es256) if auth.jwt_key_files.is_empty() => {
+                return Err(ConfigError::refused(
+                    "auth.jwt_key_files (JWT_KEY_FILES)",
+                    "must name a key file for this algorithm; make one with: llm-gate signing-key \
+                     create FILE",
+                ));
+            }
+            Some(JwtAlgorithm::EdDsa | JwtAlgorithm::Es256) => {}
+            _ => {
+                return Err(ConfigError::refused(
+                    "auth.jwt_algorithm (JWT_ALGORITHM)",
+                    "must be HS256, EdDSA or ES256",
+                ));
+            }
         }
         if auth
             .jwt_expiration_hours
@@ -313,7 +325,11 @@ mod tests {
 
     #[test]
     fn unsafe_values_are_refused() {
-        refused(|config| config.auth.jwt_algorithm = "none".to_owned());
+        for algorithm in ["none", "hs256", "RS256", ""] {
+            refused(|config| config.auth.jwt_algorithm = algorithm.to_owned());
+        }
+        let words = refused(|config| config.auth.jwt_algorithm = "EdDSA".to_owned());
+        assert!(words.contains("signing-key create"), "{words}");
         refused(|config| config.auth.jwt_expiration_hours = Some(25));
         refused(|config| config.auth.refresh_idle_hours = 1000);
         refused(|config| config.passwords.min_length = 7);

@@ -26,7 +26,8 @@
 //! | `ledger.lease_seconds` | `LLM_GATE_LEDGER__LEASE_SECONDS` | 15: how long it is believed |
 //! | `ledger.grace_seconds` | `LLM_GATE_LEDGER__GRACE_SECONDS` | 30: how long after that its holds are charged whole |
 //! | `auth.jwt_secret` | `JWT_SECRET_KEY` | made once in the data folder, if the database lies there too |
-//! | `auth.jwt_algorithm` | `JWT_ALGORITHM` | `HS256` |
+//! | `auth.jwt_algorithm` | `JWT_ALGORITHM` | `HS256`; or `EdDSA`, `ES256` with key files |
+//! | `auth.jwt_key_files` | `JWT_KEY_FILES` (separated by commas) | none: PEM files, the first signs, all check |
 //! | `auth.jwt_expiration_hours` | `JWT_EXPIRATION_HOURS` | 10 minutes unless set; at most 24 |
 //! | `auth.api_key_pepper` | `API_KEY_PEPPER` | as `auth.jwt_secret` |
 //! | `auth.refresh_idle_hours` | `LLM_GATE_AUTH__REFRESH_IDLE_HOURS` | 168 |
@@ -79,6 +80,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use llm_gate::auth::JwtAlgorithm;
 use llm_gate::call::Model;
 use llm_gate::ledger::Leases;
 use llm_gate::tokens::Tokens;
@@ -237,10 +239,12 @@ pub struct LedgerConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
-    /// Signs access tokens.
+    /// Signs access tokens with HS256; beside another algorithm it only checks them.
     pub jwt_secret: Option<Secret>,
-    /// How they are signed.
+    /// How they are signed: `HS256`, `EdDSA` or `ES256`.
     pub jwt_algorithm: String,
+    /// Keys in PEM files. The first signs unless the algorithm is HS256; all check. Equal on all replicas.
+    pub jwt_key_files: Vec<PathBuf>,
     /// How long they live; 10 minutes unless set.
     pub jwt_expiration_hours: Option<u32>,
     /// Keys the hashes of API keys. Equal on all replicas.
@@ -420,7 +424,8 @@ impl Default for AuthConfig {
     fn default() -> Self {
         Self {
             jwt_secret: None,
-            jwt_algorithm: "HS256".to_owned(),
+            jwt_algorithm: JwtAlgorithm::Hs256.to_string(),
+            jwt_key_files: Vec::new(),
             jwt_expiration_hours: None,
             api_key_pepper: None,
             refresh_idle_hours: 7 * 24,
@@ -528,6 +533,12 @@ impl AuthConfig {
     pub fn access_lifetime(&self) -> Duration {
         self.jwt_expiration_hours
             .map_or(Duration::from_secs(600), hours)
+    }
+
+    /// Returns how access tokens are signed; `None` where [`Config::check`] would refuse.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<JwtAlgorithm> {
+        self.jwt_algorithm.parse().ok()
     }
 
     /// Returns how long a refresh token lives unused.

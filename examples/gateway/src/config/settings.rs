@@ -148,6 +148,9 @@ pub static SETTINGS: &[Setting] = &[
         Text,
         |c| format!("{:?}", c.auth.jwt_algorithm)
     ),
+    setting!("auth.jwt_key_files", Some("JWT_KEY_FILES"), List, |c| {
+        format!("{:?}", c.auth.jwt_key_files)
+    }),
     setting!(
         "auth.jwt_expiration_hours",
         Some("JWT_EXPIRATION_HOURS"),

@@ -14,6 +14,7 @@ mod mail;
 mod program;
 mod rates;
 mod sessions;
+mod signing;
 mod smtp;
 mod start;
 mod support;

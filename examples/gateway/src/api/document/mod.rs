@@ -26,7 +26,7 @@ pub(super) const API_KEY: &str = "api_key";
 pub(super) const API_KEY_HEADER: &str = "api_key_header";
 
 /// What the parts of the surface are for.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("calls", "Calls to models, as OpenAI has them"),
     ("models", "The models there are"),
     ("auth", "Accounts, logins and credentials"),
@@ -36,6 +36,7 @@ const TAGS: [(&str, &str); 10] = [
     ("prices", "What the tokens of models cost and count"),
     ("ledger", "The books"),
     ("health", "Whether the gateway can serve"),
+    ("jwks", "The public keys of access tokens"),
     ("docs", "This document"),
 ];
 
