@@ -82,6 +82,17 @@ impl Rejection {
         .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// Refuses with 403 `account_required`: the credential is good, but nobody's account is behind it.
+    #[must_use]
+    pub fn account_required() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            "this needs an account, and the operator key has none",
+        )
+        .code("account_required")
+    }
+
     /// Refuses with 503 `service_unavailable` and says when to come back.
     #[must_use]
     pub fn unavailable(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {

@@ -149,6 +149,8 @@ pub enum Credential {
     Session,
     /// An API key.
     Key(KeyId),
+    /// The operator key: the platform's admin, without an account. See [`Principal::operator`].
+    Operator,
 }
 
 /// What a user may do on the whole platform.
@@ -191,6 +193,25 @@ impl Principal {
         }
     }
 
+    /// Describes the operator: an admin of the platform who is nobody in the books. Its user and project are
+    /// nil and stand for nobody. It has no counters, so nothing could bound or charge a call of it: layers
+    /// refuse it unless told otherwise.
+    #[must_use]
+    pub const fn operator() -> Self {
+        Self::new(
+            UserId(Uuid::nil()),
+            ProjectId(Uuid::nil()),
+            Credential::Operator,
+        )
+        .role(Role::Admin)
+    }
+
+    /// Returns whether there is an account behind the caller, so that a call can be charged to somebody.
+    #[must_use]
+    pub const fn has_account(&self) -> bool {
+        !matches!(self.credential, Credential::Operator)
+    }
+
     /// Sets whether calls that do not fit are cut down to what is left. They are refused unless set.
     #[must_use]
     pub const fn clamps(mut self, clamps: bool) -> Self {
@@ -205,9 +226,13 @@ impl Principal {
         self
     }
 
-    /// Lists whose counters a call of this principal moves: user, project and, if there is one, key.
+    /// Lists whose counters a call of this principal moves: user, project and, if there is one, key. The
+    /// operator has none.
     #[must_use]
     pub fn subjects(&self) -> Vec<Subject> {
+        if !self.has_account() {
+            return Vec::new();
+        }
         let mut subjects = vec![Subject::User(self.user), Subject::Project(self.project)];
         if let Credential::Key(key) = self.credential {
             subjects.push(Subject::Key(key));
@@ -317,6 +342,14 @@ mod tests {
             assert_eq!(Subject::from_parts(kind, *id), Some(subject));
         }
         assert_eq!(Subject::from_parts("planet", Uuid::nil()), None);
+    }
+
+    #[test]
+    fn the_operator_is_an_admin_without_counters() {
+        let operator = Principal::operator();
+        assert!(!operator.has_account());
+        assert_eq!(operator.role, Role::Admin);
+        assert_eq!(operator.subjects(), [], "nil would stand for each user");
     }
 
     #[test]

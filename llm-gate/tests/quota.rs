@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use llm_gate::call::CallLayer;
-use llm_gate::identity::{Credential, KeyId, Subject};
+use llm_gate::identity::{Credential, KeyId, Principal, Subject};
 use llm_gate::store::{Ending, LedgerStore, Served, Source};
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
 use llm_gate::tokens::{Tokens, Unanswered};
@@ -718,6 +718,20 @@ async fn a_frozen_subject_is_refused_in_its_own_way() {
             "a 401 never says why"
         );
     }
+}
+
+#[tokio::test]
+async fn a_caller_without_an_account_is_refused() {
+    let mut rig = Rig::new(1000).await;
+    rig.principal = Principal::operator();
+    let service = stack(
+        rig.layer(),
+        upstream(|_| Err("the upstream is not touched")),
+    );
+    let response = service.oneshot(rig.chat("")).await.expect("an answer");
+    let (status, body) = collect(response).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "nothing would limit it");
+    assert!(body.contains("account_required"), "{body}");
 }
 
 #[tokio::test]

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use llm_gate::auth::{
-    AnyVerifier, ApiKeyVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyError, KeyHasher,
-};
+use llm_gate::auth::{AnyVerifier, ApiKeyVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyHasher};
 use llm_gate::clock::Clock;
 use llm_gate::store::Store;
 
@@ -13,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::error::StartError;
 use crate::mail::Mailer;
 use crate::passwords::{Passwords, Policy};
 use crate::rates::Rates;
@@ -62,7 +61,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// Refuses weak secrets.
+    /// Refuses weak secrets, and keys that cannot be told apart.
     pub fn new(
         config: Config,
         web_url: &str,
@@ -70,7 +69,7 @@ impl App {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         mailer: Option<Mailer>,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, StartError> {
         let hasher = KeyHasher::new(secrets.pepper.expose().as_bytes())?;
         let keys = ApiKeyVerifier::new(Arc::clone(&store) as _, hasher.clone(), Arc::clone(&clock));
         let jwt = JwtVerifier::new(
@@ -79,6 +78,10 @@ impl App {
             secrets.jwt.verifying.iter().cloned(),
             Arc::clone(&clock),
         )?;
+        let mut verifier = AnyVerifier::new(jwt, keys.clone());
+        if let Some(operator) = config.auth.operator()? {
+            verifier = verifier.operator(operator);
+        }
         Ok(Self(Arc::new(Parts {
             passwords: Passwords::new(&config.passwords),
             policy: Policy::new(&config.passwords),
@@ -89,7 +92,7 @@ impl App {
                 Arc::clone(&clock),
             ),
             jwks: JwkSet::of(&secrets.jwt.verifying).to_json().into(),
-            verifier: AnyVerifier::new(jwt, keys.clone()),
+            verifier,
             keys,
             hasher,
             catalog: Catalog::new(config.models.clone()),

@@ -88,8 +88,8 @@ impl Gateway {
         config.check()?;
         let secrets = Secrets::load(&config)?;
         let recorder = observability::install_metrics();
-        // Both secrets are there, or it had not come this far.
-        metrics::gauge!("token_configured").set(1.0);
+        let operated = config.auth.api_token_hash.is_some();
+        metrics::gauge!("token_configured").set(if operated { 1.0 } else { 0.0 });
         let durable = self.durable || self.store.is_none();
         let store = match self.store {
             Some(store) => store,

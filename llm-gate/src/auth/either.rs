@@ -1,21 +1,52 @@
 use http::HeaderMap;
+use sha2::{Digest, Sha256};
 
-use super::{ApiKeyVerifier, Authenticate, Authenticating, JwtVerifier, api_key, bearer};
+use super::{
+    ApiKeyVerifier, Authenticate, Authenticating, JwtVerifier, OperatorHash, api_key, bearer,
+};
+use crate::identity::Principal;
 
-/// Accepts JSON web tokens and API keys, told apart by the form of the credential.
+/// Accepts JSON web tokens, API keys and, if there is one, the operator key, told apart by the form of the
+/// credential.
 ///
-/// Either may stand in either header: the clients of different vendors differ in where they put theirs.
+/// Each may stand in either header: the clients of different vendors differ in where they put theirs.
 #[derive(Clone, Debug)]
 pub struct AnyVerifier {
     jwt: JwtVerifier,
     keys: ApiKeyVerifier,
+    operator: Option<OperatorHash>,
 }
 
 impl AnyVerifier {
     /// Asks `keys` about what begins like an API key, and `jwt` about all else.
     #[must_use]
     pub const fn new(jwt: JwtVerifier, keys: ApiKeyVerifier) -> Self {
-        Self { jwt, keys }
+        Self {
+            jwt,
+            keys,
+            operator: None,
+        }
+    }
+
+    /// Accepts the key with this hash as the operator's. There is none unless set.
+    ///
+    /// Layers refuse it all the same, but for those that are told
+    /// [otherwise](super::AuthLayer::operators).
+    #[must_use]
+    pub const fn operator(mut self, hash: OperatorHash) -> Self {
+        self.operator = Some(hash);
+        self
+    }
+
+    fn check(&self, credential: &str) -> Authenticating {
+        if credential.starts_with(api_key::PREFIX) {
+            return self.keys.check(credential);
+        }
+        let digest: [u8; 32] = Sha256::digest(credential).into();
+        if self.operator.is_some_and(|operator| operator.is(&digest)) {
+            return Authenticating::ready(Ok(Principal::operator()));
+        }
+        Authenticating::ready(self.jwt.check(credential, digest))
     }
 }
 
@@ -24,8 +55,7 @@ impl Authenticate for AnyVerifier {
 
     fn authenticate(&self, headers: &HeaderMap) -> Self::Future {
         match bearer::credential(headers) {
-            Ok(key) if key.starts_with(api_key::PREFIX) => self.keys.check(key),
-            Ok(jwt) => Authenticating::ready(self.jwt.verify(jwt)),
+            Ok(credential) => self.check(credential),
             Err(error) => Authenticating::ready(Err(error)),
         }
     }

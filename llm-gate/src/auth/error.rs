@@ -78,6 +78,9 @@ pub enum KeyError {
         "must hold one key and nothing else: BEGIN PRIVATE KEY (PKCS#8, not encrypted) or BEGIN PUBLIC KEY"
     )]
     Pem,
+    /// The text is not a SHA-256 in hexadecimal.
+    #[error("must be a SHA-256: 64 hexadecimal digits")]
+    Digest,
     /// Two keys have the same identifier, or both have none.
     #[error("two keys have the same identifier")]
     Ambiguous,

@@ -7,8 +7,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::AuthError;
+use super::layer::Policy;
 use crate::body::GateBody;
-use crate::error::Envelope;
+use crate::error::{Envelope, Rejection};
 use crate::identity::Principal;
 
 pin_project! {
@@ -20,7 +21,7 @@ pin_project! {
     {
         #[pin]
         state: State<S, B, F, S::Future>,
-        envelope: Envelope,
+        policy: Policy,
     }
 }
 
@@ -38,18 +39,13 @@ pin_project! {
 }
 
 impl<S: Service<Request<B>>, B, F> AuthFuture<S, B, F> {
-    pub(super) const fn asking(
-        asking: F,
-        inner: S,
-        request: Request<B>,
-        envelope: Envelope,
-    ) -> Self {
+    pub(super) const fn asking(asking: F, inner: S, request: Request<B>, policy: Policy) -> Self {
         Self {
             state: State::Asking {
                 asking,
                 call: Some((inner, request)),
             },
-            envelope,
+            policy,
         }
     }
 }
@@ -68,10 +64,14 @@ where
                 StateProjected::Asking { asking, call } => {
                     let principal = match ready!(asking.poll(cx)) {
                         Ok(principal) => principal,
-                        Err(error) => return Poll::Ready(Ok(refuse(&error, *this.envelope))),
+                        Err(error) => return Poll::Ready(Ok(refuse(&error, this.policy.envelope))),
                     };
                     tracing::debug!(user = %principal.user, project = %principal.project, "authenticated");
                     metrics::counter!("auth_success_total").increment(1);
+                    if !principal.has_account() && !this.policy.operators {
+                        let rejection = Rejection::account_required();
+                        return Poll::Ready(Ok(rejection.into_response(this.policy.envelope)));
+                    }
                     let (mut inner, mut request) = call
                         .take()
                         .expect("taken only here, where the state changes");

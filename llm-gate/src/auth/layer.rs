@@ -13,7 +13,14 @@ use crate::error::Envelope;
 #[derive(Clone, Debug)]
 pub struct AuthLayer<A> {
     authenticator: A,
-    envelope: Envelope,
+    policy: Policy,
+}
+
+/// What the layer decides itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    pub(super) envelope: Envelope,
+    pub(super) operators: bool,
 }
 
 /// Accepts JSON web tokens.
@@ -31,14 +38,25 @@ impl<A> AuthLayer<A> {
     pub const fn new(authenticator: A) -> Self {
         Self {
             authenticator,
-            envelope: Envelope::OpenAi,
+            policy: Policy {
+                envelope: Envelope::OpenAi,
+                operators: false,
+            },
         }
     }
 
     /// Sets the JSON form of refusals. [`Envelope::OpenAi`] unless set.
     #[must_use]
     pub const fn envelope(mut self, envelope: Envelope) -> Self {
-        self.envelope = envelope;
+        self.policy.envelope = envelope;
+        self
+    }
+
+    /// Sets whether the operator key is let through, for services that need no account. It is answered 403
+    /// unless set: there is nobody to charge a call to.
+    #[must_use]
+    pub const fn operators(mut self, operators: bool) -> Self {
+        self.policy.operators = operators;
         self
     }
 }
@@ -47,6 +65,6 @@ impl<S, A: Clone> Layer<S> for AuthLayer<A> {
     type Service = AuthService<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthService::new(inner, self.authenticator.clone(), self.envelope)
+        AuthService::new(inner, self.authenticator.clone(), self.policy)
     }
 }

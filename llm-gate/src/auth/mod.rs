@@ -10,11 +10,14 @@
 //! |---|---|
 //! | [`JwtAuthLayer`] | our own access tokens (RFC 9068) |
 //! | [`ApiKeyAuthLayer`] | API keys |
-//! | [`AnyAuthLayer`] | both |
+//! | [`AnyAuthLayer`] | both, and an operator key where one is set |
 //! | [`AuthLayer<A>`](AuthLayer) | whatever your [`Authenticate`] does |
 //!
 //! Keys of access tokens come from secrets or PEM files ([`SigningKey`], [`VerifyingKey`]); several check at
 //! once, so that they can be changed. [`JwkSet`] publishes the public ones, and reads those of others.
+//!
+//! The operator key is the platform's admin, known by the hash of its key and without an account: a layer
+//! answers it 403 unless it is told to let it [through](AuthLayer::operators).
 //!
 //! The credential stands in `Authorization: Bearer` or in `X-API-Key`.
 //!
@@ -79,6 +82,7 @@ mod future;
 mod jwt;
 mod layer;
 mod opaque;
+mod operator;
 mod service;
 
 pub use api_key::{ApiKeySecret, ApiKeyVerifier, KeyHasher, PresentedKey};
@@ -94,4 +98,5 @@ pub use jwt::{
 };
 pub use layer::{AnyAuthLayer, ApiKeyAuthLayer, AuthLayer, JwtAuthLayer};
 pub use opaque::{InviteToken, MailToken, RefreshToken};
+pub use operator::{OperatorHash, OperatorSecret};
 pub use service::AuthService;

@@ -4,24 +4,24 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
+use super::layer::Policy;
 use super::{AuthFuture, Authenticate, bearer};
 use crate::body::GateBody;
-use crate::error::Envelope;
 
 /// The service of an [`AuthLayer`](super::AuthLayer).
 #[derive(Clone, Debug)]
 pub struct AuthService<S, A> {
     inner: S,
     authenticator: A,
-    envelope: Envelope,
+    policy: Policy,
 }
 
 impl<S, A> AuthService<S, A> {
-    pub(super) const fn new(inner: S, authenticator: A, envelope: Envelope) -> Self {
+    pub(super) const fn new(inner: S, authenticator: A, policy: Policy) -> Self {
         Self {
             inner,
             authenticator,
-            envelope,
+            policy,
         }
     }
 }
@@ -45,6 +45,6 @@ where
         // Move the *ready* service into the future and keep the fresh clone.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
-        AuthFuture::asking(asking, inner, request, self.envelope)
+        AuthFuture::asking(asking, inner, request, self.policy)
     }
 }

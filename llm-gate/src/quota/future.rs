@@ -76,10 +76,10 @@ struct Forward<S, B> {
 }
 
 impl<B, S: Service<Request<B>>> QuotaFuture<B, S> {
-    pub(super) fn misplaced() -> Self {
+    pub(super) const fn refused(rejection: Rejection) -> Self {
         Self {
             state: State::Refused {
-                rejection: Some(Rejection::internal()),
+                rejection: Some(rejection),
             },
         }
     }

@@ -7,6 +7,7 @@ use tower_service::Service;
 
 use crate::body::GateBody;
 use crate::call::Call;
+use crate::error::Rejection;
 use crate::identity::{Principal, RequestId};
 use crate::ledger;
 use crate::store::CallInfo;
@@ -39,8 +40,12 @@ where
             tracing::error!(
                 "QuotaLayer found no Principal or no Call: it belongs inside of AuthLayer and CallLayer"
             );
-            return QuotaFuture::misplaced();
+            return QuotaFuture::refused(Rejection::internal());
         };
+        // Without a subject nothing would limit it.
+        if hold.subjects.is_empty() {
+            return QuotaFuture::refused(Rejection::account_required());
+        }
         // Move the ready service into the future and keep the fresh clone.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use llm_gate::auth::{
     AnyAuthLayer, AnyVerifier, ApiKeySecret, ApiKeyVerifier, Authenticate, JwtIssuer, JwtVerifier,
-    KeyHasher, SigningKey,
+    KeyHasher, OperatorSecret, SigningKey,
 };
 use llm_gate::clock::Clock;
 use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
@@ -127,6 +127,38 @@ async fn credentials_are_told_apart_by_their_form_in_either_header() {
             .collect();
         assert_eq!(told(&gate.any, &headers).await, expected, "{headers:?}");
     }
+}
+
+#[tokio::test]
+async fn the_operator_key_is_known_by_its_hash_in_either_header() {
+    let gate = Gate::new().await;
+    let key = OperatorSecret::generate();
+    let operated = gate.any.clone().operator(key.hash());
+    let bearer = |credential: &str| format!("Bearer {credential}");
+    let (text, twice) = (key.expose(), bearer(key.expose()));
+    assert_eq!(told(&operated, &[("x-api-key", text)]).await, "Operator");
+    assert_eq!(
+        told(&operated, &[("authorization", &twice)]).await,
+        "Operator"
+    );
+    assert_eq!(told(&gate.any, &[("x-api-key", text)]).await, "malformed");
+    assert_eq!(told(&gate.jwt, &[("x-api-key", text)]).await, "malformed");
+    for (credential, expected) in [
+        (gate.good_jwt.as_str(), "Session"),
+        (&gate.good_key, "Key"),
+        (&key.hash().to_string(), "malformed"),
+        (OperatorSecret::generate().expose(), "malformed"),
+        (&text[..46], "malformed"),
+        (&text.to_lowercase(), "malformed"),
+    ] {
+        let answer = told(&operated, &[("x-api-key", credential)]).await;
+        assert_eq!(answer, expected, "{credential}");
+    }
+    // A key of an older system may have any form, also that of a JWT. This is the SHA-256 of "a.b.c".
+    let hash = "845e30448809e2bc8958eb025bfc795235d13b077a53d0c3abbd2385170dc9b8";
+    let older = gate.any.operator(hash.parse().expect("a hash"));
+    assert_eq!(told(&older, &[("x-api-key", "a.b.c")]).await, "Operator");
+    assert_eq!(told(&older, &[("x-api-key", "a.b.d")]).await, "invalid");
 }
 
 #[tokio::test]

@@ -243,6 +243,24 @@ async fn outcomes_are_counted_with_the_reason_that_callers_are_not_told() {
     );
 }
 
+#[tokio::test]
+async fn the_operator_passes_only_where_no_account_is_needed() {
+    let operator = || Always(|| Ok(Principal::operator()));
+    let (status, headers, body) = refused(AuthLayer::new(operator()), Request::new(())).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(!headers.contains_key("www-authenticate"), "it is known");
+    assert!(body.contains(r#""code":"account_required""#), "{body}");
+
+    let (mut service, mut handle) = spawn(AuthLayer::new(operator()).operators(true));
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let answer = tokio::spawn(service.call(Request::new(())));
+    let (seen, send) = handle.next_request().await.expect("forwarded");
+    assert_eq!(seen.extensions().get(), Some(&Principal::operator()));
+    send.send_response(Response::new(Body::new()));
+    assert!(answer.await.expect("no panic").is_ok());
+}
+
 /// Polls a future by hand.
 fn by_hand<F: Future>(future: F) -> impl FnMut() -> Option<F::Output> {
     let mut future = Box::pin(future);

@@ -426,18 +426,30 @@ pub(super) async fn logout(
 
 /// Tells who is calling, and by which credential.
 #[utoipa::path(get, path = "/api/v1/auth/check")]
-pub(super) async fn check(Anyone { principal, user }: Anyone) -> Answer<Identity> {
+pub(super) async fn check(caller: Anyone) -> Answer<Identity> {
+    let Anyone::Account { principal, user } = caller else {
+        return Answer(Identity {
+            authenticated: true,
+            user_id: None,
+            username: None,
+            email: None,
+            role: Role::Admin,
+            project_id: None,
+            credential: "operator",
+            key_id: None,
+        });
+    };
     let (credential, key_id) = match principal.credential {
         Credential::Key(key) => ("api_key", Some(key)),
         _ => ("session", None),
     };
     Answer(Identity {
         authenticated: true,
-        user_id: user.id,
+        user_id: Some(user.id),
         username: user.username,
         email: user.email,
         role: user.role,
-        project_id: principal.project,
+        project_id: Some(principal.project),
         credential,
         key_id,
     })

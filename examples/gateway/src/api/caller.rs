@@ -1,6 +1,7 @@
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use llm_gate::address::{ClientAddress, Network};
+use llm_gate::error::Rejection;
 use llm_gate::identity::{Credential, Principal, Role};
 use llm_gate::limit::{Endpoint, Exceeded};
 use llm_gate::store::User;
@@ -10,15 +11,17 @@ use crate::app::App;
 
 /// A caller with any credential, looked up now: a disabled user is refused although its credential is
 /// still good.
-pub(crate) struct Anyone {
-    pub(crate) principal: Principal,
-    pub(crate) user: User,
+pub(crate) enum Anyone {
+    /// Somebody with an account.
+    Account { principal: Principal, user: User },
+    /// The operator key, which has none.
+    Operator,
 }
 
-/// A caller that has logged in. An API key manages nothing.
+/// A caller that has logged in. An API key manages nothing, and the operator has no account.
 pub(crate) struct Session(pub(crate) User);
 
-/// An admin that has logged in.
+/// An admin that has logged in, or the operator.
 pub(crate) struct Admin;
 
 /// Where a request comes from.
@@ -57,9 +60,26 @@ impl FromRequestParts<App> for Anyone {
         let Some(principal) = parts.extensions.get::<Principal>().cloned() else {
             return Err(ApiError::unauthorized(REFUSED));
         };
+        if !principal.has_account() {
+            return Ok(Self::Operator);
+        }
         match app.store.user(principal.user).await? {
-            Some(user) if !user.disabled => Ok(Self { principal, user }),
+            Some(user) if !user.disabled => Ok(Self::Account { principal, user }),
             _ => Err(ApiError::unauthorized(REFUSED)),
+        }
+    }
+}
+
+impl Anyone {
+    fn session(self) -> Result<User, ApiError> {
+        let Self::Account { principal, user } = self else {
+            return Err(Rejection::account_required().into());
+        };
+        match principal.credential {
+            Credential::Session => Ok(user),
+            _ => Err(ApiError::forbidden(
+                "this route needs a login, not an API key",
+            )),
         }
     }
 }
@@ -69,12 +89,7 @@ impl FromRequestParts<App> for Session {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = Anyone::from_request_parts(parts, app).await?;
-        match caller.principal.credential {
-            Credential::Session => Ok(Self(caller.user)),
-            _ => Err(ApiError::forbidden(
-                "this route needs a login, not an API key",
-            )),
-        }
+        caller.session().map(Self)
     }
 }
 
@@ -82,8 +97,11 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Session(user) = Session::from_request_parts(parts, app).await?;
-        match user.role {
+        let caller = Anyone::from_request_parts(parts, app).await?;
+        if matches!(caller, Anyone::Operator) {
+            return Ok(Self);
+        }
+        match caller.session()?.role {
             Role::Admin => Ok(Self),
             Role::User => Err(ApiError::forbidden("this route is for admins")),
         }

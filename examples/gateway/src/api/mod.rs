@@ -110,7 +110,10 @@ fn models_surface() -> Surface {
 
 /// Lays out the management routes. Those whose handlers ask who is calling are behind the auth layer.
 pub fn management(app: App) -> Router {
-    let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::Detail);
+    // What needs an account refuses the operator by itself, see `caller`.
+    let auth = AuthLayer::new(app.verifier.clone())
+        .envelope(Envelope::Detail)
+        .operators(true);
     let rates = &app.rates;
     let Routers {
         open,

@@ -421,16 +421,17 @@ pub(crate) struct Verified {
 pub(crate) struct Identity {
     /// Always true; who is nobody gets a 401.
     pub(crate) authenticated: bool,
-    #[schema(value_type = String, format = Uuid)]
-    pub(crate) user_id: UserId,
+    /// Null for the operator key, which has no account.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub(crate) user_id: Option<UserId>,
     pub(crate) username: Option<String>,
     pub(crate) email: Option<String>,
     #[schema(schema_with = words::role)]
     pub(crate) role: Role,
     /// The project calls are made for.
-    #[schema(value_type = String, format = Uuid)]
-    pub(crate) project_id: ProjectId,
-    /// `session` or `api_key`.
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub(crate) project_id: Option<ProjectId>,
+    /// `session`, `api_key` or `operator`.
     pub(crate) credential: &'static str,
     #[schema(value_type = Option<String>, format = Uuid)]
     pub(crate) key_id: Option<KeyId>,

@@ -12,6 +12,7 @@ mod openapi;
 mod price;
 mod serve;
 mod signing_key;
+mod token;
 mod user;
 
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ enum Command {
     /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Make an operator key; prints it, this once, and its hash for API_TOKEN_HASH
+    Token,
     /// Make the files that access tokens are signed with
     #[command(subcommand)]
     SigningKey(signing_key::Command),
@@ -108,6 +111,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Migrate => migrate::run(load(sources)?).await,
         Command::User(command) => user::run(load(sources)?, command).await,
         Command::Key(command) => key::run(load(sources)?, command).await,
+        Command::Token => token::run(),
         // Needs no settings, and may be what is missing in them.
         Command::SigningKey(command) => signing_key::run(command),
         Command::Limit(command) => limit::run(load(sources)?, command).await,

@@ -126,6 +126,7 @@ impl Config {
                 ));
             }
         }
+        auth.operator()?;
         if auth
             .jwt_expiration_hours
             .is_some_and(|hours| hours == 0 || hours > MAX_ACCESS_HOURS)
@@ -330,6 +331,11 @@ mod tests {
         }
         let words = refused(|config| config.auth.jwt_algorithm = "EdDSA".to_owned());
         assert!(words.contains("signing-key create"), "{words}");
+        let words = refused(|config| config.auth.api_token_hash = Some("hunter2".into()));
+        assert!(
+            words.contains("64 hexadecimal digits") && !words.contains("hunter2"),
+            "{words}"
+        );
         refused(|config| config.auth.jwt_expiration_hours = Some(25));
         refused(|config| config.auth.refresh_idle_hours = 1000);
         refused(|config| config.passwords.min_length = 7);

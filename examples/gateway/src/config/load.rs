@@ -210,6 +210,7 @@ mod tests {
 
     use super::*;
 
+    const HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     const SECRET: &str = "00112233445566778899001122334455";
 
     fn load(file: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
@@ -260,6 +261,7 @@ mod tests {
                     "mail.url" => "smtps://mail.example",
                     "mail.from" => "Gate <gate@mail.example>",
                     "auth.jwt_algorithm" => "HS256",
+                    "auth.api_token_hash" => HASH,
                     "log.format" => "json",
                     "server.proxy_header" => "forwarded",
                     name if name.starts_with("rate_limits.") => "5/second",

@@ -30,6 +30,7 @@
 //! | `auth.jwt_key_files` | `JWT_KEY_FILES` (separated by commas) | none: PEM files, the first signs, all check |
 //! | `auth.jwt_expiration_hours` | `JWT_EXPIRATION_HOURS` | 10 minutes unless set; at most 24 |
 //! | `auth.api_key_pepper` | `API_KEY_PEPPER` | as `auth.jwt_secret` |
+//! | `auth.api_token_hash` | `API_TOKEN_HASH` | none: no operator key; the SHA-256 of one in hexadecimal |
 //! | `auth.refresh_idle_hours` | `LLM_GATE_AUTH__REFRESH_IDLE_HOURS` | 168 |
 //! | `auth.refresh_total_hours` | `LLM_GATE_AUTH__REFRESH_TOTAL_HOURS` | 720 |
 //! | `passwords.min_length` | `LLM_GATE_PASSWORDS__MIN_LENGTH` | 15, not below 8 |
@@ -80,7 +81,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use llm_gate::auth::JwtAlgorithm;
+use llm_gate::auth::{JwtAlgorithm, KeyError, OperatorHash};
 use llm_gate::call::Model;
 use llm_gate::ledger::Leases;
 use llm_gate::tokens::Tokens;
@@ -249,6 +250,8 @@ pub struct AuthConfig {
     pub jwt_expiration_hours: Option<u32>,
     /// Keys the hashes of API keys. Equal on all replicas.
     pub api_key_pepper: Option<Secret>,
+    /// The SHA-256 of the operator key, in hexadecimal. Equal on all replicas.
+    pub api_token_hash: Option<Secret>,
     /// How long a refresh token lives unused.
     pub refresh_idle_hours: u32,
     /// How long a login lasts, however often it is refreshed.
@@ -428,6 +431,7 @@ impl Default for AuthConfig {
             jwt_key_files: Vec::new(),
             jwt_expiration_hours: None,
             api_key_pepper: None,
+            api_token_hash: None,
             refresh_idle_hours: 7 * 24,
             refresh_total_hours: 30 * 24,
         }
@@ -539,6 +543,21 @@ impl AuthConfig {
     #[must_use]
     pub fn algorithm(&self) -> Option<JwtAlgorithm> {
         self.jwt_algorithm.parse().ok()
+    }
+
+    /// Returns the hash of the operator key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what is no hash.
+    pub fn operator(&self) -> Result<Option<OperatorHash>, ConfigError> {
+        let hash = self
+            .api_token_hash
+            .as_ref()
+            .map(|hash| hash.expose().parse());
+        hash.transpose().map_err(|error: KeyError| {
+            ConfigError::refused("auth.api_token_hash (API_TOKEN_HASH)", error.to_string())
+        })
     }
 
     /// Returns how long a refresh token lives unused.

@@ -163,6 +163,9 @@ pub static SETTINGS: &[Setting] = &[
     setting!("auth.api_key_pepper", Some("API_KEY_PEPPER"), Text, |c| {
         made(c.auth.api_key_pepper.as_ref())
     }),
+    setting!("auth.api_token_hash", Some("API_TOKEN_HASH"), Text, |c| {
+        optional(c.auth.api_token_hash.as_ref())
+    }),
     setting!("auth.refresh_idle_hours", None, Number, |c| c
         .auth
         .refresh_idle_hours

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,22 @@ const MAX_FOREIGN_ID: usize = 128;
 
 /// Who is calling, as far as the log knows: filled in behind the auth layer, read at the end.
 #[derive(Clone, Debug, Default)]
-pub struct Caller(Arc<OnceLock<UserId>>);
+pub struct Caller(Arc<OnceLock<Who>>);
+
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    User(UserId),
+    Operator,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => user.fmt(f),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
 
 impl Caller {
     /// Notes the principal of a request for its line in the log.
@@ -29,8 +45,13 @@ impl Caller {
         if let (Some(caller), Some(principal)) =
             (extensions.get::<Self>(), extensions.get::<Principal>())
         {
+            let who = if principal.has_account() {
+                Who::User(principal.user)
+            } else {
+                Who::Operator
+            };
             // The first one stays: nobody is two people.
-            let _ = caller.0.set(principal.user);
+            let _ = caller.0.set(who);
         }
         request
     }

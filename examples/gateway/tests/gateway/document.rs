@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use http::{Method, StatusCode};
+use llm_gate::auth::OperatorSecret;
 use llm_gate_gateway::api::document;
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::RateLimitConfig;
@@ -160,7 +161,10 @@ fn an_alias_is_what_it_stands_for() {
 
 #[tokio::test]
 async fn who_may_call_an_operation_is_what_the_document_says() {
-    let gate = start().await;
+    let operator = OperatorSecret::generate();
+    let hash = operator.hash().to_string();
+    let gate = start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
+    let operator = gate.client.bearer(operator.expose());
     let person = gate.person("ada").await;
     let key = gate.client.bearer(person.key().await.text("api_key"));
     let admin = gate.admin().await;
@@ -172,6 +176,7 @@ async fn who_may_call_an_operation_is_what_the_document_says() {
             operation.send(&key, &body).await.status,
             operation.send(&person.session, &body).await.status,
             operation.send(&admin.session, &body).await.status,
+            operation.send(&operator, &body).await.status,
         ];
         let refused = statuses
             .map(|status| status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN);
@@ -179,10 +184,11 @@ async fn who_may_call_an_operation_is_what_the_document_says() {
             .as_array()
             .expect("every operation says it");
         let expected = match &schemes[..] {
-            [] => [false; 4],
-            [_, _, _] => [true, false, false, false],
-            [one] if one["session"] == json!(["admin"]) => [true, true, true, false],
-            [_] => [true, true, false, false],
+            [] => [false; 5],
+            [_, _, _, _] => [true, false, false, false, false],
+            [_, _, _] => [true, false, false, false, true],
+            [one, _] if one["session"] == json!(["admin"]) => [true, true, true, false, false],
+            [_] => [true, true, false, false, true],
             other => panic!("{path}: {other:?}"),
         };
         assert_eq!(

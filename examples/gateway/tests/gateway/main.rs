@@ -11,6 +11,7 @@ mod ledger;
 mod limits;
 mod llm;
 mod mail;
+mod operator;
 mod program;
 mod rates;
 mod sessions;

@@ -81,7 +81,7 @@ impl Part for Extension<Principal> {
 
 impl Part for Anyone {
     fn describe(sketch: &mut Sketch) {
-        sketch.access(Access::Any);
+        sketch.access(Access::Anybody);
     }
 }
 

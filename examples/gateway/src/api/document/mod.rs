@@ -24,6 +24,7 @@ pub(super) use self::surface::{Described, Routers, Surface};
 pub(super) const SESSION: &str = "session";
 pub(super) const API_KEY: &str = "api_key";
 pub(super) const API_KEY_HEADER: &str = "api_key_header";
+pub(super) const OPERATOR: &str = "operator";
 
 /// What the parts of the surface are for.
 const TAGS: [(&str, &str); 11] = [
@@ -87,6 +88,7 @@ fn whole(surface: Surface) -> OpenApi {
         .security_scheme(SESSION, session())
         .security_scheme(API_KEY, key())
         .security_scheme(API_KEY_HEADER, key_header())
+        .security_scheme(OPERATOR, operator())
         .header(shapes::REQUEST_ID, shapes::request_id());
     let info = InfoBuilder::new()
         .title("llm-gate")
@@ -127,6 +129,16 @@ fn key() -> SecurityScheme {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("lg_…")
         .description(Some("An API key."));
+    SecurityScheme::Http(scheme.build())
+}
+
+fn operator() -> SecurityScheme {
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("lgo_…")
+        .description(Some(
+            "The operator key, where one is configured. `X-API-Key` takes it as well. It has no account.",
+        ));
     SecurityScheme::Http(scheme.build())
 }
 

@@ -22,7 +22,7 @@ const REFUSALS: [(u16, &str, &str, bool); 10] = [
         403,
         "Forbidden",
         "A valid credential that may not do this",
-        false,
+        true,
     ),
     (408, "Slow", "The body takes too long", false),
     (413, "TooLarge", "The body is too large", false),

@@ -6,7 +6,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, Ref, RefOr, Required, Response, Schema};
 
-use super::{API_KEY, API_KEY_HEADER, SESSION, shapes};
+use super::{API_KEY, API_KEY_HEADER, OPERATOR, SESSION, shapes};
 use crate::api::fields::{Fields, Input, Place, schema_of};
 
 /// Who may call an operation.
@@ -15,11 +15,13 @@ pub(in crate::api) enum Access {
     /// Anybody.
     #[default]
     Open,
-    /// Whoever has a credential.
+    /// Whoever has an account.
     Any,
+    /// Whoever has a credential, also without an account.
+    Anybody,
     /// Whoever has logged in.
     Login,
-    /// Admins that have logged in.
+    /// Admins that have logged in, and the operator.
     Admin,
 }
 
@@ -49,7 +51,7 @@ impl Sketch {
             self.refusal(401);
             self.refusal(503);
         }
-        if self.access >= Access::Login {
+        if self.access != Access::Open && self.access != Access::Anybody {
             self.refusal(403);
         }
     }
@@ -192,16 +194,22 @@ impl Sketch {
         }
         self.operation.security = match self.access {
             Access::Open => Some(Vec::new()),
-            Access::Any => Some(
-                [SESSION, API_KEY, API_KEY_HEADER]
-                    .map(|scheme| SecurityRequirement::new::<_, [&str; 0], _>(scheme, []))
-                    .into(),
-            ),
-            Access::Login => Some(vec![SecurityRequirement::new::<_, [&str; 0], _>(
-                SESSION,
-                [],
-            )]),
-            Access::Admin => Some(vec![SecurityRequirement::new(SESSION, ["admin"])]),
+            Access::Any => Some(vec![
+                scheme(SESSION),
+                scheme(API_KEY),
+                scheme(API_KEY_HEADER),
+            ]),
+            Access::Anybody => Some(vec![
+                scheme(SESSION),
+                scheme(API_KEY),
+                scheme(API_KEY_HEADER),
+                scheme(OPERATOR),
+            ]),
+            Access::Login => Some(vec![scheme(SESSION)]),
+            Access::Admin => Some(vec![
+                SecurityRequirement::new(SESSION, ["admin"]),
+                scheme(OPERATOR),
+            ]),
         };
         for (status, response) in &mut self.operation.responses.responses {
             if let RefOr::T(response) = response {
@@ -210,4 +218,8 @@ impl Sketch {
         }
         (self.operation, self.access, self.schemas)
     }
+}
+
+fn scheme(name: &str) -> SecurityRequirement {
+    SecurityRequirement::new::<_, [&str; 0], _>(name, [])
 }
