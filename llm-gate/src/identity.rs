@@ -145,8 +145,10 @@ impl fmt::Display for ConversationId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Credential {
-    /// A JSON web token.
+    /// A JSON web token of the gate's own: a login.
     Session,
+    /// A JSON web token of another issuer.
+    Foreign,
     /// An API key.
     Key(KeyId),
     /// The operator key: the platform's admin, without an account. See [`Principal::operator`].

@@ -1,3 +1,6 @@
+use std::fmt;
+use std::sync::Arc;
+
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +18,13 @@ pub struct AnyVerifier {
     jwt: JwtVerifier,
     keys: ApiKeyVerifier,
     operator: Option<OperatorHash>,
+    others: Option<Arc<dyn OtherIssuers>>,
+}
+
+/// Recognises the JSON web tokens of issuers other than the gate itself.
+pub trait OtherIssuers: fmt::Debug + Send + Sync + 'static {
+    /// Checks a token; `None` if it does not say that it is of one of these issuers.
+    fn check(&self, jwt: &str) -> Option<Authenticating>;
 }
 
 impl AnyVerifier {
@@ -25,6 +35,7 @@ impl AnyVerifier {
             jwt,
             keys,
             operator: None,
+            others: None,
         }
     }
 
@@ -38,6 +49,13 @@ impl AnyVerifier {
         self
     }
 
+    /// Asks `issuers` about tokens before they are taken for the gate's own. Nobody is asked unless set.
+    #[must_use]
+    pub fn others(mut self, issuers: Arc<dyn OtherIssuers>) -> Self {
+        self.others = Some(issuers);
+        self
+    }
+
     fn check(&self, credential: &str) -> Authenticating {
         if credential.starts_with(api_key::PREFIX) {
             return self.keys.check(credential);
@@ -45,6 +63,12 @@ impl AnyVerifier {
         let digest: [u8; 32] = Sha256::digest(credential).into();
         if self.operator.is_some_and(|operator| operator.is(&digest)) {
             return Authenticating::ready(Ok(Principal::operator()));
+        }
+        if let Some(others) = &self.others
+            && !self.jwt.has_seen(&digest)
+            && let Some(answer) = others.check(credential)
+        {
+            return answer;
         }
         Authenticating::ready(self.jwt.check(credential, digest))
     }

@@ -19,6 +19,8 @@
 //! The operator key is the platform's admin, known by the hash of its key and without an account: a layer
 //! answers it 403 unless it is told to let it [through](AuthLayer::operators).
 //!
+//! With the feature `jwks`, tokens of other issuers are taken too, see [`foreign`].
+//!
 //! The credential stands in `Authorization: Bearer` or in `X-API-Key`.
 //!
 //! ```
@@ -78,6 +80,8 @@ mod bearer;
 mod crypto;
 mod either;
 mod error;
+#[cfg(feature = "jwks")]
+pub mod foreign;
 mod future;
 mod jwt;
 mod layer;
@@ -89,8 +93,10 @@ pub use api_key::{ApiKeySecret, ApiKeyVerifier, KeyHasher, PresentedKey};
 pub use authenticate::{Authenticate, Authenticating};
 #[cfg(feature = "aws-lc-rs")]
 pub use crypto::install_crypto;
-pub use either::AnyVerifier;
+pub use either::{AnyVerifier, OtherIssuers};
 pub use error::{AuthError, KeyError};
+#[cfg(feature = "jwks")]
+pub use foreign::{Account, Accounts, ForeignIssuer, ForeignVerifier, InvalidIssuer};
 pub use future::AuthFuture;
 pub use jwt::{
     IssuedJwt, Jwk, JwkError, JwkSet, JwtAlgorithm, JwtIssuer, JwtVerifier, MAX_JWT_LIFETIME,

@@ -4,10 +4,12 @@
 mod claims;
 mod counters;
 mod credentials;
+mod foreign;
 mod forge;
 mod jwks;
 mod jwt;
 mod keys;
 mod layer;
+mod published;
 mod races;
 mod scene;

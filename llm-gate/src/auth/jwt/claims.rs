@@ -51,13 +51,13 @@ pub(super) struct Claims {
 /// One audience or a list of them (RFC 7519, section 4.1.3).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Audience {
+pub(in crate::auth) enum Audience {
     One(String),
     Many(Vec<String>),
 }
 
 impl Audience {
-    fn contains(&self, audience: &str) -> bool {
+    pub(in crate::auth) fn contains(&self, audience: &str) -> bool {
         match self {
             Self::One(one) => one == audience,
             Self::Many(many) => many.iter().any(|one| one == audience),
@@ -101,7 +101,7 @@ impl Claims {
 }
 
 /// Seconds since the epoch, as claims count, capped at the end of time.
-fn moment(secs: u64) -> Timestamp {
+pub(in crate::auth) fn moment(secs: u64) -> Timestamp {
     Timestamp::default().after(Duration::from_secs(secs))
 }
 

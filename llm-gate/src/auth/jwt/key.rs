@@ -103,6 +103,18 @@ impl VerifyingKey {
         self.kid.as_deref()
     }
 
+    /// Returns whether a token would name either.
+    #[cfg(feature = "jwks")]
+    pub(in crate::auth) fn is_called_as(&self, other: &Self) -> bool {
+        self.kid == other.kid && self.algorithm == other.algorithm
+    }
+
+    /// Returns whether this key's private part signed `message`.
+    pub(in crate::auth) fn signed(&self, message: &str, signature: &str) -> bool {
+        crypto::verify(message, signature, &self.key, self.algorithm.into())
+            .is_ok_and(|genuine| genuine)
+    }
+
     /// Names the key by its thumbprint (RFC 7638).
     pub(super) fn by_thumbprint(self) -> Self {
         match self.jwk() {

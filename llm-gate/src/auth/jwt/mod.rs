@@ -6,7 +6,7 @@ mod issuer;
 mod jwk;
 mod key;
 mod pem;
-mod strict;
+pub(super) mod strict;
 mod verifier;
 
 use std::time::Duration;
@@ -16,6 +16,11 @@ pub use issuer::{IssuedJwt, JwtIssuer};
 pub use jwk::{Jwk, JwkError, JwkSet};
 pub use key::{SigningKey, VerifyingKey};
 pub use verifier::JwtVerifier;
+#[cfg(feature = "jwks")]
+pub(super) use {
+    claims::{Audience, moment},
+    verifier::decode,
+};
 
 /// The longest life of a JSON web token. A longer one is neither issued nor accepted.
 pub const MAX_JWT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

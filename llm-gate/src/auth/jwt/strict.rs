@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer};
 ///
 /// RFC 7519 (section 4) and RFC 7515 (section 4) leave it to the reader whether the last of duplicate
 /// members wins. Readers that differ can be played off against each other, so there are none here.
-pub(super) fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+pub(in crate::auth) fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice::<Unique>(json)?;
     serde_json::from_slice(json)
 }
 
 /// Refuses `null` for a member that may be left out.
-pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(in crate::auth) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -25,7 +25,7 @@ where
 }
 
 /// Reads an enum from its name alone: serde takes `{"name":null}` for it too.
-pub(super) fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(in crate::auth) fn word<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

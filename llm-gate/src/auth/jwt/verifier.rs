@@ -148,6 +148,13 @@ impl JwtVerifier {
     }
 }
 
+impl JwtVerifier {
+    /// Returns whether a token with this SHA-256 was good once.
+    pub(in crate::auth) fn has_seen(&self, digest: &[u8; 32]) -> bool {
+        self.seen.contains_key(digest)
+    }
+}
+
 impl Shared {
     /// Reads the claims of a token whose signature holds and that is meant for us.
     fn claims(&self, jwt: &str) -> Result<Claims, AuthError> {
@@ -158,8 +165,7 @@ impl Shared {
         }
         let header: Header = decode(header)?;
         let key = self.key_for(&header)?;
-        let genuine = crypto::verify(message, signature, &key.key, key.algorithm.into());
-        if !genuine.is_ok_and(|genuine| genuine) {
+        if !key.signed(message, signature) {
             return Err(AuthError::Invalid);
         }
         let claims: Claims = decode(claims)?;
@@ -177,7 +183,7 @@ impl Shared {
 }
 
 /// Decodes one part: base64url without padding or stray bits (RFC 7515, section 2), then strict JSON.
-fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, AuthError> {
+pub(in crate::auth) fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, AuthError> {
     let json = URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| AuthError::Invalid)?;
