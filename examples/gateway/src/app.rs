@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use llm_gate::auth::{AnyVerifier, ApiKeyVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyHasher};
+use llm_gate::auth::{
+    AnyVerifier, ApiKeyVerifier, ForeignVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyHasher,
+};
 use llm_gate::clock::Clock;
 use llm_gate::store::Store;
 
 use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::error::StartError;
+use crate::foreign::StoreAccounts;
 use crate::mail::Mailer;
 use crate::passwords::{Passwords, Policy};
 use crate::rates::Rates;
@@ -81,6 +84,19 @@ impl App {
         let mut verifier = AnyVerifier::new(jwt, keys.clone());
         if let Some(operator) = config.auth.operator()? {
             verifier = verifier.operator(operator);
+        }
+        let issuers = config.auth.foreign()?;
+        if config.auth.issuers.contains_key(web_url) {
+            return Err(ConfigError::refused(
+                "auth.issuers",
+                "one has the gateway's own name, see web_url (WEB_URL)",
+            )
+            .into());
+        }
+        if !issuers.is_empty() {
+            let accounts = StoreAccounts::new(Arc::clone(&store), &config.auth);
+            let foreign = ForeignVerifier::new(issuers, Arc::new(accounts), Arc::clone(&clock))?;
+            verifier = verifier.others(Arc::new(foreign));
         }
         Ok(Self(Arc::new(Parts {
             passwords: Passwords::new(&config.passwords),

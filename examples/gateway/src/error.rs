@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use http::header::InvalidHeaderValue;
 use http::uri::InvalidUri;
-use llm_gate::auth::KeyError;
+use llm_gate::auth::{InvalidIssuer, KeyError};
 use llm_gate::ledger::journal::JournalError;
 use llm_gate::proxy::InvalidUpstream;
 use llm_gate::store::StoreError;
@@ -27,6 +27,9 @@ pub enum StartError {
     /// A secret cannot be used.
     #[error("a secret cannot be used: {0}")]
     Key(#[from] KeyError),
+    /// Another issuer cannot be trusted like this.
+    #[error("auth.issuers: {0}")]
+    Issuer(#[from] InvalidIssuer),
     /// The address of the model server is none.
     #[error("upstream.url (VLLM_ENDPOINT) is no URL")]
     UpstreamUrl(#[from] InvalidUri),

@@ -33,6 +33,7 @@ pub mod database;
 pub mod edge;
 mod error;
 pub mod export;
+pub mod foreign;
 mod gateway;
 pub mod logins;
 pub mod mail;

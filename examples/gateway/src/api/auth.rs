@@ -441,6 +441,7 @@ pub(super) async fn check(caller: Anyone) -> Answer<Identity> {
     };
     let (credential, key_id) = match principal.credential {
         Credential::Key(key) => ("api_key", Some(key)),
+        Credential::Foreign => ("foreign", None),
         _ => ("session", None),
     };
     Answer(Identity {

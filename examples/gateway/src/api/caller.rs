@@ -18,10 +18,12 @@ pub(crate) enum Anyone {
     Operator,
 }
 
-/// A caller that has logged in. An API key manages nothing, and the operator has no account.
+const NO_LOGIN: &str = "this route needs a login, not an API key";
+
+/// A caller that has logged in, here or with another issuer. An API key manages nothing, and the operator has no account.
 pub(crate) struct Session(pub(crate) User);
 
-/// An admin that has logged in, or the operator.
+/// An admin that has logged in here, or the operator.
 pub(crate) struct Admin;
 
 /// Where a request comes from.
@@ -70,26 +72,17 @@ impl FromRequestParts<App> for Anyone {
     }
 }
 
-impl Anyone {
-    fn session(self) -> Result<User, ApiError> {
-        let Self::Account { principal, user } = self else {
-            return Err(Rejection::account_required().into());
-        };
-        match principal.credential {
-            Credential::Session => Ok(user),
-            _ => Err(ApiError::forbidden(
-                "this route needs a login, not an API key",
-            )),
-        }
-    }
-}
-
 impl FromRequestParts<App> for Session {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = Anyone::from_request_parts(parts, app).await?;
-        caller.session().map(Self)
+        match Anyone::from_request_parts(parts, app).await? {
+            Anyone::Operator => Err(Rejection::account_required().into()),
+            Anyone::Account { principal, user } => match principal.credential {
+                Credential::Session | Credential::Foreign => Ok(Self(user)),
+                _ => Err(ApiError::forbidden(NO_LOGIN)),
+            },
+        }
     }
 }
 
@@ -97,13 +90,17 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = Anyone::from_request_parts(parts, app).await?;
-        if matches!(caller, Anyone::Operator) {
+        let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
+        else {
             return Ok(Self);
-        }
-        match caller.session()?.role {
-            Role::Admin => Ok(Self),
-            Role::User => Err(ApiError::forbidden("this route is for admins")),
+        };
+        match (principal.credential, user.role) {
+            (Credential::Session, Role::Admin) => Ok(Self),
+            // Who could make a token of another issuer could make an admin's.
+            (Credential::Session | Credential::Foreign, _) => {
+                Err(ApiError::forbidden("this route is for admins"))
+            }
+            _ => Err(ApiError::forbidden(NO_LOGIN)),
         }
     }
 }

@@ -431,7 +431,7 @@ pub(crate) struct Identity {
     /// The project calls are made for.
     #[schema(value_type = Option<String>, format = Uuid)]
     pub(crate) project_id: Option<ProjectId>,
-    /// `session`, `api_key` or `operator`.
+    /// `session`, `foreign`, `api_key` or `operator`.
     pub(crate) credential: &'static str,
     #[schema(value_type = Option<String>, format = Uuid)]
     pub(crate) key_id: Option<KeyId>,

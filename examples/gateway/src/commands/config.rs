@@ -16,6 +16,17 @@ pub(super) fn run(loaded: &Loaded, command: &Command) -> Result<(), CommandError
                 let value = setting.show(&loaded.config);
                 say!("{} = {value}  # {}", setting.name, loaded.origin(setting))?;
             }
+            for (name, issuer) in &loaded.config.auth.issuers {
+                let fields = [
+                    ("jwks_url", format!("{:?}", issuer.jwks_url)),
+                    ("audience", format!("{:?}", issuer.audience)),
+                    ("algorithms", format!("{:?}", issuer.algorithms)),
+                    ("accounts", format!("{:?}", issuer.accounts).to_lowercase()),
+                ];
+                for (field, value) in fields {
+                    say!("auth.issuers.{name:?}.{field} = {value}  # file")?;
+                }
+            }
             for (name, model) in &loaded.config.models {
                 let fields = [
                     ("context_length", model.context_length),

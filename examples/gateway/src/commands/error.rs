@@ -111,6 +111,7 @@ impl From<StartError> for CommandError {
             StartError::Config(_)
             | StartError::Secret(_)
             | StartError::Key(_)
+            | StartError::Issuer(_)
             | StartError::UpstreamUrl(_)
             | StartError::Upstream(_) => Self::wrong(chain(&error)),
             _ => Self::failed(chain(&error)),

@@ -127,6 +127,7 @@ impl Config {
             }
         }
         auth.operator()?;
+        auth.foreign()?;
         if auth
             .jwt_expiration_hours
             .is_some_and(|hours| hours == 0 || hours > MAX_ACCESS_HOURS)

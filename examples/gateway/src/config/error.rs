@@ -88,7 +88,7 @@ fn wanted_words(wanted: &str) -> &str {
 }
 
 impl ConfigError {
-    pub(super) fn refused(setting: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn refused(setting: &'static str, reason: impl Into<String>) -> Self {
         Self::Refused {
             setting,
             reason: reason.into(),

@@ -295,6 +295,27 @@ mod tests {
     }
 
     #[test]
+    fn issuers_are_trusted_by_name() {
+        let text = "[auth.issuers.\"https://login.example/a.b\"]\n\
+                    jwks_url = \"https://login.example/keys\"\n\
+                    audience = \"llm-gate\"\nalgorithms = [\"RS256\"]\n";
+        let config = load(text, &[]).expect("good settings").config;
+        assert_eq!(
+            config.auth.issuers["https://login.example/a.b"].audience,
+            "llm-gate"
+        );
+        for wrong in [
+            text.replace("audience", "audiance"),
+            text.replace("audience = \"llm-gate\"\n", ""),
+            format!("{text}accounts = \"email\""),
+            text.replace("https://login.example/keys", "http://login.example/keys"),
+        ] {
+            let error = load(&wrong, &[]).expect_err("not to be trusted");
+            assert!(error.contains("auth.issuers"), "{error}");
+        }
+    }
+
+    #[test]
     fn unknown_fields_are_refused() {
         let error = load("[server]\nprot = 1", &[]).expect_err("misspelt");
         assert!(error.contains("prot"), "{error}");

@@ -65,11 +65,17 @@
 //! cap unless set), `allowance` (tokens the chat template may add to a prompt; 64 unless set) and
 //! `bytes_factor` (tokens a byte can become; 1 unless set).
 //!
+//! `[auth.issuers."NAME"]`, in the file only, takes the tokens of another issuer, which name it in `iss`:
+//! `jwks_url` (where its keys are: `https://…`), `audience`, `algorithms` (some of `EdDSA`, `ES256`,
+//! `RS256`) and `accounts` (what `sub` is here: `id` of an account unless set, or `name`, its user name or
+//! e-mail address).
+//!
 //! Secrets: at least 32 bytes, printed nowhere.
 
 mod check;
 mod database;
 mod error;
+mod issuers;
 mod load;
 mod proxies;
 mod rates;
@@ -89,6 +95,7 @@ use serde::Deserialize;
 
 pub use self::database::Database;
 pub use self::error::ConfigError;
+pub use self::issuers::{AccountBy, IssuerConfig};
 pub use self::load::{Environment, Loaded, Sources};
 pub use self::proxies::{Cidr, ProxyHeader};
 pub use self::rates::{RateLimitConfig, RateSetting};
@@ -250,6 +257,8 @@ pub struct AuthConfig {
     pub jwt_expiration_hours: Option<u32>,
     /// Keys the hashes of API keys. Equal on all replicas.
     pub api_key_pepper: Option<Secret>,
+    /// Others whose tokens are taken, by their names.
+    pub issuers: BTreeMap<String, IssuerConfig>,
     /// The SHA-256 of the operator key, in hexadecimal. Equal on all replicas.
     pub api_token_hash: Option<Secret>,
     /// How long a refresh token lives unused.
@@ -432,6 +441,7 @@ impl Default for AuthConfig {
             jwt_expiration_hours: None,
             api_key_pepper: None,
             api_token_hash: None,
+            issuers: BTreeMap::new(),
             refresh_idle_hours: 7 * 24,
             refresh_total_hours: 30 * 24,
         }

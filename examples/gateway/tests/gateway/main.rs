@@ -6,6 +6,7 @@ mod aliases;
 mod database;
 mod document;
 mod edge;
+mod foreign;
 mod keys;
 mod ledger;
 mod limits;
