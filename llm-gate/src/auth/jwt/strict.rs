@@ -11,8 +11,10 @@ use serde::{Deserialize, Deserializer};
 /// RFC 7519 (section 4) and RFC 7515 (section 4) leave it to the reader whether the last of duplicate
 /// members wins. Readers that differ can be played off against each other, so there are none here.
 pub(in crate::auth) fn from_slice<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice::<Unique>(json)?;
-    serde_json::from_slice(json)
+    // What serde passes over it does not decode, and JSON is UTF-8 all through (RFC 8259, section 8.1).
+    let json = str::from_utf8(json).map_err(serde_json::Error::custom)?;
+    serde_json::from_str::<Unique>(json)?;
+    serde_json::from_str(json)
 }
 
 /// Refuses `null` for a member that may be left out.
@@ -92,6 +94,17 @@ mod tests {
         }
         let one: One = from_slice(br#"{"exp":1,"a":{"exp":1}}"#).expect("all different");
         assert_eq!(one.exp, 1);
+    }
+
+    #[test]
+    fn all_of_it_is_utf_8_also_what_nobody_reads() {
+        for json in [
+            &b"{\"exp\":1,\"a\":\"\xff\"}"[..],
+            b"{\"exp\":1,\"\xc3\":1}",
+            b"{\"exp\":1,\"a\":{\"b\":[\"\xed\xa0\x80\"]}}",
+        ] {
+            assert!(from_slice::<One>(json).is_err(), "{json:?}");
+        }
     }
 
     #[test]
