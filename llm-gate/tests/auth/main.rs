@@ -1,6 +1,7 @@
 //! Authentication through its public API alone.
 #![cfg(feature = "aws-lc-rs")]
 
+mod attacks;
 mod claims;
 mod counters;
 mod credentials;
