@@ -7,6 +7,7 @@ use llm_gate::auth::RefreshToken;
 use llm_gate::identity::{Credential, Role, SessionId};
 use llm_gate::limit::Attempt;
 use llm_gate::store::{NewSession, Rotation, StoreErrorKind, User};
+use serde_json::{Value, json};
 
 use super::caller::{Anyone, Origin};
 use super::document::{Created, NoContent};
@@ -65,8 +66,9 @@ impl Input for Registration {
         };
         let password = fields.required(
             "password",
-            "At least 15 characters unless the gateway is set otherwise, and at most 128",
-            &SECRET,
+            "At least 15 characters unless the gateway is set otherwise, and none that is tried first",
+            // What every setting of the gateway lets through; its policy has the last word.
+            &SECRET.sized(8, 128),
         );
         let create_api_key = fields.or(
             "create_api_key",
@@ -83,6 +85,10 @@ impl Input for Registration {
             password: password.unwrap_or_else(|| Secret::from("")),
             create_api_key,
         })
+    }
+
+    fn example() -> Value {
+        json!({ "username": "ada", "password": "correct horse battery", "create_api_key": true })
     }
 }
 
@@ -189,6 +195,10 @@ impl Input for Login {
             password: password?,
         })
     }
+
+    fn example() -> Value {
+        json!({ "username": "ada", "password": "correct horse battery" })
+    }
 }
 
 /// Opens a session with a password.
@@ -230,6 +240,10 @@ impl Input for PasswordGrant {
             username: username?,
             password: password?,
         })
+    }
+
+    fn example() -> Value {
+        json!({ "grant_type": "password", "username": "ada", "password": "correct horse battery" })
     }
 }
 
@@ -337,6 +351,10 @@ impl Input for Refresh {
         Some(Self {
             refresh_token: token?,
         })
+    }
+
+    fn example() -> Value {
+        json!({ "refresh_token": "lgr_…" })
     }
 }
 

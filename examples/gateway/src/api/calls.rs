@@ -121,7 +121,7 @@ fn embeddings() -> Value {
 
 fn model() -> Value {
     json!({
-        "type": "string",
+        "type": ["string", "null"],
         "description": "The model to call. May be left out where the gateway has a default (`MODEL_NAME`)."
     })
 }
@@ -156,7 +156,7 @@ fn prompts(about: &str) -> Value {
             { "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 0 } },
             {
                 "type": "array", "minItems": 1, "maxItems": 2048,
-                "items": { "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 0 } }
+                "items": { "type": "array", "items": { "type": "integer", "minimum": 0 } }
             }
         ]
     })
@@ -166,8 +166,12 @@ fn operation(id: &str, summary: &str, request: Value, streams: bool) -> Value {
     let mut content = json!({ "application/json": { "schema": answer() } });
     if streams {
         content["text/event-stream"] = json!({ "schema": {
-            "type": "string",
-            "description": "Events `data: …`, each a piece of the answer as JSON, the last one `data: [DONE]`."
+            "description": "Events `data: …`, each a piece of the answer as JSON, the last one `data: [DONE]`.",
+            // Tools see either the whole text, or one event after the other.
+            "oneOf": [
+                { "type": "string" },
+                { "type": "object", "required": ["data"], "properties": { "data": { "type": "string" } } }
+            ]
         }});
     } else {
         content["application/octet-stream"] =

@@ -10,6 +10,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use jiff::civil::Date;
 use llm_gate::identity::RequestId;
 use llm_gate::store::Check;
+use serde_json::{Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::caller::Admin;
@@ -82,6 +83,10 @@ impl Input for Extract {
             from,
             to,
         })
+    }
+
+    fn example() -> Value {
+        json!({ "format": "csv", "from": "2026-12-01", "to": "2026-12-31" })
     }
 }
 

@@ -2,6 +2,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::Subject;
 use llm_gate::store::{Limit, LimitChange, LimitKey, Standing, UnknownZone, Zone};
+use serde_json::{Value, json};
 
 use super::caller::Admin;
 use super::document::NoContent;
@@ -27,6 +28,10 @@ impl Input for Whose {
 
     fn read(fields: &mut Fields) -> Option<Self> {
         Some(Self(subject(fields)))
+    }
+
+    fn example() -> Value {
+        json!({ "subject": "platform" })
     }
 }
 
@@ -99,6 +104,10 @@ impl Input for NewLimit {
             amount: amount?,
         }))
     }
+
+    fn example() -> Value {
+        json!({ "subject": "user", "unit": "tokens", "period": "month", "zone": "Europe/Berlin", "amount": 1_000_000 })
+    }
 }
 
 /// Sets a limit, or changes it.
@@ -129,6 +138,10 @@ impl Input for LimitName {
 
     fn read(fields: &mut Fields) -> Option<Self> {
         key(fields).map(Self)
+    }
+
+    fn example() -> Value {
+        json!({ "subject": "user", "unit": "tokens", "period": "month" })
     }
 }
 

@@ -1,6 +1,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::store::{MAX_RATE, Price, Rates, Tariff, WEIGHT_SCALE};
+use serde_json::{Value, json};
 
 use super::caller::Admin;
 use super::document::NoContent;
@@ -45,6 +46,10 @@ impl Input for NewPrice {
             tariff,
         }))
     }
+
+    fn example() -> Value {
+        json!({ "model": "qwen3", "prompt": 100_000, "completion": 300_000 })
+    }
 }
 
 /// Sets what the tokens of a model cost and count, as a whole.
@@ -69,6 +74,10 @@ impl Input for PriceName {
 
     fn read(fields: &mut Fields) -> Option<Self> {
         model(fields).map(Self)
+    }
+
+    fn example() -> Value {
+        json!({ "model": "qwen3" })
     }
 }
 

@@ -4,6 +4,7 @@ use http::StatusCode;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId};
 use llm_gate::store::User;
+use serde_json::{Value, json};
 
 use super::caller::Session;
 use super::document::Created;
@@ -69,6 +70,10 @@ impl Input for WantedKey {
             expires_at: expires_at.map(|at| Timestamp::from_micros(at.as_microsecond())),
             clamps,
         })
+    }
+
+    fn example() -> Value {
+        json!({ "name": "laptop" })
     }
 }
 

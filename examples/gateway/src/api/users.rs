@@ -3,6 +3,7 @@ use axum::extract::State;
 use llm_gate::identity::{Role, Subject, UserId};
 use llm_gate::store::User;
 use llm_gate::tokens::Tokens;
+use serde_json::{Value, json};
 
 use super::caller::{Admin, Session};
 use super::error::ApiError;
@@ -52,6 +53,10 @@ impl Input for TokenLimit {
         Some(Self {
             token_limit: limit?,
         })
+    }
+
+    fn example() -> Value {
+        json!({ "token_limit": 10_000 })
     }
 }
 

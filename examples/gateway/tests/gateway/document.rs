@@ -296,6 +296,10 @@ async fn a_body_is_read_as_the_document_says() {
         let unknown = named(&ask(json!({ "unheard_of": 1 })).await);
         assert!(unknown.contains("unheard_of"), "{at}: nobody asked for it");
 
+        let example = ask(schema["examples"][0].clone()).await;
+        let refused = [400, 415, 422].contains(&example.status.as_u16());
+        assert!(!refused, "{at}: the example is a good one: {example:?}");
+
         let mut wrong = Map::new();
         for (name, field) in fields {
             wrong.insert(name.clone(), of_another_type(field));

@@ -4,7 +4,7 @@
 /** Makes an element of a name, properties, and children that are elements or texts. */
 function make(name, properties, ...children) {
   const element = Object.assign(document.createElement(name), properties);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -77,8 +77,10 @@ function shape(schema, caption) {
     words([field.description, ...boundsOf(field)].filter(Boolean).join("; ")),
   ]);
   const open = whole.additionalProperties === true;
+  const example = (whole.examples || [])[0];
   return make("div", {}, table(caption, ["Field", "Type", "About"], rows),
-    open ? make("p", { className: "soft" }, "Other fields are passed on.") : null);
+    open ? make("p", { className: "soft" }, "Other fields are passed on.") : null,
+    example ? [make("p", {}, "For example"), make("pre", { tabIndex: 0 }, JSON.stringify(example, null, 2))] : null);
 }
 
 /** Shows a schema, or where it is shown. */

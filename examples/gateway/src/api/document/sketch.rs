@@ -80,6 +80,7 @@ impl Sketch {
 
     /// Takes `T` from the query. Where `or_body`, all of it may stand in the body instead.
     pub(in crate::api) fn query<T: Input>(&mut self, or_body: bool) {
+        let example = T::example();
         for declared in Fields::declared::<T>() {
             let required = declared.required && !or_body;
             self.parameter(
@@ -92,7 +93,8 @@ impl Sketch {
                     } else {
                         Required::False
                     })
-                    .schema(Some(declared.schema(Place::Query))),
+                    .schema(Some(declared.schema(Place::Query)))
+                    .example(example.get(declared.name).cloned()),
             );
         }
         self.refusal(400);

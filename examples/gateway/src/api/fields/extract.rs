@@ -171,6 +171,7 @@ mod tests {
     use crate::api::fields::{SECRET, TEXT, TOKENS};
     use crate::config::Secret;
     use llm_gate::tokens::Tokens;
+    use serde_json::Value;
 
     use super::*;
 
@@ -184,6 +185,10 @@ mod tests {
             let password = fields.required("password", "A password", &SECRET);
             Some(Self(name, password?))
         }
+
+        fn example() -> Value {
+            Value::Null
+        }
     }
 
     struct Limit(Option<Tokens>);
@@ -193,6 +198,10 @@ mod tests {
 
         fn read(fields: &mut Fields) -> Option<Self> {
             fields.nullable("token_limit", "A limit", &TOKENS).map(Self)
+        }
+
+        fn example() -> Value {
+            Value::Null
         }
     }
 

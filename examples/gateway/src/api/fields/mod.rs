@@ -30,6 +30,9 @@ pub(crate) trait Input: Sized {
     /// Takes each field, once and whatever the others say: the document is made by a call that finds none.
     /// What is missing or wrong is noted in `fields`; the result counts only if nothing was.
     fn read(fields: &mut Fields) -> Option<Self>;
+
+    /// A good one, for the document.
+    fn example() -> Value;
 }
 
 /// The fields of a request while they are read, or while they are described.
@@ -360,7 +363,7 @@ pub(super) fn schema_of<T: Input>(place: Place) -> RefOr<Schema> {
             object = object.required(declared.name);
         }
     }
-    object.build().into()
+    object.examples([T::example()]).build().into()
 }
 
 impl std::fmt::Debug for Declared {
@@ -397,6 +400,10 @@ mod tests {
             let limit = fields.nullable("token_limit", "How much", &TOKENS);
             let (_, _) = (password?, limit?);
             Some(Self { email, most })
+        }
+
+        fn example() -> Value {
+            serde_json::json!({ "password": "correct horse battery", "token_limit": null })
         }
     }
 
@@ -473,6 +480,8 @@ mod tests {
             serde_json::json!(["password", "token_limit"])
         );
         assert_eq!(schema["additionalProperties"], false);
+        let example = schema["examples"][0].to_string();
+        assert!(read(&example).is_ok(), "{example}");
         let fields = &schema["properties"];
         assert_eq!(
             fields["email"]["type"],

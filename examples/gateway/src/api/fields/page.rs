@@ -62,6 +62,10 @@ impl<C: FromStr> Input for Page<C> {
         );
         Some(Self { limit, after })
     }
+
+    fn example() -> Value {
+        serde_json::json!({ "limit": SIZES.0 })
+    }
 }
 
 /// Where a page ended. What it is made of is no concern of clients.

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Compares the gateway with its OpenAPI document, by requests that schemathesis makes of the document.
+
+Starts the built gateway in front of a scripted vLLM, both at free ports of 127.0.0.1 with their data in a
+temporary folder; makes an admin, a user and a key; and asks as each of them. What it started ends with it.
+Needs schemathesis (requirements.txt) in the environment that runs this, and the two programs:
+
+    cargo build -p llm-gate-gateway -p scripted-vllm
+    python3 tests/schemathesis/run.py            # about a minute
+    python3 tests/schemathesis/run.py --long     # at least 5,000 requests
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+PASSWORD = "correct horse battery"
+# How many requests of each kind a long run makes at least, in all.
+LONG = 5_000
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--long", action="store_true", help=f"make at least {LONG:,} requests")
+    arguments.add_argument("--programs", type=pathlib.Path, default=HERE.parents[1] / "target/debug",
+                           help="where llm-gate and scripted-vllm are")
+    arguments = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="llm-gate-schemathesis-") as folder, contextlib.ExitStack() as stage:
+        gate = Gate(arguments.programs, pathlib.Path(folder), stage)
+        return examine(gate, arguments.long)
+
+
+class Gate:
+    """A gateway at work, and somebody of each kind."""
+
+    def __init__(self, programs: pathlib.Path, folder: pathlib.Path, stage: contextlib.ExitStack):
+        self.folder = folder
+        upstream = stage.enter_context(running([programs / "scripted-vllm"], folder, {}))
+        environment = {
+            "LLM_GATE_DATA_DIR": str(folder / "data"),
+            "LLM_GATE_PASSWORDS__MEMORY_KIB": "7168",
+            "LLM_GATE_PASSWORDS__ITERATIONS": "1",
+            # Nothing but what the requests themselves set stands in their way.
+            "LLM_GATE_LIMITS__DEFAULT_USER": str(2**40),
+            "JWT_EXPIRATION_HOURS": "24",
+            "LLM_GATE_LOG__FORMAT": "json",
+            "LLM_GATE_METRICS__PORT": "0",
+            "PORT": "0",
+            "VLLM_ENDPOINT": upstream.stdout.readline().strip(),
+            # So that a call may leave its model out.
+            "MODEL_NAME": "tiny",
+        }
+        program = programs / "llm-gate"
+        subprocess.run([program, "user", "create", "root", "--admin", "--password-stdin"], cwd=folder,
+                       env=environment, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
+        self.server = stage.enter_context(running([program, "serve"], folder, environment))
+        self.failures: list[str] = []
+        self.url = self.listening()
+        self.post("/api/v1/auth/register", {"username": "ada", "password": PASSWORD})
+        self.admin, self.user = self.enter("root"), self.enter("ada")
+
+    def listening(self) -> str:
+        """Waits until the log says where it listens, and reads on, so that the log never blocks."""
+        for line in self.server.stderr:
+            fields = json.loads(line).get("fields", {})
+            if "metrics_address" in fields:
+                threading.Thread(target=self.read_log, daemon=True).start()
+                return f"http://{fields['address']}"
+        raise SystemExit("the gateway did not start")
+
+    def read_log(self):
+        for line in self.server.stderr:
+            if "panicked" in line or json_level(line) == "ERROR":
+                self.failures.append(line.strip())
+
+    def post(self, path: str, body: dict, login: str | None = None) -> dict:
+        headers = {"Content-Type": "application/json"}
+        if login:
+            headers["Authorization"] = f"Bearer {login}"
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def enter(self, name: str) -> dict:
+        """Logs somebody in, and makes a key."""
+        pair = self.post("/api/v1/auth/login", {"username": name, "password": PASSWORD})
+        login = pair["access_token"]
+        request = urllib.request.Request(self.url + "/api/v1/users/me", headers={"Authorization": f"Bearer {login}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            project = json.load(answer)["default_project_id"]
+        key = self.post(f"/api/v1/projects/{project}/api-keys", {"name": "schemathesis"}, login)
+        return {"LOGIN": login, "KEY": key["api_key"]}
+
+
+def json_level(line: str) -> str:
+    try:
+        return json.loads(line).get("level", "")
+    except ValueError:
+        return ""
+
+
+@contextlib.contextmanager
+def running(command: list, folder: pathlib.Path, environment: dict):
+    """Runs a program until the end of the block."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def examine(gate: Gate, long: bool) -> int:
+    # Calls first: what an admin's requests set on limits would refuse the rest of them.
+    calls, rest = ["--include-path-regex", "^/(v1|chat)/"], ["--exclude-path-regex", "^/(v1|chat)/"]
+    some = "150" if long else "5"
+    runs = [
+        ("calls, by an API key", gate.user, calls, some),
+        ("the rest, by a user", gate.user, rest, "20" if long else "1"),
+        ("the rest, by an admin", gate.admin, rest, some),
+    ]
+    requests, failed = 0, []
+    for words, who, chosen, examples in runs:
+        print(f"\n== {words}", flush=True)
+        report = gate.folder / "report.ndjson"
+        code = subprocess.run(
+            [sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml", "run",
+             f"{gate.url}/openapi.json", "--max-examples", examples, "--checks", "all", "--no-color",
+             "--continue-on-failure", "--request-timeout", "30", "--report", "ndjson",
+             "--report-ndjson-path", report, *chosen],
+            cwd=gate.folder, env={**os.environ, **who}).returncode
+        if code:
+            failed.append(words)
+    if gate.failures:
+        failed.append("the log of the gateway")
+        print("\n".join(gate.failures[:20]), file=sys.stderr)
+    if gate.server.poll() is not None:
+        failed.append("the gateway has ended")
+    print("\nfailed: " + ", ".join(failed) if failed else "\nthe gateway does what its document says")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
