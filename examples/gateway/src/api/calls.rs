@@ -54,7 +54,6 @@ fn chat() -> Value {
             "role": { "type": "string", "examples": ["user"] },
             "content": {
                 "type": ["string", "array", "null"],
-                "items": { "type": "object" },
                 "description": "A text, or parts."
             }
         },

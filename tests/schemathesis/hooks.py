@@ -1,0 +1,28 @@
+"""What the document has no words for."""
+
+import schemathesis
+from schemathesis.core import NOT_SET
+from schemathesis.core.parameters import ParameterLocation
+
+
+@schemathesis.hook
+def map_case(context, case):
+    """Some operations take their fields from the body or from the query, not from both: leaves one of them.
+
+    What was made wrong on purpose stays.
+    """
+    if not case.query or case.body is NOT_SET or case.meta is None:
+        return case
+    wrong = [case.meta.is_negative_at(place) for place in (ParameterLocation.BODY, ParameterLocation.QUERY)]
+    if case.meta.generation.mode.is_negative and any(wrong) == all(wrong):
+        # Wrong in another way: refused for having both, which is as good.
+        return case
+    if wrong[0] or (not wrong[1] and len(str(case.query)) % 2):
+        case.query = {}
+    else:
+        case.body = NOT_SET
+        case.media_type = None
+        # A body that is left out is none to be checked.
+        case.meta.components.pop(ParameterLocation.BODY, None)
+        case.meta.clear_dirty(ParameterLocation.BODY)
+    return case
