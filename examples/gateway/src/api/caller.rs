@@ -20,7 +20,8 @@ pub(crate) enum Anyone {
 
 const NO_LOGIN: &str = "this route needs a login, not an API key";
 
-/// A caller that has logged in, here or with another issuer. An API key manages nothing, and the operator has no account.
+/// A caller that has logged in, here or with another issuer. An API key manages nothing, and the operator
+/// has no account.
 pub(crate) struct Session(pub(crate) User);
 
 /// An admin that has logged in here, or the operator.
