@@ -392,6 +392,45 @@ async fn a_request_that_is_given_up_is_no_failure() {
     );
 }
 
+#[test]
+fn whoever_comes_at_the_same_time_shares_one_rate() {
+    let limiter = Limiter::new(rate("500/day"), Arc::new(ManualClock::new()));
+    let passed: usize = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| (0..1000).filter(|_| limiter.take("one").is_ok()).count()))
+            .collect();
+        all.into_iter()
+            .map(|one| one.join().expect("no panic"))
+            .sum()
+    });
+    assert_eq!(passed, 500, "neither one more nor one less");
+}
+
+#[test]
+fn a_flood_of_keys_frees_nobody_hurts_nobody_and_refuses_no_newcomer() {
+    let limiter = Limiter::new(rate("60/minute"), Arc::new(ManualClock::new())).capacity(1024);
+    for _ in 0..60 {
+        assert!(limiter.take(0).is_ok());
+    }
+    for old in 1..100 {
+        assert_eq!(limiter.take(old).expect("the first").remaining, 59);
+    }
+    for flood in 10_000..12_000 {
+        assert!(limiter.take(flood).is_ok());
+    }
+    assert!(limiter.take(0).is_err(), "what was used stays used");
+    for old in 1..100 {
+        assert_eq!(
+            limiter.take(old).expect("the second").remaining,
+            58,
+            "counted by itself"
+        );
+    }
+    for newcomer in 1000..1100 {
+        assert!(limiter.take(newcomer).is_ok(), "crowded, not refused");
+    }
+}
+
 #[tokio::test]
 async fn refusals_are_counted_by_endpoint() {
     use llm_gate::limit::Endpoint;

@@ -29,6 +29,10 @@ use llm_gate::limit::{Exceeded, Failures, Held, Known, Limiter, Rate};
 /// How many addresses it takes to use up what an account allows to strangers.
 const STRANGERS: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 
+/// How many accounts, and pairs of an account and an address, are counted by themselves. Names can be made up, and a
+/// failure takes its place for minutes: to take all of them in that time takes thousands of password hashes a second.
+const ACCOUNTS: usize = 1 << 20;
+
 /// Counts wrong passwords. Clones share their counts.
 #[derive(Clone, Debug)]
 pub struct Logins {
@@ -63,8 +67,8 @@ impl Logins {
     #[must_use]
     pub fn new(rate: Option<Rate>, failures: Option<Failures>, clock: &Arc<dyn Clock>) -> Self {
         let limits = rate.map(|rate| Limits {
-            here: Limiter::new(rate, Arc::clone(clock)),
-            strangers: Limiter::new(rate.times(STRANGERS), Arc::clone(clock)),
+            here: Limiter::new(rate, Arc::clone(clock)).capacity(ACCOUNTS),
+            strangers: Limiter::new(rate.times(STRANGERS), Arc::clone(clock)).capacity(ACCOUNTS),
             known: Known::new(),
             hasher: RandomState::new(),
         });

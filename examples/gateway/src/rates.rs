@@ -9,6 +9,9 @@ use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, RateLimitL
 use crate::config::{RateLimitConfig, RateSetting};
 use crate::logins::Logins;
 
+/// How many addresses are counted by themselves: more than somebody has who has a /48.
+const ADDRESSES: usize = 1 << 18;
+
 /// The rate limits in force.
 #[derive(Clone, Debug)]
 pub struct Rates {
@@ -29,7 +32,7 @@ impl Rates {
     pub fn new(config: &RateLimitConfig, clock: &Arc<dyn Clock>) -> Self {
         let per_address = |setting: RateSetting| {
             setting.rate().map_or_else(RateLimitLayer::off, |rate| {
-                RateLimitLayer::per_address(rate, Arc::clone(clock))
+                RateLimitLayer::per_address(rate, Arc::clone(clock)).capacity(ADDRESSES)
             })
         };
         let failures = config.failures_per_address.rate();

@@ -25,6 +25,9 @@
 //! - hurts nobody who has a place;
 //! - crowds newcomers without refusing them: to use up all shared buckets takes the rate times some thousands.
 //!
+//! A rate over a long time keeps its places for long: `10/day` for a good two hours a request. Where many keys can
+//! be made up, give it a larger [`capacity`](Limiter::capacity).
+//!
 //! ```
 //! use std::convert::Infallible;
 //! use std::sync::Arc;
