@@ -5,10 +5,11 @@ use std::time::Duration;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    ApiKey, ApiKeyRecord, AuditStore, CallRecord, Check, CredentialStore, LedgerStore, Limit,
-    LimitChange, LineQuery, Lines, Membership, NewApiKey, NewSession, NewUser, Operation, Outcome,
-    OwnerId, PasswordRecord, Price, ProjectStore, Rotation, Standing, StoreError, StoreErrorKind,
-    StoreFuture, TokenHash, Totals, User, UserStore, Verification,
+    ApiKey, ApiKeyRecord, AuditStore, CallFilter, CallPage, CallQuery, CallRecord, Check,
+    CredentialStore, LedgerStore, Limit, LimitChange, LineQuery, Lines, Membership, NewApiKey,
+    NewSession, NewUser, Operation, Outcome, OwnerId, PasswordRecord, Price, ProjectStore,
+    Rotation, Standing, StoreError, StoreErrorKind, StoreFuture, TokenHash, Totals, UsageQuery,
+    UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum, User, UserStore, Verification,
 };
 use llm_gate_diesel::SqliteStore;
 use tokio::sync::watch;
@@ -221,6 +222,24 @@ impl UserStore for WatchedStore {
 
     fn set_user_disabled(&self, id: UserId, disabled: bool) -> StoreFuture<'_, bool> {
         self.ask(Kind::Write, self.inner.set_user_disabled(id, disabled))
+    }
+}
+
+impl UsageStore for WatchedStore {
+    fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage> {
+        self.ask(Kind::Read, self.inner.calls(query))
+    }
+
+    fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {
+        self.ask(Kind::Read, self.inner.usage(scope, filter))
+    }
+
+    fn usage_by(&self, query: UsageQuery) -> StoreFuture<'_, Option<Vec<UsageRow>>> {
+        self.ask(Kind::Read, self.inner.usage_by(query))
+    }
+
+    fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {
+        self.ask(Kind::Read, self.inner.statistics())
     }
 }
 

@@ -5,6 +5,7 @@ mod columns;
 mod credential;
 mod ledger;
 mod project;
+mod usage;
 mod user;
 
 pub(crate) use audit::{CallRow, ChainedRow, KnownRequest, LineRow, PartRow, PostedRow};
@@ -15,4 +16,5 @@ pub(crate) use ledger::{
     NewPriceRow, PriceRow, ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow,
 };
 pub(crate) use project::{MemberRow, ProjectRow};
+pub(crate) use usage::SumRow;
 pub(crate) use user::{LoginRow, UserRow};

@@ -12,6 +12,7 @@ pub(crate) mod projects;
 pub(crate) mod reservations;
 pub(crate) mod sessions;
 pub(crate) mod totals;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 use super::Connection;

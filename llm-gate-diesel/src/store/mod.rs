@@ -10,6 +10,7 @@ mod credential;
 mod ledger;
 mod page;
 mod project;
+mod usage;
 mod user;
 
 pub(super) use page::{Desk, Gate, new_chain};

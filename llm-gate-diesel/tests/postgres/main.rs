@@ -13,6 +13,7 @@ mod late_commit;
 mod lost_commit;
 mod plans;
 mod replicas;
+mod reports;
 mod rows;
 mod speed;
 mod tls;

@@ -3,8 +3,9 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    AuditStore, CallInfo, Check, Extend, Hold, LedgerStore, LimitChange, LimitKey, MemoryStore,
-    Operation, Period, Price, Rates, Refund, Reserve, Settle, Source, Tariff, Unit, Verification,
+    AuditStore, CallFilter, CallInfo, CallQuery, Check, Extend, Hold, LedgerStore, LimitChange,
+    LimitKey, MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle, Source,
+    Tariff, Unit, UsageGroup, UsageQuery, UsageScope, UsageStore, Verification,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -158,7 +159,7 @@ async fn price(store: &impl LedgerStore) {
 }
 
 /// Runs a script against a store and against memory.
-pub(crate) async fn agrees<S: LedgerStore + AuditStore>(
+pub(crate) async fn agrees<S: LedgerStore + AuditStore + UsageStore>(
     store: S,
     script: Script,
 ) -> Result<(), TestCaseError> {
@@ -195,6 +196,26 @@ pub(crate) async fn agrees<S: LedgerStore + AuditStore>(
         ..memory.verify(check).await.unwrap()
     };
     prop_assert_eq!(verification, other);
+    let calls = CallQuery::new(UsageScope::All, 1_000);
+    prop_assert_eq!(
+        store.calls(calls.clone()).await.unwrap(),
+        memory.calls(calls).await.unwrap()
+    );
+    for group in [None, Some(UsageGroup::Model), Some(UsageGroup::Key)] {
+        let query = UsageQuery {
+            zone: "Europe/Berlin".parse().expect("a time zone"),
+            group,
+            ..UsageQuery::daily(UsageScope::All, CallFilter::default(), 1_000)
+        };
+        prop_assert_eq!(
+            store.usage_by(query.clone()).await.unwrap(),
+            memory.usage_by(query).await.unwrap()
+        );
+    }
+    prop_assert_eq!(
+        store.statistics().await.unwrap(),
+        memory.statistics().await.unwrap()
+    );
     let presumed = store.presumed(None, 100).await.unwrap();
     prop_assert_eq!(presumed, memory.presumed(None, 100).await.unwrap());
     prop_assert_eq!(

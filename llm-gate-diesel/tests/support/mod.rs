@@ -7,6 +7,7 @@
 )]
 
 pub mod audit;
+pub mod reports;
 
 use std::sync::Arc;
 

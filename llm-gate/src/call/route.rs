@@ -56,6 +56,13 @@ impl Route {
         }
     }
 
+    /// Reads the word of records back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|route| route.as_str() == word)
+    }
+
     /// Returns the word for records and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -59,7 +59,7 @@ impl Zone {
             .unwrap_or("UTC")
     }
 
-    fn time_zone(&self) -> TimeZone {
+    pub(super) fn time_zone(&self) -> TimeZone {
         self.0.clone().unwrap_or(TimeZone::UTC)
     }
 }

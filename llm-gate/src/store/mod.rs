@@ -36,6 +36,7 @@ mod operation;
 mod price;
 mod project;
 pub mod rules;
+mod usage;
 mod user;
 mod words;
 
@@ -63,12 +64,23 @@ pub use operation::{
 };
 pub use price::{MAX_RATE, PRICE_SCALE, Price, Rates, Tariff, WEIGHT_SCALE};
 pub use project::{Membership, Project, ProjectRole, ProjectStore};
+pub use usage::{
+    CallCursor, CallFilter, CallPage, CallQuery, InvalidCursor, OutOfRange, Stretch, UsageGroup,
+    UsageKey, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum,
+    UsageTable,
+};
 pub use user::{NewUser, PasswordRecord, User, UserStore};
 
 /// What a storage method returns: a boxed future of a result.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Everything a server needs, in one bound: implemented by whatever implements all of it.
-pub trait Store: UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore {}
+pub trait Store:
+    UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore + UsageStore
+{
+}
 
-impl<T: UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore> Store for T {}
+impl<T: UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore + UsageStore> Store
+    for T
+{
+}

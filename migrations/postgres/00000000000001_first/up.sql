@@ -168,8 +168,12 @@ CREATE TABLE reservations (
 
 CREATE INDEX reservations_pending ON reservations (owner, id) WHERE state = 'pending';
 CREATE INDEX reservations_expired ON reservations (id) WHERE state = 'expired';
-CREATE INDEX reservations_by_user ON reservations (user_id, created_at) WHERE settled_at IS NOT NULL;
-CREATE INDEX reservations_by_project ON reservations (project_id, created_at) WHERE settled_at IS NOT NULL;
+-- For reports, which are of calls that have ended: an index of these is written once a call.
+CREATE INDEX reservations_by_user ON reservations (user_id, created_at, id) WHERE settled_at IS NOT NULL;
+CREATE INDEX reservations_by_project ON reservations (project_id, created_at, id) WHERE settled_at IS NOT NULL;
+CREATE INDEX reservations_by_session ON reservations (user_id, session, created_at, id)
+    WHERE settled_at IS NOT NULL AND session IS NOT NULL;
+CREATE INDEX reservations_by_time ON reservations (created_at, id) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE reservation_counters (
     reservation_id BYTEA NOT NULL,

@@ -34,6 +34,7 @@ pub mod ledger;
 pub mod projects;
 mod support;
 pub mod together;
+pub mod usage;
 pub mod users;
 
 use super::Store;
@@ -49,6 +50,7 @@ pub async fn all<S: Store, F: Future<Output = S>>(make: impl Fn() -> F) {
     credentials::all(&make).await;
     ledger::all(&make).await;
     audit::all(&make).await;
+    usage::all(&make).await;
     together::all(&make).await;
 }
 
@@ -78,7 +80,7 @@ use rules;
 /// Makes a test of each rule of [`conformance`](crate::store::conformance).
 ///
 /// `conformance_tests!(make)` takes all of them, `conformance_tests!(ledger: make)` those of one module:
-/// `users`, `projects`, `credentials`, `ledger`, `audit` or `together`. `make` is the path of an async function that
+/// `users`, `projects`, `credentials`, `ledger`, `audit`, `usage` or `together`. `make` is the path of an async function that
 /// makes an empty store, as seen from inside a child module.
 #[macro_export]
 macro_rules! conformance_tests {
@@ -97,6 +99,9 @@ macro_rules! conformance_tests {
     (audit: $make:path) => {
         $crate::__audit_rules!(audit, $make);
     };
+    (usage: $make:path) => {
+        $crate::__usage_rules!(usage, $make);
+    };
     (together: $make:path) => {
         $crate::__together_rules!(together, $make);
     };
@@ -106,6 +111,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(credentials: $make);
         $crate::conformance_tests!(ledger: $make);
         $crate::conformance_tests!(audit: $make);
+        $crate::conformance_tests!(usage: $make);
         $crate::conformance_tests!(together: $make);
     };
 }

@@ -1,4 +1,5 @@
 mod audit;
+mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

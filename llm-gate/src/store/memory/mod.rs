@@ -2,6 +2,7 @@ mod audit;
 mod books;
 mod credential;
 mod ledger;
+mod usage;
 mod user;
 
 use std::collections::HashMap;

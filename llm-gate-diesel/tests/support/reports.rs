@@ -1,0 +1,54 @@
+//! What reports ask a store for.
+
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, UserId};
+use llm_gate::store::{
+    CallCursor, CallFilter, CallQuery, UsageGroup, UsagePeriod, UsageQuery, UsageScope, UsageStore,
+};
+
+/// Asks what the routes ask: a page, a page behind it, a sum and sums by day, of each scope.
+pub async fn ask(store: &impl UsageStore) {
+    let session: ConversationId = "chat".parse().unwrap();
+    let month = CallFilter::within(Timestamp::from_micros(1), Timestamp::from_micros(9));
+    for scope in [
+        UsageScope::User(UserId::new()),
+        UsageScope::Project(ProjectId::new()),
+        UsageScope::Session(UserId::new(), session),
+        UsageScope::All,
+    ] {
+        let page = CallQuery {
+            filter: month.clone(),
+            ..CallQuery::new(scope.clone(), 100)
+        };
+        let behind = CallQuery {
+            after: Some(CallCursor {
+                at: Timestamp::from_micros(5),
+                id: RequestId::new(),
+            }),
+            ..CallQuery::new(scope.clone(), 100)
+        };
+        let of_key = CallQuery {
+            filter: CallFilter {
+                key: Some(KeyId::new()),
+                ..CallFilter::default()
+            },
+            ..CallQuery::new(scope.clone(), 100)
+        };
+        for query in [page, behind] {
+            store.calls(query).await.unwrap();
+        }
+        if scope != UsageScope::All {
+            store.calls(of_key).await.unwrap();
+        }
+        store.usage(scope.clone(), month.clone()).await.unwrap();
+        let daily = UsageQuery::daily(scope, month.clone(), 1_000);
+        let by_key = UsageQuery {
+            group: Some(UsageGroup::Key),
+            period: UsagePeriod::All,
+            ..daily.clone()
+        };
+        for query in [daily, by_key] {
+            store.usage_by(query).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,31 @@
+use crate::store::{
+    CallFilter, CallPage, CallQuery, OutOfRange, StoreError, StoreErrorKind, StoreFuture,
+    UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum,
+};
+
+use super::{MemoryStore, ready};
+
+impl UsageStore for MemoryStore {
+    fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage> {
+        ready(self.books().map(|books| books.calls(&query)))
+    }
+
+    fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {
+        let books = self.books();
+        ready(books.and_then(|books| books.usage(&scope, &filter).map_err(other)))
+    }
+
+    fn usage_by(&self, query: UsageQuery) -> StoreFuture<'_, Option<Vec<UsageRow>>> {
+        let books = self.books();
+        ready(books.and_then(|books| books.usage_by(&query).map_err(other)))
+    }
+
+    fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {
+        let books = self.books();
+        ready(books.and_then(|books| books.statistics().map_err(other)))
+    }
+}
+
+fn other(error: OutOfRange) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Other, error)
+}
