@@ -6,10 +6,10 @@ use bytes::Bytes;
 use llm_gate::auth::{
     AnyVerifier, ApiKeyVerifier, ForeignVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyHasher,
 };
-use llm_gate::clock::Clock;
-use llm_gate::store::Store;
+use llm_gate::clock::{Clock, Timestamp};
+use llm_gate::store::{Store, UsageStatistics};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::catalog::Catalog;
 use crate::config::{Config, ConfigError};
@@ -57,6 +57,8 @@ pub struct Parts {
     pub rates: Rates,
     /// One audit at a time: each keeps a connection for as long as it takes.
     pub audits: Semaphore,
+    /// What everybody has used, and when that was added up: it is of all calls there are.
+    pub statistics: Mutex<Option<(Timestamp, UsageStatistics)>>,
 }
 
 impl App {
@@ -115,6 +117,7 @@ impl App {
             mailer,
             rates: Rates::new(&config.rate_limits, &clock),
             audits: Semaphore::new(1),
+            statistics: Mutex::new(None),
             config,
             store,
             clock,

@@ -209,7 +209,7 @@ fn write(text: &mut String, format: Format, line: &LedgerLine) {
 
 /// Writes a value for a table. A spreadsheet takes some texts for formulas, so what a client wrote and looks like
 /// one gets an apostrophe in front.
-fn cell(text: &mut String, value: &Value, free: bool) {
+pub(crate) fn cell(text: &mut String, value: &Value, free: bool) {
     let word = match value {
         Value::Null => return,
         Value::String(word) => word.as_str(),

@@ -64,6 +64,15 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
     }
 
+    /// Refuses a field of the query that only its handler can judge.
+    pub(crate) fn field(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Fields(vec![FieldError {
+            loc: ["query".into(), name.into()],
+            msg: message.into(),
+            kind: "value_error",
+        }])
+    }
+
     /// Logs a defect, and answers without it.
     pub(crate) fn defect(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");

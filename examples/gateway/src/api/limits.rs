@@ -1,13 +1,13 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::Subject;
-use llm_gate::store::{Limit, LimitChange, LimitKey, Standing, UnknownZone, Zone};
+use llm_gate::store::{Limit, LimitChange, LimitKey, Standing, Zone};
 use serde_json::{Value, json};
 
 use super::caller::Admin;
 use super::document::NoContent;
 use super::error::ApiError;
-use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Query, TOKENS, Text};
+use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Query, TOKENS};
 use super::views::{LimitView, Limits};
 use super::words;
 use crate::app::App;
@@ -87,15 +87,11 @@ impl Input for NewLimit {
     const NAME: &'static str = "NewLimit";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        const ZONE: Text<Zone> = Text::new(|text| {
-            text.parse()
-                .map_err(|error: UnknownZone| error.to_string().into())
-        });
         let key = key(fields);
         let zone = fields.optional(
             "zone",
             "Whose clocks days and months follow: an IANA name, UTC unless said",
-            &ZONE,
+            &words::ZONE,
         );
         let amount = fields.required("amount", "How much; of money in millionths", &TOKENS);
         Some(Self(Limit {

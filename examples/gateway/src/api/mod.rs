@@ -18,6 +18,8 @@ mod limits;
 mod models;
 mod prices;
 mod projects;
+mod tokens;
+mod usage;
 mod users;
 mod views;
 mod words;
@@ -72,6 +74,13 @@ fn management_surface() -> Surface {
         .route(operation!(users::list), &[])
         .route(operation!(users::show), &[])
         .route(operation!(users::set_limit), &[])
+        .route(operation!(usage::daily), &["/users/billing/daily"])
+        .route(operation!(usage::calls), &["/users/billing/calls"])
+        .route(operation!(usage::summary), &["/users/billing/summary"])
+        .route(operation!(usage::project), &["/api/projects/{id}/usage"])
+        .route(operation!(tokens::session), &["/tokens/usage/{session}"])
+        .route(operation!(tokens::project), &["/tokens/project/{project}"])
+        .route(operation!(tokens::stats), &["/tokens/stats"])
         .route(operation!(projects::list), &["/api/projects"])
         .route(operation!(projects::list_keys), &[])
         .route(operation!(projects::create_key), &[])

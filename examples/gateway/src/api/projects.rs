@@ -154,7 +154,7 @@ pub(super) async fn revoke_key(
 }
 
 /// Reads the project of a path. One of others looks as if it did not exist.
-async fn member(app: &App, user: &User, project: &str) -> Result<ProjectId, ApiError> {
+pub(super) async fn member(app: &App, user: &User, project: &str) -> Result<ProjectId, ApiError> {
     const NO_PROJECT: &str = "no such project";
     let project: ProjectId = project
         .parse()

@@ -1,11 +1,11 @@
 //! Enumerations as requests and answers have them.
 
 use llm_gate::identity::{Role, Subject};
-use llm_gate::store::{Ending, Period, ProjectRole, Source, Unit};
+use llm_gate::store::{Ending, Period, ProjectRole, Source, Unit, UnknownZone, Zone};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use uuid::Uuid;
 
-use super::fields::{Kind, Word};
+use super::fields::{Kind, Text, Word};
 
 /// What a limit counts.
 pub(super) const UNIT: Word<Unit> = Word::new(
@@ -23,12 +23,19 @@ pub(super) const SUBJECT: Word<&'static str> = Word::new(
     |word| SUBJECTS.into_iter().find(|known| *known == word),
 );
 
+/// Whose clocks are followed.
+pub(super) const ZONE: Text<Zone> = Text::new(|text| {
+    let zone = text.parse();
+    zone.map_err(|error: UnknownZone| error.to_string().into())
+});
+
 const SUBJECTS: [&str; 4] = ["user", "project", "key", "platform"];
 const SOURCE: Word<Source> = Word::new(
     || Source::ALL.iter().map(|one| one.as_str()).collect(),
     Source::from_word,
 );
-const ENDING: Word<Ending> = Word::new(
+/// How a call ended.
+pub(super) const ENDING: Word<Ending> = Word::new(
     || Ending::ALL.iter().map(|one| one.as_str()).collect(),
     Ending::from_word,
 );

@@ -15,7 +15,7 @@ async fn every_alias_answers_identically() {
     let taken = json!({ "username": "ada", "password": PASSWORD }).to_string();
     let none = json!({ "refresh_token": "none" }).to_string();
     let limit = json!({ "token_limit": 10_000 }).to_string();
-    let table: [(Method, &str, &[&str]); 11] = [
+    let table: [(Method, &str, &[&str]); 14] = [
         (
             Method::POST,
             &taken,
@@ -54,6 +54,21 @@ async fn every_alias_answers_identically() {
             &["/api/v1/users/me/token-limit", "/users/me/token-limit"],
         ),
         (Method::GET, "", &["/api/v1/projects", "/api/projects"]),
+        (
+            Method::GET,
+            "",
+            &["/api/v1/usage/daily", "/users/billing/daily"],
+        ),
+        (
+            Method::GET,
+            "",
+            &["/api/v1/usage/calls", "/users/billing/calls"],
+        ),
+        (
+            Method::GET,
+            "",
+            &["/api/v1/usage/summary", "/users/billing/summary"],
+        ),
         (
             Method::GET,
             "",

@@ -28,7 +28,7 @@ const NOON: i64 = 1_772_366_400_000_000;
 const DAY: i64 = 24 * 3_600_000_000;
 
 /// The books of a gate, from beside it.
-async fn books(gate: &Gate) -> Box<dyn LedgerStore> {
+pub(crate) async fn books(gate: &Gate) -> Box<dyn LedgerStore> {
     match &gate.database {
         Some(url) => {
             let config = PgConfig::new(url).database_time(false);

@@ -20,3 +20,4 @@ mod signing;
 mod smtp;
 mod start;
 mod support;
+mod usage;

@@ -27,12 +27,17 @@ pub(super) const API_KEY_HEADER: &str = "api_key_header";
 pub(super) const OPERATOR: &str = "operator";
 
 /// What the parts of the surface are for.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 13] = [
     ("calls", "Calls to models, as OpenAI has them"),
     ("models", "The models there are"),
     ("auth", "Accounts, logins and credentials"),
     ("users", "The own account, and those of others"),
     ("projects", "Projects and their API keys"),
+    ("usage", "Reports of what was used, by day and call by call"),
+    (
+        "tokens",
+        "The tokens of conversations, of projects and of everybody",
+    ),
     ("limits", "How much of what may be used, for how long"),
     ("prices", "What the tokens of models cost and count"),
     ("ledger", "The books"),

@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::identity::ConversationId;
+use llm_gate::store::{CallCursor, CallFilter, CallPage, CallQuery, UsageScope, UsageSum};
+use serde_json::{Value, json};
+
+use super::caller::{Admin, Session};
+use super::error::ApiError;
+use super::fields::{Fields, Input, Path, Query};
+use super::projects;
+use super::usage::{RecordsView, StatisticsView, cursor, limit};
+use super::views::moment;
+use crate::app::App;
+
+/// How old statistics may be: they are of all calls there are.
+const FRESH: Duration = Duration::from_secs(60);
+
+const NO_SESSION: &str = "no such session";
+
+/// A page of calls.
+pub(super) struct RecordsAsked {
+    limit: u32,
+    cursor: Option<CallCursor>,
+}
+
+impl Input for RecordsAsked {
+    const NAME: &'static str = "RecordsAsked";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            limit: limit(fields),
+            cursor: cursor(fields),
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "limit": 100 })
+    }
+}
+
+async fn records(
+    app: &App,
+    scope: UsageScope,
+    asked: &RecordsAsked,
+) -> Result<(UsageSum, CallPage), ApiError> {
+    let all = app
+        .store
+        .usage(scope.clone(), CallFilter::default())
+        .await?;
+    let query = CallQuery {
+        after: asked.cursor,
+        ..CallQuery::new(scope, asked.limit)
+    };
+    Ok((all, app.store.calls(query).await?))
+}
+
+/// Shows the tokens of a conversation of one's own.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens/usage/{session}",
+    params(("session" = String, Path, description = "What the client has called it: `x-session-id`")),
+    responses((status = 404, description = "No call of the caller is part of such a session"))
+)]
+pub(super) async fn session(
+    State(app): State<App>,
+    Session(user): Session,
+    Path(session): Path<String>,
+    Query(asked): Query<RecordsAsked>,
+) -> Result<Answer<RecordsView>, ApiError> {
+    let unknown = || ApiError::not_found(NO_SESSION);
+    let session: ConversationId = session.parse().map_err(|_| unknown())?;
+    let scope = UsageScope::Session(user.id, session.clone());
+    let (all, page) = records(&app, scope, &asked).await?;
+    if all.calls == 0 {
+        return Err(unknown());
+    }
+    Ok(Answer(RecordsView::of_session(session, all, page)))
+}
+
+/// Shows the tokens of a project, whoever used them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens/project/{project}",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn project(
+    State(app): State<App>,
+    Session(user): Session,
+    Path(project): Path<String>,
+    Query(asked): Query<RecordsAsked>,
+) -> Result<Answer<RecordsView>, ApiError> {
+    let project = projects::member(&app, &user, &project).await?;
+    let (all, page) = records(&app, UsageScope::Project(project), &asked).await?;
+    Ok(Answer(RecordsView::of_project(project, all, page)))
+}
+
+/// Shows what everybody has used, ever.
+///
+/// It is added up at most once a minute.
+#[utoipa::path(get, path = "/api/v1/tokens/stats")]
+pub(super) async fn stats(
+    State(app): State<App>,
+    _: Admin,
+) -> Result<Answer<StatisticsView>, ApiError> {
+    // It goes on after its client has left, so who asks again and again waits for the same one.
+    let adding = {
+        let app = app.clone();
+        tokio::spawn(async move {
+            let mut known = app.statistics.lock().await;
+            let now = app.clock.now();
+            if let Some((at, statistics)) = &*known
+                && now.since(*at) < FRESH
+                && now >= *at
+            {
+                return Ok((*at, statistics.clone()));
+            }
+            let statistics = app.store.statistics().await?;
+            *known = Some((now, statistics.clone()));
+            Ok::<_, llm_gate::store::StoreError>((now, statistics))
+        })
+    };
+    let added = adding.await.map_err(|error| ApiError::defect(&error))?;
+    let (at, statistics) = added?;
+    Ok(Answer(StatisticsView::new(statistics, moment(at))))
+}

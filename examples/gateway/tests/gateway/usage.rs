@@ -1,0 +1,694 @@
+//! Reports over HTTP: the shapes that older clients rely on, whom they are for, and what is refused.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
+use llm_gate::store::{
+    CallInfo, LedgerStore, Operation, Outcome, Price, Rates, Reserve, Served, Settle, Tariff,
+};
+use llm_gate::tokens::{Tokens, Usage};
+use llm_gate_gateway::client::Answer;
+use serde_json::{Value, json};
+
+use super::ledger::books;
+use super::support::{Gate, Person, on_both, send};
+
+on_both! {
+    days_are_added_up_for_who_asks;
+    days_are_those_of_a_zone_and_told_apart_by_what_is_asked_for;
+    a_month_is_summed_up;
+    calls_are_listed_by_cursor_and_by_offset;
+    calls_are_filtered;
+    a_call_is_reported_as_it_was;
+    a_table_has_all_calls_and_no_formulas;
+    a_project_is_reported_to_its_members;
+    a_session_is_reported_to_its_owner;
+    statistics_are_for_admins_and_at_most_a_minute_old;
+    what_makes_no_sense_is_refused_by_name;
+}
+
+/// 2026-01-01 00:00 UTC, when the clock of a gate starts.
+const NOW: i64 = 1_767_225_600_000_000;
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
+
+/// A call beside the gate, some time ago.
+struct Call<'a> {
+    user: &'a str,
+    project: &'a str,
+    session: Option<&'a str>,
+    model: &'a str,
+    ago: i64,
+    status: u16,
+    stream: bool,
+}
+
+impl<'a> Call<'a> {
+    fn of(person: &'a Person, ago: i64) -> Self {
+        Self {
+            user: &person.id,
+            project: &person.project,
+            session: None,
+            model: "tiny",
+            ago,
+            status: 200,
+            stream: false,
+        }
+    }
+
+    /// Lets it happen: 20 tokens of a prompt, 4 of them cached, and 10 generated.
+    async fn happen(&self, books: &dyn LedgerStore) -> RequestId {
+        let id = RequestId::new();
+        let user: UserId = self.user.parse().expect("an id");
+        let project: ProjectId = self.project.parse().expect("an id");
+        let at = Timestamp::from_micros(NOW - self.ago);
+        let reserve = Reserve {
+            id,
+            at,
+            subjects: vec![Subject::User(user)],
+            hold: Tokens::new(60).into(),
+            least: Tokens::new(60),
+            call: CallInfo::new(user, project, "chat", self.model)
+                .session(self.session.map(|name| name.parse().expect("a name")))
+                .stream(self.stream)
+                .request_bytes(123),
+            owner: None,
+        };
+        let usage = Usage {
+            prompt: 20,
+            completion: 10,
+            cached: 4,
+            reasoning: 0,
+        };
+        let served = Served {
+            upstream: "east".parse().ok(),
+            response_bytes: 456,
+            first_data: Some(Duration::from_millis(20)),
+            total: Duration::from_millis(500),
+        };
+        let settle = Settle {
+            status: self.status,
+            served: Some(served),
+            ..Settle::upstream(id, at, usage)
+        };
+        let batch = vec![Operation::Reserve(reserve), Operation::Settle(settle)];
+        let done = books.apply(batch).await.expect("written");
+        assert!(matches!(done[0], Outcome::Granted(_)), "{:?}", done[0]);
+        id
+    }
+}
+
+/// Gives the model a price: a call costs 40 micro-units of its prompt and 40 of what was generated.
+async fn price(books: &dyn LedgerStore) {
+    let rates = Rates {
+        prompt: 2_000_000,
+        completion: 4_000_000,
+        cached: 2_000_000,
+    };
+    let tariff = Tariff {
+        price: Some(rates),
+        ..Tariff::default()
+    };
+    let model = "tiny".to_owned();
+    let at = Timestamp::from_micros(NOW);
+    let set = books.set_price(Price { model, tariff }, at).await;
+    set.expect("set");
+}
+
+fn fine(answer: &Answer) -> Value {
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer.json()
+}
+
+/// Reads a table line by line, without the ends.
+fn lines(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let kind = answer.headers["content-type"].to_str().expect("text");
+    assert!(kind.starts_with("text/csv"), "{kind}");
+    let file = answer.headers["content-disposition"]
+        .to_str()
+        .expect("text");
+    assert!(file.starts_with("attachment; filename="), "{file}");
+    let text = std::str::from_utf8(&answer.body).expect("UTF-8");
+    let text = text.strip_suffix("\r\n").expect("whole lines");
+    text.split("\r\n").map(str::to_owned).collect()
+}
+
+async fn days_are_added_up_for_who_asks(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let books = books(&gate).await;
+    price(&*books).await;
+    for ago in [HOUR, 2 * HOUR, 2 * DAY, 29 * DAY, 31 * DAY] {
+        Call::of(&ada, ago).happen(&*books).await;
+    }
+    Call::of(&bob, HOUR).happen(&*books).await;
+    let day = |date: &str, calls: u64| {
+        json!({
+            "date": date, "call_count": calls, "tokens_used": 30 * calls, "prompt_tokens": 20 * calls,
+            "completion_tokens": 10 * calls, "cached_tokens": 4 * calls,
+            "estimated_cost": format!("0.{:06}", 80 * calls),
+        })
+    };
+    let report = fine(&ada.get("/api/v1/usage/daily").await);
+    let expected = json!({
+        "user_id": ada.id, "username": "ada", "period_days": 30,
+        "daily_usage": [day("2025-12-03", 1), day("2025-12-30", 1), day("2025-12-31", 2)],
+        "summary": { "total_calls": 4, "total_tokens": 120, "total_cost": "0.000320" },
+    });
+    assert_eq!(report, expected, "her own, of thirty days");
+    let year = fine(&ada.get("/users/billing/daily?days=366").await);
+    assert_eq!(year["summary"]["total_calls"], 5);
+    let today = fine(&ada.get("/api/v1/usage/daily?days=1").await);
+    assert_eq!(today["daily_usage"], json!([]), "today has just begun");
+    let nobody = gate.person("eve").await;
+    let none = fine(&nobody.get("/api/v1/usage/daily").await);
+    let nothing = json!({ "total_calls": 0, "total_tokens": 0, "total_cost": "0.000000" });
+    assert_eq!(
+        (&none["daily_usage"], &none["summary"]),
+        (&json!([]), &nothing)
+    );
+}
+
+async fn days_are_those_of_a_zone_and_told_apart_by_what_is_asked_for(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let books = books(&gate).await;
+    Call::of(&ada, HOUR / 2).happen(&*books).await;
+    let other = Call {
+        model: "other",
+        ..Call::of(&ada, 2 * HOUR)
+    };
+    other.happen(&*books).await;
+    let dates = async |query: &str| {
+        let path = format!("/api/v1/usage/daily?{query}");
+        let report = fine(&ada.get(&path).await);
+        let days = report["daily_usage"].as_array().expect("a list").clone();
+        let day = |day: &Value| {
+            (
+                day["date"].clone(),
+                day["group"].clone(),
+                day["call_count"].clone(),
+            )
+        };
+        days.iter().map(day).collect::<Vec<_>>()
+    };
+    let row = |date: &str, group: Value, calls: u64| (json!(date), group, json!(calls));
+    assert_eq!(dates("days=2").await, [row("2025-12-31", Value::Null, 2)]);
+    let berlin = [
+        row("2025-12-31", Value::Null, 1),
+        row("2026-01-01", Value::Null, 1),
+    ];
+    assert_eq!(
+        dates("days=2&zone=Europe/Berlin").await,
+        berlin,
+        "half past midnight"
+    );
+    let models = [
+        row("2025-12-31", json!("other"), 1),
+        row("2025-12-31", json!("tiny"), 1),
+    ];
+    assert_eq!(dates("days=2&group=model").await, models);
+    let key = [row("2025-12-31", json!("none"), 2)];
+    assert_eq!(dates("days=2&group=key").await, key, "by a login");
+    let project = [row("2025-12-31", json!(ada.project), 2)];
+    assert_eq!(dates("days=2&group=project").await, project);
+}
+
+async fn a_month_is_summed_up(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let books = books(&gate).await;
+    price(&*books).await;
+    for ago in [HOUR, 2 * HOUR, 30 * DAY, 31 * DAY + HOUR] {
+        Call::of(&ada, ago).happen(&*books).await;
+    }
+    let december = fine(&ada.get("/api/v1/usage/summary?month=12&year=2025").await);
+    let expected = json!({
+        "user_id": ada.id, "billing_period": "2025-12",
+        "summary": {
+            "total_calls": 3, "total_tokens": 90, "estimated_cost": "0.000240", "avg_tokens_per_call": 30,
+            "first_call": "2025-12-02T00:00:00Z", "last_call": "2025-12-31T23:00:00Z",
+        },
+        "daily_breakdown": [
+            { "date": "2025-12-02", "calls": 1, "tokens": 30 },
+            { "date": "2025-12-31", "calls": 2, "tokens": 60 },
+        ],
+    });
+    assert_eq!(december, expected);
+    let alias = fine(&ada.get("/users/billing/summary?month=12&year=2025").await);
+    assert_eq!(alias, expected);
+    let now = fine(&ada.get("/api/v1/usage/summary").await);
+    assert_eq!(now["billing_period"], "2026-01", "this month, unless said");
+    let nothing = json!({
+        "total_calls": 0, "total_tokens": 0, "estimated_cost": "0.000000", "avg_tokens_per_call": 0,
+        "first_call": null, "last_call": null,
+    });
+    assert_eq!(
+        (&now["summary"], &now["daily_breakdown"]),
+        (&nothing, &json!([]))
+    );
+    let path = "/api/v1/usage/summary?month=1&year=2026&zone=Europe/Berlin";
+    let berlin = fine(&ada.get(path).await);
+    assert_eq!(berlin["summary"]["total_calls"], 1, "after midnight there");
+    let table = ada
+        .get("/api/v1/usage/summary?month=12&year=2025&format=csv")
+        .await;
+    let rows = lines(&table);
+    assert_eq!(rows.len(), 3, "a head and two days: {rows:?}");
+    assert_eq!(rows[2], "2025-12-31,2,60,40,20,8,0.000160");
+}
+
+async fn calls_are_listed_by_cursor_and_by_offset(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let books = books(&gate).await;
+    let mut ids = Vec::new();
+    for ago in 1..=5 {
+        ids.push(Call::of(&ada, ago * HOUR).happen(&*books).await);
+    }
+    Call::of(&bob, HOUR).happen(&*books).await;
+    let all: Vec<Value> = ids.iter().map(|id| json!(id)).collect();
+    let listed = |page: &Value| {
+        let calls = page["calls"].as_array().expect("a list");
+        calls
+            .iter()
+            .map(|call| call["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    let whole = fine(&ada.get("/api/v1/usage/calls").await);
+    assert_eq!(listed(&whole), all, "the newest first");
+    for (field, value) in [
+        ("user_id", json!(ada.id)),
+        ("total_calls", json!(5)),
+        ("calls_returned", json!(5)),
+        ("offset", json!(0)),
+        ("limit", json!(100)),
+        ("next_cursor", Value::Null),
+    ] {
+        assert_eq!(whole[field], value, "{field}");
+    }
+    let mut path = "/api/v1/usage/calls?limit=2".to_owned();
+    let mut paged = Vec::new();
+    loop {
+        let page = fine(&ada.get(&path).await);
+        assert_eq!(page["total_calls"], 5, "of all pages");
+        paged.extend(listed(&page));
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/usage/calls?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, all, "each once");
+    let second = fine(&ada.get("/users/billing/calls?limit=2&offset=2").await);
+    assert_eq!(listed(&second), all[2..4], "as older clients count");
+    assert_eq!(
+        (&second["offset"], &second["calls_returned"]),
+        (&json!(2), &json!(2))
+    );
+    let behind = fine(&ada.get("/api/v1/usage/calls?offset=100000").await);
+    assert_eq!(
+        (listed(&behind), &behind["total_calls"]),
+        (vec![], &json!(5))
+    );
+    // Somebody else's place in a list opens nobody's list.
+    let cursor = fine(&ada.get("/api/v1/usage/calls?limit=4").await)["next_cursor"].clone();
+    let path = format!(
+        "/api/v1/usage/calls?cursor={}",
+        cursor.as_str().expect("more")
+    );
+    let page = fine(&bob.get(&path).await);
+    assert_eq!(listed(&page), Vec::<Value>::new(), "his one call is newer");
+    assert_eq!(page["total_calls"], 1);
+}
+
+async fn calls_are_filtered(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let books = books(&gate).await;
+    let call = |ago| Call::of(&ada, ago);
+    let calls = [
+        call(HOUR),
+        Call {
+            model: "other",
+            ..call(DAY)
+        },
+        Call {
+            status: 499,
+            ..call(DAY + HOUR)
+        },
+        Call {
+            stream: true,
+            ..call(2 * DAY)
+        },
+        Call {
+            session: Some("chat"),
+            ..call(3 * DAY)
+        },
+    ];
+    for call in &calls {
+        call.happen(&*books).await;
+    }
+    let own = format!("project_id={}", ada.project);
+    for (query, count) in [
+        ("start_date=2025-12-31&end_date=2025-12-31", 2),
+        ("end_date=2025-12-30", 3),
+        ("start_date=2025-12-30", 4),
+        ("start_date=2025-12-31&zone=Asia/Kolkata", 3),
+        ("model=other", 1),
+        ("status=499", 1),
+        ("stream=true", 1),
+        ("stream=false", 4),
+        ("session_id=chat", 1),
+        ("route=chat", 5),
+        ("route=embeddings", 0),
+        ("ending=complete", 5),
+        ("ending=cut", 0),
+        (own.as_str(), 5),
+        ("project_id=00000000-0000-7000-8000-000000000001", 0),
+        ("key_id=00000000-0000-7000-8000-000000000001", 0),
+    ] {
+        let path = format!("/api/v1/usage/calls?{query}");
+        let page = fine(&ada.get(&path).await);
+        assert_eq!(page["total_calls"], count, "{query}");
+        assert_eq!(page["calls_returned"], count, "{query}");
+    }
+}
+
+async fn a_call_is_reported_as_it_was(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let key = ada.key().await;
+    let client = gate.client.bearer(key.text("api_key"));
+    let body = json!({
+        "model": "tiny", "max_tokens": 5, "messages": [{ "role": "user", "content": "Hello!" }],
+    });
+    let body = body.to_string();
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-session-id", "ses_1"),
+    ];
+    let path = "/v1/chat/completions";
+    let answer = send(&client, Method::POST, path, &headers, body.clone()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    gate.settled(&ada).await;
+    let counts = gate.upstream.counts();
+    let (input, output) = (counts.prompt_tokens, counts.completion_tokens);
+    let page = fine(&ada.get("/api/v1/usage/calls").await);
+    let call = &page["calls"][0];
+    for (field, value) in [
+        ("timestamp", json!("2026-01-01T00:00:00Z")),
+        ("endpoint", json!(path)),
+        ("method", json!("POST")),
+        ("status_code", json!(200)),
+        ("tokens_used", json!(input + output)),
+        ("prompt_tokens", json!(input)),
+        ("completion_tokens", json!(output)),
+        ("model", json!("tiny")),
+        ("estimated_cost", json!("0.000000")),
+        ("request_size", json!(body.len())),
+        ("response_size", json!(answer.body.len())),
+        ("project_id", json!(ada.project)),
+        ("key_id", json!(key.text("id"))),
+        ("session_id", json!("ses_1")),
+        ("stream", json!(false)),
+        ("ending", json!("complete")),
+        ("source", json!("upstream")),
+        ("provider", json!("vllm")),
+    ] {
+        assert_eq!(call[field], value, "{field}");
+    }
+    let (first, total) = (call["first_data_us"].as_u64(), call["total_us"].as_u64());
+    assert!(first.is_some() && first <= total, "{call}");
+    let session = fine(&ada.get("/api/v1/tokens/usage/ses_1").await);
+    let expected = json!({
+        "session_id": "ses_1", "total_tokens": input + output, "input_tokens": input, "output_tokens": output,
+        "records": [{
+            "id": call["id"], "session_id": "ses_1", "model": "tiny", "provider": "vllm",
+            "input_tokens": input, "output_tokens": output, "total_tokens": input + output,
+            "created_at": "2026-01-01T00:00:00Z",
+        }],
+        "next_cursor": null,
+    });
+    assert_eq!(session, expected);
+}
+
+async fn a_table_has_all_calls_and_no_formulas(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let books = books(&gate).await;
+    let evil = Call {
+        model: "=cmd|' /C calc'!A0,\"x\"",
+        session: Some("@sum(1)"),
+        ..Call::of(&ada, 1)
+    };
+    let user = Subject::User(ada.id.parse().expect("an id"));
+    books.set_limit(user, None).await.expect("set");
+    evil.happen(&*books).await;
+    Call::of(&bob, 1).happen(&*books).await;
+    // More than one page.
+    for ago in 1..=1_005 {
+        Call::of(&ada, ago * 1_000_000).happen(&*books).await;
+    }
+    let table = lines(&ada.get("/api/v1/usage/calls?format=csv").await);
+    assert!(
+        table[0].starts_with("id,timestamp,endpoint,method,status_code,"),
+        "{}",
+        table[0]
+    );
+    assert_eq!(
+        table.len(),
+        1 + 1_006,
+        "a head and all that are hers, without pages"
+    );
+    assert!(
+        table[1].contains(",\"'=cmd|' /C calc'!A0,\"\"x\"\"\","),
+        "{}",
+        table[1]
+    );
+    assert!(table[1].contains(",'@sum(1),"), "{}", table[1]);
+    let ids: std::collections::HashSet<&str> = table[1..]
+        .iter()
+        .filter_map(|line| line.split(',').next())
+        .collect();
+    assert_eq!(ids.len(), 1_006, "each once");
+    // By what the client would rather have, too.
+    for path in ["/api/v1/usage/calls?limit=1", "/users/billing/daily"] {
+        let accept = [("accept", "text/csv")];
+        let table = send(&ada.session, Method::GET, path, &accept, "").await;
+        assert!(lines(&table).len() > 1, "{path}");
+        let accept = [("accept", "text/csv")];
+        let json = format!(
+            "{path}{}format=json",
+            if path.contains('?') { '&' } else { '?' }
+        );
+        fine(&send(&ada.session, Method::GET, &json, &accept, "").await);
+    }
+    let days = lines(&ada.get("/api/v1/usage/daily?format=csv&group=model").await);
+    assert!(days[0].starts_with("date,model,call_count,"), "{}", days[0]);
+    assert!(days[1].contains(",\"'=cmd|"), "{}", days[1]);
+    let broken = ada.get("/api/v1/usage/calls?format=csv&offset=5").await;
+    assert_eq!(
+        broken.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{broken:?}"
+    );
+}
+
+async fn a_project_is_reported_to_its_members(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let books = books(&gate).await;
+    Call::of(&ada, HOUR).happen(&*books).await;
+    // Whoever made it.
+    let by_bob = Call {
+        user: &bob.id,
+        session: Some("chat"),
+        ..Call::of(&ada, 2 * HOUR)
+    };
+    by_bob.happen(&*books).await;
+    for path in ["/api/v1/projects", "/api/projects"] {
+        let report = fine(
+            &ada.get(&format!("{path}/{}/usage?days=7", ada.project))
+                .await,
+        );
+        assert_eq!(report["project_id"], json!(ada.project));
+        assert_eq!(report["period_days"], 7);
+        assert_eq!(report["summary"]["total_tokens"], 60);
+        assert_eq!(report["daily_usage"][0]["call_count"], 2);
+    }
+    let path = format!(
+        "/api/v1/projects/{}/usage?group=user&format=csv",
+        ada.project
+    );
+    let table = lines(&ada.get(&path).await);
+    assert_eq!(table.len(), 3, "a head and two users: {table:?}");
+    let tokens = fine(
+        &ada.get(&format!("/api/v1/tokens/project/{}", ada.project))
+            .await,
+    );
+    assert_eq!(tokens["project_id"], json!(ada.project));
+    assert_eq!(
+        (&tokens["input_tokens"], &tokens["output_tokens"]),
+        (&json!(40), &json!(20))
+    );
+    assert_eq!(tokens["records"].as_array().map(Vec::len), Some(2));
+    assert_eq!(tokens["records"][1]["session_id"], "chat");
+    let page = fine(
+        &ada.get(&format!("/tokens/project/{}?limit=1", ada.project))
+            .await,
+    );
+    assert_eq!(page["records"].as_array().map(Vec::len), Some(1));
+    assert_eq!(page["total_tokens"], 60, "of all pages");
+    let cursor = page["next_cursor"]
+        .as_str()
+        .expect("there is more")
+        .to_owned();
+    let path = format!("/tokens/project/{}?limit=1&cursor={cursor}", ada.project);
+    let last = fine(&ada.get(&path).await);
+    assert_eq!(
+        (&last["records"][0], &last["next_cursor"]),
+        (&tokens["records"][1], &Value::Null)
+    );
+    for project in [&*ada.project, "00000000-0000-7000-8000-000000000001", "x"] {
+        for path in [
+            format!("/api/v1/projects/{project}/usage"),
+            format!("/api/v1/tokens/project/{project}"),
+        ] {
+            let foreign = bob.get(&path).await;
+            assert_eq!(foreign.status, StatusCode::NOT_FOUND, "{path}: {foreign:?}");
+            assert_eq!(
+                foreign.json()["detail"],
+                "no such project",
+                "one like the other"
+            );
+        }
+    }
+}
+
+async fn a_session_is_reported_to_its_owner(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let books = books(&gate).await;
+    for (person, ago) in [(&ada, HOUR), (&ada, 2 * HOUR), (&bob, HOUR)] {
+        let call = Call {
+            session: Some("chat"),
+            ..Call::of(person, ago)
+        };
+        call.happen(&*books).await;
+    }
+    let hers = Call {
+        session: Some("hers"),
+        ..Call::of(&ada, HOUR)
+    };
+    hers.happen(&*books).await;
+    let path = "/api/v1/tokens/usage";
+    let session = fine(&ada.get(&format!("{path}/chat")).await);
+    assert_eq!(session["total_tokens"], 60, "bob has one of the same name");
+    let session = fine(&bob.get(&format!("{path}/chat")).await);
+    assert_eq!(session["total_tokens"], 30);
+    let alias = fine(&bob.get("/tokens/usage/chat?limit=1000").await);
+    assert_eq!(alias, session);
+    let long = "x".repeat(129);
+    for unknown in ["hers", "cha", "CHAT", "a%20b", long.as_str()] {
+        let answer = bob.get(&format!("{path}/{unknown}")).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::NOT_FOUND,
+            "{unknown}: {answer:?}"
+        );
+        assert_eq!(answer.json()["detail"], "no such session", "{unknown}");
+    }
+}
+
+async fn statistics_are_for_admins_and_at_most_a_minute_old(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let root = gate.admin().await;
+    let books = books(&gate).await;
+    price(&*books).await;
+    for (person, session) in [(&ada, Some("chat")), (&bob, Some("chat")), (&bob, None)] {
+        let call = Call {
+            session,
+            ..Call::of(person, HOUR)
+        };
+        call.happen(&*books).await;
+    }
+    let statistics = fine(&root.get("/api/v1/tokens/stats").await);
+    let expected = json!({
+        "total_calls": 3, "total_tokens": 90, "total_input_tokens": 60, "total_output_tokens": 30,
+        "total_cost": "0.000240", "total_sessions": 2, "models_used": ["tiny"], "providers_used": ["east"],
+        "last_updated": "2026-01-01T00:00:00Z",
+    });
+    assert_eq!(statistics, expected);
+    Call::of(&ada, HOUR).happen(&*books).await;
+    gate.clock.advance(Duration::from_secs(59));
+    assert_eq!(
+        fine(&root.get("/tokens/stats").await),
+        expected,
+        "not asked again"
+    );
+    gate.clock.advance(Duration::from_secs(1));
+    let later = fine(&root.get("/api/v1/tokens/stats").await);
+    assert_eq!(later["total_calls"], 4);
+    assert_eq!(later["last_updated"], "2026-01-01T00:01:00Z");
+    let refused = ada.get("/api/v1/tokens/stats").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+}
+
+async fn what_makes_no_sense_is_refused_by_name(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let project = format!("/api/v1/projects/{}/usage", ada.project);
+    for (path, wrong, field) in [
+        ("/api/v1/usage/daily", "days=0", "days"),
+        ("/api/v1/usage/daily", "days=367", "days"),
+        ("/api/v1/usage/daily", "zone=Mars/Olympus", "zone"),
+        ("/api/v1/usage/daily", "group=colour", "group"),
+        ("/api/v1/usage/daily", "format=xml", "format"),
+        ("/api/v1/usage/daily", "month=1", "month"),
+        (&project, "days=367", "days"),
+        ("/api/v1/usage/summary", "month=0", "month"),
+        ("/api/v1/usage/summary", "month=13", "month"),
+        ("/api/v1/usage/summary", "month=may", "month"),
+        ("/api/v1/usage/summary", "year=1999", "year"),
+        ("/api/v1/usage/summary", "year=2100", "year"),
+        ("/api/v1/usage/calls", "limit=0", "limit"),
+        ("/api/v1/usage/calls", "limit=1001", "limit"),
+        ("/api/v1/usage/calls", "offset=-1", "offset"),
+        ("/api/v1/usage/calls", "offset=100001", "offset"),
+        ("/api/v1/usage/calls", "cursor=x", "cursor"),
+        ("/api/v1/usage/calls", "start_date=2026-02-30", "start_date"),
+        ("/api/v1/usage/calls", "end_date=yesterday", "end_date"),
+        (
+            "/api/v1/usage/calls",
+            "start_date=2026-01-02&end_date=2026-01-01",
+            "end_date",
+        ),
+        ("/api/v1/usage/calls", "status=600", "status"),
+        ("/api/v1/usage/calls", "ending=happy", "ending"),
+        ("/api/v1/usage/calls", "stream=1", "stream"),
+        ("/api/v1/usage/calls", "route=v1", "route"),
+        ("/api/v1/usage/calls", "key_id=x", "key_id"),
+        ("/api/v1/usage/calls", "session_id=", "session_id"),
+        ("/api/v1/usage/calls", "user_id=1", "user_id"),
+        ("/api/v1/tokens/usage/chat", "limit=1001", "limit"),
+        ("/api/v1/tokens/usage/chat", "cursor=x", "cursor"),
+    ] {
+        let refused = ada.get(&format!("{path}?{wrong}")).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{path}?{wrong}"
+        );
+        let named = refused.json()["detail"][0]["loc"].clone();
+        assert_eq!(named, json!(["query", field]), "{path}?{wrong}");
+    }
+    let id = RequestId::new();
+    let both = format!("/api/v1/usage/calls?offset=1&cursor=7.{id}");
+    let refused = ada.get(&both).await;
+    assert_eq!(
+        refused.json()["detail"][0]["loc"][1],
+        "offset",
+        "one or the other"
+    );
+    // The bounds themselves are fine.
+    for path in [
+        "usage/daily?days=366",
+        "usage/calls?limit=1000&offset=100000",
+        "usage/summary?month=12&year=2099",
+    ] {
+        fine(&ada.get(&format!("/api/v1/{path}")).await);
+    }
+}
