@@ -145,11 +145,39 @@ async fn the_configuration_is_shown_without_secrets() {
 }
 
 #[tokio::test]
+async fn what_credentials_are_taken_is_shown_but_no_hash_of_one() {
+    let folder = folder();
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let file = format!(
+        "auth.api_token_hash = \"{hash}\"\nauth.jwt_key_files = [\"old.pub\"]\n\
+         [auth.issuers.\"https://login.example\"]\n\
+         jwks_url = \"https://login.example/keys\"\naudience = \"llm-gate\"\n\
+         algorithms = [\"RS256\"]\naccounts = \"name\"\n"
+    );
+    std::fs::write(folder.path().join("llm-gate.toml"), file).expect("written");
+    let output = run(&folder, &["config", "show"], "").await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(!output.stdout.contains(hash), "{}", output.stdout);
+    for line in [
+        "auth.api_token_hash = [redacted]",
+        "auth.jwt_key_files = [\"old.pub\"]",
+        "auth.issuers.\"https://login.example\".jwks_url = \"https://login.example/keys\"",
+        "auth.issuers.\"https://login.example\".algorithms = [\"RS256\"]",
+        "auth.issuers.\"https://login.example\".accounts = name",
+    ] {
+        assert!(output.stdout.contains(line), "{line}: {}", output.stdout);
+    }
+}
+
+#[tokio::test]
 async fn what_is_configured_wrongly_is_said_in_one_line() {
     let folder = folder();
     for (file, words) in [
         ("server.prot = 1", "prot"),
         ("auth.jwt_secret = \"short\"", "32 bytes"),
+        ("auth.api_token_hash = \"hunter2\"", "64 hexadecimal digits"),
+        ("auth.jwt_algorithm = \"none\"", "HS256, EdDSA or ES256"),
+        ("auth.jwt_algorithm = \"EdDSA\"", "signing-key create"),
         (
             "database.url = \"mysql://gate:hunter2@db/gate\"",
             "postgres://",
