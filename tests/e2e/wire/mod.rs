@@ -181,6 +181,18 @@ fn check_rewritten(name: &str, request: &Request, answer: &Answer, recorded: Opt
         }
         ("/v1/models/tiny", _) => assert_eq!(answer.json()["id"], "tiny", "{name}"),
         ("/" | "/health", _) => assert!(answer.json().is_object(), "{name}: the gate's own"),
+        ("/openapi.json", _) => {
+            assert_eq!(
+                answer.json()["info"]["title"],
+                "llm-gate",
+                "{name}: the gate's own"
+            );
+        }
+        ("/docs", _) => assert_eq!(
+            answer.header("content-type"),
+            Some("text/html; charset=utf-8"),
+            "{name}: the gate's own"
+        ),
         (_, Some(recorded)) if answer.is_stream() => {
             let left: Vec<Value> = without_usage(answer);
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
