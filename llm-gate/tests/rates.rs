@@ -198,6 +198,9 @@ async fn a_key_is_counted_by_itself_and_logins_by_their_user() {
         (with(Credential::Session), 200),
         (with(Credential::Key(one)), 429),
         (with(Credential::Session), 429),
+        // Has no account and is somebody all the same.
+        (Principal::operator(), 200),
+        (Principal::operator(), 429),
     ] {
         let response = ask(if status == 200 { &here } else { &there }, of(&principal)).await;
         assert_eq!(response.status().as_u16(), status, "{principal:?}");
