@@ -1,8 +1,8 @@
 //! The OpenAPI document, made of the same table as the router.
 //!
-//! A route is an [`operation!`]: what its handler takes and returns says its fields, its answers and who may
+//! A route is an `operation!`: what its handler takes and returns says its fields, its answers and who may
 //! call it; `#[utoipa::path]` on the handler says method, path, words, and the refusals that are its own.
-//! [`Surface`] takes nothing else, so there is no route that is not in the document.
+//! `Surface` takes nothing else, so there is no route that is not in the document.
 
 mod describe;
 mod shapes;
