@@ -140,6 +140,11 @@ async fn a_store_that_is_away_is_no_refusal_of_credentials() {
     let me = session.get("/api/v1/users/me").await.expect("an answer");
     assert_eq!(me.status, 503, "{:?}", me.json());
     assert!(me.headers.contains_key("retry-after"), "{:?}", me.headers);
+    for report in ["usage/daily", "usage/calls?format=csv", "usage/summary"] {
+        let path = format!("/api/v1/{report}");
+        let report = session.get(&path).await.expect("an answer");
+        assert_eq!(report.status, 503, "no empty one: {path}");
+    }
     let ready = world
         .client()
         .get("/health/ready")

@@ -43,7 +43,7 @@ pub(crate) async fn books(gate: &Gate) -> Box<dyn LedgerStore> {
 }
 
 /// Runs a statement that no program of ours runs.
-async fn tamper(gate: &Gate, sql: &'static str) {
+pub(crate) async fn tamper(gate: &Gate, sql: &'static str) {
     use diesel::connection::SimpleConnection;
     match &gate.database {
         Some(url) => {

@@ -12,7 +12,7 @@ use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_gateway::client::Answer;
 use serde_json::{Value, json};
 
-use super::ledger::books;
+use super::ledger::{books, tamper};
 use super::support::{Gate, Person, on_both, send};
 
 on_both! {
@@ -27,6 +27,7 @@ on_both! {
     a_session_is_reported_to_its_owner;
     statistics_are_for_admins_and_at_most_a_minute_old;
     what_makes_no_sense_is_refused_by_name;
+    calls_that_cannot_be_read_are_a_failure_and_no_empty_report;
 }
 
 /// 2026-01-01 00:00 UTC, when the clock of a gate starts.
@@ -691,4 +692,31 @@ async fn what_makes_no_sense_is_refused_by_name(gate: Gate) {
     ] {
         fine(&ada.get(&format!("/api/v1/{path}")).await);
     }
+}
+
+async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate) {
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    tamper(&gate, "ALTER TABLE reservations RENAME TO elsewhere").await;
+    let of_project = format!("projects/{}/usage", ada.project);
+    let tokens = format!("tokens/project/{}", ada.project);
+    for path in [
+        "usage/daily",
+        "usage/daily?format=csv",
+        "usage/calls",
+        "usage/calls?format=csv",
+        "usage/summary",
+        "tokens/usage/chat",
+        &of_project,
+        &tokens,
+    ] {
+        let failed = ada.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        let said = String::from_utf8_lossy(&failed.body).into_owned();
+        assert!(!said.contains("reservations"), "{path}: {said}");
+    }
+    let failed = root.get("/api/v1/tokens/stats").await;
+    assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+    tamper(&gate, "ALTER TABLE elsewhere RENAME TO reservations").await;
+    let statistics = fine(&root.get("/api/v1/tokens/stats").await);
+    assert_eq!(statistics["total_calls"], 0, "a failure is not remembered");
 }
