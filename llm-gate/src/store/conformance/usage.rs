@@ -472,6 +472,8 @@ pub async fn days_begin_at_midnight_of_the_zone<S: LedgerStore + UsageStore>(sto
     assert_eq!(days("UTC").await, [(-24, 2), (0, 5)]);
     // From 23:00 the day before to 22:00: 23 hours.
     assert_eq!(days("Europe/Berlin").await, [(-25, 1), (-1, 4), (22, 2)]);
+    // Behind UTC, after its own change of clocks.
+    assert_eq!(days("America/New_York").await, [(-20, 4), (4, 3)]);
     // From 18:30 on; here in whole hours.
     assert_eq!(days("Asia/Kolkata").await, [(-5, 4), (18, 3)]);
 }
