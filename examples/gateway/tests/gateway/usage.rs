@@ -13,7 +13,7 @@ use llm_gate_gateway::client::Answer;
 use serde_json::{Value, json};
 
 use super::ledger::{books, tamper};
-use super::support::{Gate, Person, on_both, send};
+use super::support::{Gate, Person, on_both, send, start};
 
 on_both! {
     days_are_added_up_for_who_asks;
@@ -61,6 +61,13 @@ impl<'a> Call<'a> {
 
     /// Lets it happen: 20 tokens of a prompt, 4 of them cached, and 10 generated.
     async fn happen(&self, books: &dyn LedgerStore) -> RequestId {
+        let (id, operations) = self.operations();
+        let done = books.apply(operations.to_vec()).await.expect("written");
+        assert!(matches!(done[0], Outcome::Granted(_)), "{:?}", done[0]);
+        id
+    }
+
+    fn operations(&self) -> (RequestId, [Operation; 2]) {
         let id = RequestId::new();
         let user: UserId = self.user.parse().expect("an id");
         let project: ProjectId = self.project.parse().expect("an id");
@@ -94,10 +101,7 @@ impl<'a> Call<'a> {
             served: Some(served),
             ..Settle::upstream(id, at, usage)
         };
-        let batch = vec![Operation::Reserve(reserve), Operation::Settle(settle)];
-        let done = books.apply(batch).await.expect("written");
-        assert!(matches!(done[0], Outcome::Granted(_)), "{:?}", done[0]);
-        id
+        (id, [Operation::Reserve(reserve), Operation::Settle(settle)])
     }
 }
 
@@ -719,4 +723,31 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
     tamper(&gate, "ALTER TABLE elsewhere RENAME TO reservations").await;
     let statistics = fine(&root.get("/api/v1/tokens/stats").await);
     assert_eq!(statistics["total_calls"], 0, "a failure is not remembered");
+}
+
+#[tokio::test]
+async fn a_report_that_would_be_too_long_is_refused_and_not_cut_off() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let books = books(&gate).await;
+    let user = Subject::User(ada.id.parse().expect("an id"));
+    books.set_limit(user, None).await.expect("set");
+    let models: Vec<String> = (0..10_001).map(|number| format!("m{number}")).collect();
+    for some in models.chunks(1_000) {
+        let call = |model| Call {
+            model,
+            ..Call::of(&ada, HOUR)
+        };
+        let batch = some.iter().flat_map(|model| call(model).operations().1);
+        books.apply(batch.collect()).await.expect("written");
+    }
+    let refused = ada.get("/api/v1/usage/daily?group=model").await;
+    assert_eq!(
+        refused.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "{refused:?}"
+    );
+    assert_eq!(refused.json()["detail"][0]["loc"], json!(["query", "days"]));
+    let whole = fine(&ada.get("/api/v1/usage/daily").await);
+    assert_eq!(whole["summary"]["total_calls"], 10_001);
 }

@@ -265,6 +265,7 @@ pub(super) async fn calls<T>(
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use llm_gate::store::{MemoryStore, UsageScope};
 
     use super::*;
 
@@ -272,6 +273,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
         Format::of(None, &headers)
+    }
+
+    #[tokio::test]
+    async fn a_table_that_would_be_too_long_is_none() {
+        for (total, fits) in [(0, true), (MAX_CALLS, true), (MAX_CALLS + 1, false)] {
+            let query = CallQuery::new(UsageScope::All, 1);
+            let table = calls::<Value>(Arc::new(MemoryStore::new()), query, total).await;
+            let refused = matches!(table, Err(ApiError::Fields(_)));
+            assert_eq!(refused, !fits, "{total}");
+        }
     }
 
     #[test]
