@@ -180,6 +180,13 @@ fn operation(id: &str, summary: &str, request: Value, streams: bool) -> Value {
         "tags": ["calls"],
         "operationId": format!("calls_{id}"),
         "summary": summary,
+        "parameters": [{
+            "name": "x-session-id",
+            "in": "header",
+            "required": false,
+            "description": "The conversation that the call is part of, for reports.",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$" }
+        }],
         "requestBody": { "required": true, "content": { "application/json": { "schema": request } } },
         "responses": {
             "200": {
@@ -187,7 +194,7 @@ fn operation(id: &str, summary: &str, request: Value, streams: bool) -> Value {
                 "headers": budget(),
                 "content": content
             },
-            "400": { "description": "The body cannot be understood; `param` names the field" },
+            "400": { "description": "The body cannot be understood, or `x-session-id` is no name; `param` names the field" },
             "403": { "description": "Money is limited and the model has no price (`model_not_priced`)" },
             "404": { "description": "No such model (`model_not_found`)" },
             "413": { "description": "The body is over 32 MiB" },

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 /// What scripts may send beside what browsers always let them.
 const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, x-api-key");
+    HeaderValue::from_static("authorization, content-type, x-api-key, x-session-id");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 /// What scripts may read beside what browsers always let them.
 const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static(
