@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::caller::Admin;
 use super::document::NoContent;
 use super::error::ApiError;
-use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Query, TOKENS};
+use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Page, Query, TOKENS};
 use super::views::{LimitView, Limits};
 use super::words;
 use crate::app::App;
@@ -20,14 +20,19 @@ const GENERAL: [Subject; 4] = [
     Subject::EACH_KEY,
 ];
 
-/// Whose limits are wanted.
-pub(super) struct Whose(Option<Subject>);
+/// Whose limits are wanted, and which page of them.
+pub(super) struct Whose {
+    subject: Option<Subject>,
+    page: Page<String>,
+}
 
 impl Input for Whose {
     const NAME: &'static str = "Whose";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self(subject(fields)))
+        let subject = subject(fields);
+        let page = Page::read(fields)?;
+        Some(Self { subject, page })
     }
 
     fn example() -> Value {
@@ -35,7 +40,7 @@ impl Input for Whose {
     }
 }
 
-/// Lists the limits in force for a subject, with how it stands on them.
+/// Lists the limits in force for a subject, with how it stands on them, page by page.
 ///
 /// Without a subject, those that hold for all.
 #[utoipa::path(
@@ -46,7 +51,7 @@ impl Input for Whose {
 pub(super) async fn list(
     State(app): State<App>,
     _: Admin,
-    Query(Whose(subject)): Query<Whose>,
+    Query(Whose { subject, page }): Query<Whose>,
 ) -> Result<Answer<Limits>, ApiError> {
     let mut limits = Vec::new();
     match subject {
@@ -60,7 +65,11 @@ pub(super) async fn list(
             limits = of(&app, subject).await?;
         }
     }
-    Ok(Answer(Limits { limits }))
+    let page = page.of_all(limits, LimitView::name);
+    Ok(Answer(Limits {
+        limits: page.entries,
+        next_cursor: page.next,
+    }))
 }
 
 async fn of(app: &App, subject: Subject) -> Result<Vec<LimitView>, ApiError> {

@@ -20,12 +20,7 @@ pub(super) async fn list(
     _: Admin,
     Query(page): Query<Page<String>>,
 ) -> Result<Answer<Prices>, ApiError> {
-    let mut prices = app.store.prices().await?;
-    prices.sort_by(|one, other| one.model.cmp(&other.model));
-    if let Some(after) = &page.after {
-        prices.retain(|price| price.model > *after);
-    }
-    let page = page.of(prices, |price| price.model.clone());
+    let page = page.of_all(app.store.prices().await?, |price| price.model.clone());
     Ok(Answer(Prices {
         prices: page.entries.iter().map(PriceView::from).collect(),
         next_cursor: page.next,

@@ -196,6 +196,16 @@ pub(crate) struct LimitView {
 }
 
 impl LimitView {
+    /// Names the limit: there is one under each name.
+    pub(crate) fn name(&self) -> String {
+        let id = self.id.unwrap_or_default();
+        let model = self.model.as_deref().unwrap_or_default();
+        format!(
+            "{}:{id}:{}:{}:{model}",
+            self.subject, self.unit, self.period
+        )
+    }
+
     /// Shows a limit, and how somebody stands on it.
     pub(crate) fn new(limit: &Limit, standing: Option<&Standing>) -> Self {
         let key = &limit.key;
@@ -379,10 +389,12 @@ pub(crate) struct Projects(pub(crate) Vec<ProjectView>);
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Keys(pub(crate) Vec<KeyView>);
 
-/// Limits in force.
+/// A page of limits in force.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Limits {
     pub(crate) limits: Vec<LimitView>,
+    /// Where the next page begins; null on the last one.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// A page of prices.

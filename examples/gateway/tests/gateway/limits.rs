@@ -14,6 +14,7 @@ on_both! {
     a_limit_of_requests_is_in_force_for_the_next_one;
     a_limit_of_money_needs_a_price_and_is_charged_by_it;
     prices_are_set_listed_and_removed;
+    limits_and_prices_are_listed_page_by_page;
     commands_set_limits_and_prices;
     none_of_it_is_for_others;
 }
@@ -297,6 +298,41 @@ async fn prices_are_set_listed_and_removed(gate: Gate) {
     }
     let listed = root.get("/api/v1/prices").await.json();
     assert_eq!(listed["prices"].as_array().map(Vec::len), Some(1));
+}
+
+async fn limits_and_prices_are_listed_page_by_page(gate: Gate) {
+    let root = gate.admin().await;
+    for model in ["a", "b", "c"] {
+        let price = json!({ "model": model, "prompt": 1, "completion": 1 });
+        let set = root.put("/api/v1/prices", price).await;
+        assert_eq!(set.status, StatusCode::OK, "{set:?}");
+        let limit = json!({
+            "subject": "platform", "model": model, "unit": "tokens", "period": "day", "amount": 5,
+        });
+        let set = root.put("/api/v1/limits", limit).await;
+        assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    }
+    for (path, list) in [
+        ("/api/v1/prices?", "prices"),
+        ("/api/v1/limits?subject=platform&", "limits"),
+    ] {
+        let first = root.get(&format!("{path}limit=2")).await;
+        let cursor = first.text("next_cursor");
+        let second = root.get(&format!("{path}limit=2&cursor={cursor}")).await;
+        assert!(second.json()["next_cursor"].is_null(), "{second:?}");
+        let pages = [first.json(), second.json()];
+        let entries = pages.iter().filter_map(|page| page[list].as_array());
+        let models: Vec<&Value> = entries.flatten().map(|entry| &entry["model"]).collect();
+        assert_eq!(models, ["a", "b", "c"], "each once, in order");
+        for wrong in ["limit=0", "limit=101", "limit=x"] {
+            let refused = root.get(&format!("{path}{wrong}")).await;
+            assert_eq!(
+                refused.status,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "{path}{wrong}"
+            );
+        }
+    }
 }
 
 async fn commands_set_limits_and_prices(gate: Gate) {

@@ -45,6 +45,17 @@ impl<C> Page<C> {
     }
 }
 
+impl<C: Ord> Page<C> {
+    /// Makes the page of all there is, where the store lists it at once; `cursor` names an entry.
+    pub(crate) fn of_all<T>(&self, mut all: Vec<T>, cursor: impl Fn(&T) -> C) -> PageOf<T, C> {
+        all.sort_by_cached_key(&cursor);
+        if let Some(after) = &self.after {
+            all.retain(|entry| cursor(entry) > *after);
+        }
+        self.of(all, cursor)
+    }
+}
+
 impl<C: FromStr> Input for Page<C> {
     const NAME: &'static str = "Page";
 
@@ -92,6 +103,21 @@ impl<C: FromStr> Kind for Cursor<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_have_each_entry_once_and_in_order() {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page { limit: 2, after };
+            let page = page.of_all(vec![5, 1, 4, 2, 3], |entry| *entry);
+            seen.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [1, 2, 3, 4, 5]);
+    }
 
     #[test]
     fn there_is_a_next_page_only_if_there_is_more() {
