@@ -49,7 +49,8 @@ pub(super) fn paths() -> impl Iterator<Item = &'static str> {
 fn chat() -> Value {
     let message = json!({
         "type": "object",
-        "required": ["role"],
+        // What a message has to have, the model server says.
+        "description": "A message, with its `role`.",
         "properties": {
             "role": { "type": "string", "examples": ["user"] },
             "content": {
