@@ -16,13 +16,15 @@ use llm_gate::auth::{
     PresentedKey, SigningKey,
 };
 use llm_gate::call::{CallLayer, EditLayer, Model, Models};
-use llm_gate::clock::{Clock, SystemClock};
-use llm_gate::identity::{KeyId, ProjectId, Role, Subject, UserId};
+use llm_gate::clock::SystemClock;
+use llm_gate::identity::{KeyGrants, KeyId, ProjectId, Role, Subject, UserId};
 use llm_gate::ledger::Ledger;
 use llm_gate::limit::{Rate, RateLimitLayer};
 use llm_gate::meter::TokenMeterLayer;
 use llm_gate::quota::QuotaLayer;
-use llm_gate::store::{CredentialStore, LedgerStore, MemoryStore, NewApiKey, NewUser, UserStore};
+use llm_gate::store::{
+    Author, CredentialStore, LedgerStore, MemoryStore, NewApiKey, NewUser, UserStore,
+};
 use llm_gate::tokens::Tokens;
 use tower::{Layer, Service};
 
@@ -71,12 +73,16 @@ impl Gate {
             id: user,
             email: None,
             username: Some("bench".to_owned()),
-            password_hash: String::new(),
+            email_verified: false,
+            name: None,
+            password_hash: None,
+            identity: None,
             role: Role::User,
             personal_project: project,
             personal_project_name: "bench".to_owned(),
             token_limit: None,
-            created_at: clock.now(),
+            invite: None,
+            author: Author::now(),
         }))
         .expect("a new user");
         now(store.set_limit(Subject::User(user), Some(Tokens::MAX))).expect("in memory");
@@ -92,9 +98,9 @@ impl Gate {
             name: "bench".to_owned(),
             user,
             project,
-            created_at: clock.now(),
+            grants: KeyGrants::default(),
             expires_at: None,
-            clamps: false,
+            author: Author::now(),
         }))
         .expect("a new key");
         let keys = ApiKeyVerifier::new(store.clone(), hasher, clock.clone());

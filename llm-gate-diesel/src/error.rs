@@ -46,6 +46,11 @@ impl Failure {
         Self::new(StoreErrorKind::Other, what)
     }
 
+    /// Reports that something is taken or not to be had any more.
+    pub(crate) fn conflict(what: &'static str) -> Self {
+        Self::new(StoreErrorKind::Conflict, what)
+    }
+
     fn new(kind: StoreErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             error: StoreError::with_source(kind, cause),

@@ -4,13 +4,17 @@
 diesel::table! {
     users (id) {
         id -> Binary,
+        kind -> Text,
         email -> Nullable<Text>,
+        email_verified -> Bool,
         username -> Nullable<Text>,
-        password_hash -> Text,
+        name -> Nullable<Text>,
+        password_hash -> Nullable<Text>,
         role -> Text,
         disabled -> Bool,
         personal_project -> Binary,
         created_at -> BigInt,
+        deleted_at -> Nullable<BigInt>,
     }
 }
 
@@ -22,10 +26,31 @@ diesel::table! {
 }
 
 diesel::table! {
+    identities (issuer, subject) {
+        issuer -> Text,
+        subject -> Text,
+        user_id -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    tickets (hash) {
+        hash -> Binary,
+        purpose -> Text,
+        user_id -> Binary,
+        email -> Text,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
     projects (id) {
         id -> Binary,
         name -> Text,
         created_at -> BigInt,
+        archived_at -> Nullable<BigInt>,
     }
 }
 
@@ -34,6 +59,23 @@ diesel::table! {
         project_id -> Binary,
         user_id -> Binary,
         role -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    invites (id) {
+        id -> Binary,
+        hash -> Binary,
+        email -> Text,
+        role -> Text,
+        project_id -> Nullable<Binary>,
+        project_role -> Nullable<Text>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        accepted_at -> Nullable<BigInt>,
+        accepted_by -> Nullable<Binary>,
+        revoked_at -> Nullable<BigInt>,
     }
 }
 
@@ -42,14 +84,20 @@ diesel::table! {
         id -> Binary,
         public_id -> Text,
         hash -> Binary,
+        previous_public_id -> Nullable<Text>,
+        previous_hash -> Nullable<Binary>,
+        overlap_until -> Nullable<BigInt>,
         name -> Text,
         user_id -> Binary,
         project_id -> Binary,
+        scopes -> Text,
+        models -> Nullable<Text>,
+        networks -> Nullable<Text>,
+        clamps -> Bool,
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
         last_used_at -> Nullable<BigInt>,
         revoked_at -> Nullable<BigInt>,
-        clamps -> Bool,
     }
 }
 
@@ -58,7 +106,11 @@ diesel::table! {
         id -> Binary,
         user_id -> Binary,
         created_at -> BigInt,
+        refreshed_at -> BigInt,
+        lives_until -> BigInt,
         ends_at -> BigInt,
+        address -> Nullable<Text>,
+        agent -> Nullable<Text>,
         revoked -> Bool,
     }
 }
@@ -70,6 +122,25 @@ diesel::table! {
         created_at -> BigInt,
         idle_until -> BigInt,
         spent_at -> Nullable<BigInt>,
+        successor -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    events (id) {
+        id -> Binary,
+        at -> BigInt,
+        actor -> Text,
+        actor_user -> Nullable<Binary>,
+        actor_key -> Nullable<Binary>,
+        address -> Nullable<Text>,
+        request -> Nullable<Text>,
+        action -> Text,
+        target_kind -> Text,
+        target_id -> Text,
+        project_id -> Nullable<Binary>,
+        before -> Nullable<Text>,
+        after -> Nullable<Text>,
     }
 }
 
@@ -197,7 +268,10 @@ diesel::table! {
 }
 
 diesel::joinable!(logins -> users (user_id));
+diesel::joinable!(identities -> users (user_id));
+diesel::joinable!(tickets -> users (user_id));
 diesel::joinable!(project_members -> projects (project_id));
+diesel::joinable!(project_members -> users (user_id));
 diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
@@ -207,7 +281,10 @@ diesel::joinable!(reservation_counters -> counters (counter_id));
 diesel::joinable!(reservation_counters -> reservations (reservation_id));
 
 diesel::allow_tables_to_appear_in_same_query!(logins, users);
+diesel::allow_tables_to_appear_in_same_query!(identities, users);
+diesel::allow_tables_to_appear_in_same_query!(tickets, users);
 diesel::allow_tables_to_appear_in_same_query!(project_members, projects);
+diesel::allow_tables_to_appear_in_same_query!(project_members, users);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(ledger, counters);

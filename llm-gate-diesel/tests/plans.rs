@@ -11,15 +11,12 @@ use diesel::connection::{Connection, InstrumentationEvent};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::sqlite::SqliteConnection;
-use llm_gate::identity::{KeyId, Subject};
-use llm_gate::store::{
-    CredentialStore, Extend, LedgerStore, NewApiKey, NewSession, Operation, TokenHash, UserStore,
-};
+use llm_gate::identity::Subject;
+use llm_gate::store::{CredentialStore, Extend, LedgerStore, Operation, UserStore};
 use llm_gate::tokens::Tokens;
-use llm_gate::{clock::Timestamp, identity::SessionId};
 use llm_gate_diesel::{SqliteStore, test_db};
 
-use support::{account, reserve, settle};
+use support::{look_ups, reserve, settle};
 
 const PINNED: &str = include_str!("plans.txt");
 
@@ -55,28 +52,7 @@ fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String> {
 async fn hot_statements_and_their_plans_are_the_pinned_ones() {
     let config = test_db::config().readers(NonZeroUsize::MIN);
     let store = SqliteStore::open(config.clone()).await.unwrap();
-    let user = store.create_user(account("ada")).await.unwrap();
-    let key = NewApiKey {
-        id: KeyId::new(),
-        public_id: "public".to_owned(),
-        hash: TokenHash([0; 32]),
-        name: String::new(),
-        user: user.id,
-        project: user.personal_project,
-        created_at: Timestamp::from_micros(1),
-        expires_at: None,
-        clamps: false,
-    };
-    store.create_key(key).await.unwrap();
-    let session = NewSession {
-        id: SessionId::new(),
-        user: user.id,
-        token: TokenHash([1; 32]),
-        created_at: Timestamp::from_micros(1),
-        idle_until: Timestamp::from_micros(9),
-        ends_at: Timestamp::from_micros(9),
-    };
-    store.create_session(session).await.unwrap();
+    let there = look_ups::prepare(&store).await;
 
     let log = Log::default();
     let (writes, reads) = (Arc::clone(&log), Arc::clone(&log));
@@ -88,7 +64,7 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
         .on_reader(move |connection| listen(connection, &reads))
         .await
         .unwrap();
-    let subject = Subject::User(user.id);
+    let subject = Subject::User(there.user.id);
     let hold = reserve(subject, 10);
     store.key_by_public_id("public".to_owned()).await.unwrap();
     store.user_by_login("ada".to_owned()).await.unwrap();
@@ -104,12 +80,9 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
     store.apply(vec![Operation::Extend(extend)]).await.unwrap();
     store.apply(vec![settle(hold.id, 5)]).await.unwrap();
     store.standing(subject).await.unwrap();
-    let (old, new, at) = (
-        TokenHash([1; 32]),
-        TokenHash([2; 32]),
-        Timestamp::from_micros(2),
-    );
-    store.rotate_session(old, new, at, at).await.unwrap();
+    look_ups::run(&store, &there).await;
+    look_ups::rotate(&store, &there).await;
+    look_ups::write(&store, &there).await;
 
     let mut connection = SqliteConnection::establish(config.path().to_str().unwrap()).unwrap();
     let mut seen = Vec::new();
@@ -138,6 +111,9 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
             text.push_str(&step);
             text.push('\n');
         }
+    }
+    if std::env::var_os("LLM_GATE_PRINT_PLANS").is_some() {
+        println!("{text}");
     }
     assert_eq!(text, PINNED, "tests/plans.txt is what was reviewed");
 }

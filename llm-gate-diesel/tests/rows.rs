@@ -7,11 +7,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 use llm_gate::identity::{KeyId, Subject};
-use llm_gate::store::{LedgerStore, Operation};
+use llm_gate::store::{LedgerStore, Operation, UserStore};
 use llm_gate::tokens::Usage;
 use llm_gate_diesel::test_db;
 
-use support::{granted, limited, reserve, settle};
+use support::{account, author, granted, limited, reserve, settle};
 
 /// Reads one value of one row as text.
 fn read(connection: &mut SqliteConnection, sql: &str) -> String {
@@ -105,4 +105,20 @@ async fn what_a_call_used_is_on_record() {
         })
         .await;
     assert_eq!(checked.unwrap().unwrap(), 0, "no row points nowhere");
+}
+
+#[tokio::test]
+async fn of_who_was_deleted_no_name_and_no_password_stays() {
+    let store = test_db::open().await;
+    let user = store.create_user(account("ada")).await.unwrap();
+    store.delete_user(user.id, author()).await.unwrap();
+    let rows = store.on_reader(|connection| {
+        let columns = "email, username, name, password_hash, disabled, deleted_at";
+        let row = format!("concat_ws(' ', {columns}) AS TEXT) FROM users");
+        let names = "count(*) AS TEXT) FROM logins";
+        (read(connection, &row), read(connection, names))
+    });
+    let (row, names) = rows.await.unwrap();
+    assert_eq!(row, "1 1", "the row is for what points to it");
+    assert_eq!(names, "0", "the name is free");
 }

@@ -187,3 +187,21 @@ async fn the_ledger_cannot_be_rewritten() {
     .unwrap();
     assert_eq!(lines, 1, "the line stands");
 }
+
+#[tokio::test]
+async fn what_was_done_is_never_changed_and_never_deleted() {
+    let config = test_db::config();
+    let store = SqliteStore::open(config.clone()).await.unwrap();
+    store.create_user(account("ada")).await.unwrap();
+    let mut connection = outside(&config);
+    for statement in ["UPDATE events SET actor = 'operator'", "DELETE FROM events"] {
+        let error = connection
+            .batch_execute(statement)
+            .expect_err("a trigger refuses it");
+        assert!(error.to_string().contains("append only"), "{error}");
+    }
+    let events = diesel::select(diesel::dsl::sql::<BigInt>("(SELECT COUNT(*) FROM events)"))
+        .get_result::<i64>(&mut connection)
+        .unwrap();
+    assert_eq!(events, 1, "it stands");
+}

@@ -30,3 +30,4 @@ pub mod store;
 pub mod test_util;
 pub mod tokens;
 pub mod upstream;
+mod words;

@@ -8,8 +8,8 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::ledger::{Charge, Leases, Ledger, Request, Reservation, ReserveError};
 use llm_gate::store::{
-    CallInfo, Ending, LedgerStore, Limit, LimitChange, MemoryStore, Operation, Outcome, OwnerId,
-    Price, Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
+    Author, CallInfo, Ending, LedgerStore, Limit, LimitChange, MemoryStore, Operation, Outcome,
+    OwnerId, Price, Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
 };
 use llm_gate::test_util::ManualClock;
 use llm_gate::tokens::{Tokens, Usage};
@@ -64,7 +64,7 @@ impl LedgerStore for Wire {
         standings(subject: Subject, at: Timestamp) -> Vec<(Limit, Standing)>;
         change_limit(change: LimitChange) -> Option<Standing>;
         limits(subject: Option<Subject>) -> Vec<Limit>;
-        set_price(price: Price, at: Timestamp) -> Price;
+        set_price(price: Price, author: Author) -> Price;
         prices() -> Vec<Price>;
         totals() -> Totals;
         enlist(at: Timestamp, lease: Duration) -> OwnerId;

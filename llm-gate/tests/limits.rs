@@ -15,8 +15,8 @@ use llm_gate::ledger::Ledger;
 use llm_gate::meter::MeterBody;
 use llm_gate::quota::QuotaLayer;
 use llm_gate::store::{
-    LedgerStore, Limit, LimitChange, LimitKey, Period, Price, Rates, Standing, Tariff, Unit,
-    WEIGHT_SCALE, Zone,
+    Author, LedgerStore, Limit, LimitChange, LimitKey, Period, Price, Rates, Standing, Tariff,
+    Unit, WEIGHT_SCALE, Zone,
 };
 use llm_gate::test_util::{ManualClock, ScriptedBody};
 use llm_gate::tokens::Amount;
@@ -57,7 +57,7 @@ impl Desk {
             zone: Zone::UTC,
             amount: Amount::new(amount),
         };
-        let change = LimitChange::set(limit, self.clock.now());
+        let change = LimitChange::set(limit, Author::system(self.clock.now()));
         self.rig
             .books
             .change_limit(change)
@@ -253,7 +253,11 @@ async fn money_needs_a_price() {
             }),
         },
     };
-    let set = desk.rig.books.set_price(price, desk.clock.now()).await;
+    let set = desk
+        .rig
+        .books
+        .set_price(price, Author::system(desk.clock.now()))
+        .await;
     set.expect("in memory");
     let (served, _) = desk.ask(desk.rig.chat(ASK)).await;
     let held = desk.standing(Unit::Money).await.reserved.get();
@@ -377,7 +381,11 @@ async fn dear_output(desk: &Desk) {
             }),
         },
     };
-    let set = desk.rig.books.set_price(price, desk.clock.now()).await;
+    let set = desk
+        .rig
+        .books
+        .set_price(price, Author::system(desk.clock.now()))
+        .await;
     set.expect("in memory");
 }
 
@@ -449,7 +457,7 @@ async fn a_default_limit_holds_for_who_has_none() {
         zone: Zone::UTC,
         amount: Amount::new(1),
     };
-    let change = LimitChange::set(limit, desk.clock.now());
+    let change = LimitChange::set(limit, Author::system(desk.clock.now()));
     desk.rig
         .books
         .change_limit(change)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::RETRY_AFTER;
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::{KeyId, Subject};
-use llm_gate::store::{LedgerStore, Limit, LimitChange, LimitKey, Period, Unit, Zone};
+use llm_gate::store::{Author, LedgerStore, Limit, LimitChange, LimitKey, Period, Unit, Zone};
 use llm_gate::tokens::Tokens;
 use llm_gate_diesel::test_db::postgres;
 use llm_gate_diesel::{PgConfig, PgStore};
@@ -209,7 +209,7 @@ async fn every_minute_grants_its_limit_and_no_more_over_all_processes() {
     let begin = SystemClock.now();
     let set = fleet
         .store
-        .change_limit(LimitChange::set(limit, begin))
+        .change_limit(LimitChange::set(limit, Author::system(begin)))
         .await;
     set.expect("the database is there");
     let people = fleet.everywhere(&person);

@@ -3,14 +3,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
-use llm_gate::store::{
-    ApiKey, ApiKeyRecord, AuditStore, CallFilter, CallPage, CallQuery, CallRecord, Check,
-    CredentialStore, LedgerStore, Limit, LimitChange, LineQuery, Lines, Membership, NewApiKey,
-    NewSession, NewUser, Operation, Outcome, OwnerId, PasswordRecord, Price, ProjectStore,
-    Rotation, Standing, StoreError, StoreErrorKind, StoreFuture, TokenHash, Totals, UsageQuery,
-    UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum, User, UserStore, Verification,
-};
+use llm_gate::identity::{InviteId, KeyId, ProjectId, RequestId, SessionId, Subject, UserId};
+use llm_gate::store::*;
 use llm_gate_diesel::SqliteStore;
 use tokio::sync::watch;
 
@@ -112,6 +106,15 @@ impl WatchedStore {
     }
 }
 
+/// Passes calls on, each of its kind.
+macro_rules! watched {
+    ($($kind:ident $name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {$(
+        fn $name(&self $(, $argument: $type)*) -> StoreFuture<'_, $answer> {
+            self.ask(Kind::$kind, self.inner.$name($($argument),*))
+        }
+    )*};
+}
+
 impl LedgerStore for WatchedStore {
     fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
         let applied = self.ask(Kind::Batch, self.inner.apply(batch));
@@ -147,8 +150,8 @@ impl LedgerStore for WatchedStore {
         self.ask(Kind::Read, self.inner.limits(subject))
     }
 
-    fn set_price(&self, price: Price, at: Timestamp) -> StoreFuture<'_, Price> {
-        self.ask(Kind::Write, self.inner.set_price(price, at))
+    fn set_price(&self, price: Price, author: Author) -> StoreFuture<'_, Price> {
+        self.ask(Kind::Write, self.inner.set_price(price, author))
     }
 
     fn prices(&self) -> StoreFuture<'_, Vec<Price>> {
@@ -200,28 +203,25 @@ impl AuditStore for WatchedStore {
 }
 
 impl UserStore for WatchedStore {
-    fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
-        self.ask(Kind::Write, self.inner.create_user(user))
-    }
-
-    fn user(&self, id: UserId) -> StoreFuture<'_, Option<User>> {
-        self.ask(Kind::Read, self.inner.user(id))
-    }
-
-    fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>> {
-        self.ask(Kind::Read, self.inner.user_by_login(login))
-    }
-
-    fn users(&self, after: Option<UserId>, limit: u32) -> StoreFuture<'_, Vec<User>> {
-        self.ask(Kind::Read, self.inner.users(after, limit))
-    }
-
-    fn replace_password_hash(&self, id: UserId, old: String, new: String) -> StoreFuture<'_, bool> {
-        self.ask(Kind::Write, self.inner.replace_password_hash(id, old, new))
-    }
-
-    fn set_user_disabled(&self, id: UserId, disabled: bool) -> StoreFuture<'_, bool> {
-        self.ask(Kind::Write, self.inner.set_user_disabled(id, disabled))
+    watched! {
+        Write create_user(user: NewUser) -> User;
+        Write create_service(service: NewService) -> Option<User>;
+        Read user(id: UserId) -> Option<User>;
+        Read user_by_login(login: String) -> Option<PasswordRecord>;
+        Read user_by_identity(identity: Identity) -> Option<User>;
+        Read users(after: Option<UserId>, limit: u32) -> Vec<User>;
+        Write replace_password_hash(id: UserId, old: String, new: String) -> bool;
+        Write set_password(id: UserId, hash: String, keep: Option<SessionId>, author: Author) -> bool;
+        Write change_user(id: UserId, change: UserChange, author: Author) -> UserOutcome;
+        Write delete_user(id: UserId, author: Author) -> UserOutcome;
+        Write set_user_disabled(id: UserId, disabled: bool, author: Author) -> bool;
+        Write link_identity(id: UserId, identity: Identity, author: Author) -> bool;
+        Write unlink_identity(id: UserId, identity: Identity, author: Author) -> bool;
+        Read identities(id: UserId) -> Vec<Identity>;
+        Write create_ticket(ticket: NewTicket) -> ();
+        Read ticket(hash: TokenHash, purpose: TicketPurpose, at: Timestamp) -> Option<User>;
+        Write verify_email(ticket: TokenHash, author: Author) -> Option<User>;
+        Write reset_password(ticket: TokenHash, hash: String, author: Author) -> Option<User>;
     }
 }
 
@@ -244,60 +244,54 @@ impl UsageStore for WatchedStore {
 }
 
 impl ProjectStore for WatchedStore {
-    fn projects_of(&self, user: UserId) -> StoreFuture<'_, Vec<Membership>> {
-        self.ask(Kind::Read, self.inner.projects_of(user))
-    }
-
-    fn membership(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Membership>> {
-        self.ask(Kind::Read, self.inner.membership(project, user))
+    watched! {
+        Write create_project(project: NewProject) -> Option<Project>;
+        Read projects_of(user: UserId) -> Vec<Membership>;
+        Read membership(project: ProjectId, user: UserId) -> Option<Membership>;
+        Read project(id: ProjectId) -> Option<Project>;
+        Read projects(after: Option<ProjectId>, limit: u32, archived: bool) -> Vec<Project>;
+        Write rename_project(id: ProjectId, name: String, author: Author) -> ProjectOutcome<Project>;
+        Write archive_project(id: ProjectId, author: Author) -> ProjectOutcome<Project>;
+        Read members(project: ProjectId, after: Option<UserId>, limit: u32) -> Vec<Member>;
+        Write set_member(project: ProjectId, user: UserId, role: ProjectRole, author: Author) -> ProjectOutcome<Member>;
+        Write remove_member(project: ProjectId, user: UserId, author: Author) -> ProjectOutcome<Member>;
+        Write create_invite(invite: NewInvite) -> Option<Invite>;
+        Read invites(project: Option<ProjectId>, before: Option<InviteId>, limit: u32) -> Vec<Invite>;
+        Read invite_by_token(token: TokenHash) -> Option<Invite>;
+        Write revoke_invite(project: Option<ProjectId>, id: InviteId, author: Author) -> Option<Invite>;
+        Write accept_invite(token: TokenHash, user: UserId, author: Author) -> Option<Invite>;
     }
 }
 
 impl CredentialStore for WatchedStore {
-    fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ApiKey> {
-        self.ask(Kind::Write, self.inner.create_key(key))
+    watched! {
+        Write create_key(key: NewApiKey) -> ApiKey;
+        KeyLookup key_by_public_id(public_id: String) -> Option<ApiKeyRecord>;
+        Read keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
+        Read key(name: KeyName) -> Option<ApiKey>;
+        Write change_key(name: KeyName, change: KeyChange, author: Author) -> Option<ApiKey>;
+        Write rotate_key(name: KeyName, secret: NewKeySecret) -> Option<ApiKey>;
+        Write revoke_key(name: KeyName, author: Author) -> Option<ApiKey>;
+        Write touch_key(key: KeyId, at: Timestamp) -> ();
     }
+}
 
-    fn key_by_public_id(&self, public_id: String) -> StoreFuture<'_, Option<ApiKeyRecord>> {
-        self.ask(Kind::KeyLookup, self.inner.key_by_public_id(public_id))
+impl SessionStore for WatchedStore {
+    watched! {
+        Write create_session(session: NewSession) -> ();
+        Write rotate_session(refresh: Refresh) -> Rotation;
+        Read session(id: SessionId, at: Timestamp) -> Option<Session>;
+        Read sessions(user: UserId, at: Timestamp) -> Vec<Session>;
+        Write revoke_session(token: TokenHash, author: Author) -> bool;
+        Write end_session(user: UserId, id: SessionId, author: Author) -> bool;
+        Write end_sessions(user: UserId, keep: Option<SessionId>, author: Author) -> u64;
+        Write prune(before: Timestamp) -> u64;
     }
+}
 
-    fn keys(&self, project: ProjectId, user: UserId, limit: u32) -> StoreFuture<'_, Vec<ApiKey>> {
-        self.ask(Kind::Read, self.inner.keys(project, user, limit))
-    }
-
-    fn revoke_key(
-        &self,
-        project: ProjectId,
-        user: UserId,
-        key: KeyId,
-        at: Timestamp,
-    ) -> StoreFuture<'_, Option<ApiKey>> {
-        self.ask(Kind::Write, self.inner.revoke_key(project, user, key, at))
-    }
-
-    fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()> {
-        self.ask(Kind::Write, self.inner.touch_key(key, at))
-    }
-
-    fn create_session(&self, session: NewSession) -> StoreFuture<'_, ()> {
-        self.ask(Kind::Write, self.inner.create_session(session))
-    }
-
-    fn rotate_session(
-        &self,
-        old: TokenHash,
-        new: TokenHash,
-        at: Timestamp,
-        idle_until: Timestamp,
-    ) -> StoreFuture<'_, Rotation> {
-        self.ask(
-            Kind::Write,
-            self.inner.rotate_session(old, new, at, idle_until),
-        )
-    }
-
-    fn revoke_session(&self, token: TokenHash, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.ask(Kind::Write, self.inner.revoke_session(token, at))
+impl EventStore for WatchedStore {
+    watched! {
+        Write note(event: Event) -> ();
+        Read events(query: EventQuery, limit: u32) -> Vec<Event>;
     }
 }

@@ -10,14 +10,16 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use llm_gate::auth::{ApiKeyAuthLayer, ApiKeySecret, ApiKeyVerifier, KeyHasher};
 use llm_gate::call::{CallLayer, Models};
-use llm_gate::clock::{Clock, SystemClock};
-use llm_gate::identity::{KeyId, Principal, ProjectId, Role, Subject, UserId};
+use llm_gate::clock::SystemClock;
+use llm_gate::identity::{KeyGrants, KeyId, Principal, ProjectId, Role, Subject, UserId};
 use llm_gate::ledger::Ledger;
 use llm_gate::limit::{Rate, RateLimitLayer};
 use llm_gate::meter::TokenMeterLayer;
 use llm_gate::proxy::VllmProxyService;
 use llm_gate::quota::QuotaLayer;
-use llm_gate::store::{CredentialStore, LedgerStore, MemoryStore, NewApiKey, NewUser, UserStore};
+use llm_gate::store::{
+    Author, CredentialStore, LedgerStore, MemoryStore, NewApiKey, NewUser, UserStore,
+};
 use llm_gate::tokens::Tokens;
 use tower::ServiceBuilder;
 
@@ -73,12 +75,16 @@ pub async fn with_one_key(
         id: user,
         email: None,
         username: Some("ada".to_owned()),
-        password_hash: String::new(),
+        email_verified: false,
+        name: None,
+        password_hash: None,
+        identity: None,
         role: Role::User,
         personal_project: project,
         personal_project_name: "ada's project".to_owned(),
         token_limit: Some(Tokens::new(10_000)),
-        created_at: clock.now(),
+        invite: None,
+        author: Author::now(),
     };
     store.create_user(new_user).await?;
     let new_key = NewApiKey {
@@ -88,9 +94,9 @@ pub async fn with_one_key(
         name: "first".to_owned(),
         user,
         project,
-        created_at: clock.now(),
+        grants: KeyGrants::default(),
         expires_at: None,
-        clamps: false,
+        author: Author::now(),
     };
     store.create_key(new_key).await?;
     Ok((ApiKeyVerifier::new(store.clone(), hasher, clock), key))

@@ -19,8 +19,8 @@ use std::time::Duration;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::{
-    LedgerStore, Limit, LimitChange, MemoryBooks, Operation, Outcome, OwnerId, Price, Standing,
-    StoreError, StoreErrorKind, StoreFuture, Totals,
+    Author, LedgerStore, Limit, LimitChange, MemoryBooks, Operation, Outcome, OwnerId, Price,
+    Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
 };
 
 use line::Line;
@@ -148,7 +148,7 @@ impl LedgerStore for LogStore {
         self.blocking(move |inner| Ok(inner.books.limits_of(subject)))
     }
 
-    fn set_price(&self, price: Price, _at: Timestamp) -> StoreFuture<'_, Price> {
+    fn set_price(&self, price: Price, _author: Author) -> StoreFuture<'_, Price> {
         self.blocking(move |inner| {
             inner.append(&[Line::Price(price.clone())])?;
             Ok(inner.books.set_price(price))

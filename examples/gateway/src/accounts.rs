@@ -2,8 +2,8 @@
 
 use llm_gate::auth::{ApiKeySecret, KeyHasher};
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
-use llm_gate::store::{ApiKey, CredentialStore, NewApiKey, NewUser, StoreError};
+use llm_gate::identity::{KeyGrants, KeyId, ProjectId, Role, UserId};
+use llm_gate::store::{ApiKey, Author, CredentialStore, NewApiKey, NewUser, StoreError};
 use llm_gate::tokens::Tokens;
 
 /// The longest e-mail address there is (RFC 5321).
@@ -58,7 +58,7 @@ impl Names {
         password_hash: String,
         role: Role,
         token_limit: Option<Tokens>,
-        created_at: Timestamp,
+        author: Author,
     ) -> NewUser {
         let whose = self
             .all()
@@ -70,10 +70,14 @@ impl Names {
             personal_project_name: format!("{whose}'s project"),
             email: self.email,
             username: self.username,
-            password_hash,
+            email_verified: false,
+            name: None,
+            password_hash: Some(password_hash),
+            identity: None,
             role,
             token_limit,
-            created_at,
+            invite: None,
+            author,
         }
     }
 }
@@ -161,8 +165,10 @@ pub struct KeyRequest {
     pub project: ProjectId,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
-    /// Whether calls that do not fit are cut down to what is left.
-    pub clamps: bool,
+    /// What it may do.
+    pub grants: KeyGrants,
+    /// Who makes it, and when.
+    pub author: Author,
 }
 
 /// Makes an API key. Its secret exists only in the answer.
@@ -174,7 +180,6 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
     store: &S,
     hasher: &KeyHasher,
     request: KeyRequest,
-    now: Timestamp,
 ) -> Result<(ApiKey, ApiKeySecret), StoreError> {
     let secret = ApiKeySecret::generate();
     let key = store
@@ -185,9 +190,9 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
             name: request.name,
             user: request.user,
             project: request.project,
-            created_at: now,
+            grants: request.grants,
             expires_at: request.expires_at,
-            clamps: request.clamps,
+            author: request.author,
         })
         .await?;
     Ok((key, secret))

@@ -72,9 +72,8 @@ impl fmt::Debug for StoreAccounts {
 
 #[cfg(test)]
 mod tests {
-    use llm_gate::clock::Timestamp;
     use llm_gate::identity::Role;
-    use llm_gate::store::{MemoryStore, UserStore};
+    use llm_gate::store::{Author, MemoryStore, UserStore};
 
     use super::*;
     use crate::accounts::Names;
@@ -93,8 +92,12 @@ mod tests {
     async fn a_subject_is_the_id_or_the_name_of_an_account_as_its_issuer_is_configured() {
         let store = Arc::new(MemoryStore::new());
         let names = Names::of("ada@example.com").expect("an address");
-        let account = names.account(String::new(), Role::Admin, None, Timestamp::default());
+        let account = names.account(String::new(), Role::Admin, None, Author::default());
         let ada = store.create_user(account).await.expect("a free name");
+        let names = Names::of("grace").expect("a name");
+        // The last admin could not be disabled.
+        let other = names.account(String::new(), Role::Admin, None, Author::default());
+        store.create_user(other).await.expect("a free name");
         let mut auth = AuthConfig::default();
         auth.issuers
             .insert("by-id".to_owned(), issuer(AccountBy::Id));
@@ -129,7 +132,7 @@ mod tests {
         }
         assert!(
             store
-                .set_user_disabled(ada.id, true)
+                .set_user_disabled(ada.id, true, Author::default())
                 .await
                 .expect("a store")
         );

@@ -48,7 +48,9 @@ macro_rules! ids {
     )*};
 }
 
-ids!(KeyId, ProjectId, RequestId, SessionId, UserId);
+ids!(
+    EventId, InviteId, KeyId, ProjectId, RequestId, SessionId, UserId
+);
 
 /// The hash of a secret.
 #[derive(Clone, Copy, Debug, AsExpression, FromSqlRow)]

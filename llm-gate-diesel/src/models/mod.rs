@@ -3,18 +3,24 @@
 mod audit;
 mod columns;
 mod credential;
+mod event;
+mod invite;
 mod ledger;
 mod project;
+mod session;
 mod usage;
 mod user;
 
 pub(crate) use audit::{CallRow, ChainedRow, KnownRequest, LineRow, PartRow, PostedRow};
 pub(crate) use columns::{Hash, Id, text, tokens};
-pub(crate) use credential::{ApiKeyRow, RefreshTokenRow, SessionRow};
+pub(crate) use credential::{ApiKeyRow, ChangedKey};
+pub(crate) use event::EventRow;
+pub(crate) use invite::InviteRow;
 pub(crate) use ledger::{
     ChainRow, CounterRow, KnownReservation, LedgerRow, LimitRow, NewCounterRow, NewOwnerRow,
     NewPriceRow, PriceRow, ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow,
 };
-pub(crate) use project::{MemberRow, ProjectRow};
+pub(crate) use project::{MemberRow, NewMemberRow, ProjectRow};
+pub(crate) use session::{RefreshTokenRow, SessionRow};
 pub(crate) use usage::SumRow;
-pub(crate) use user::{LoginRow, UserRow};
+pub(crate) use user::{ChangedUser, IdentityRow, LoginRow, TicketRow, UserRow};

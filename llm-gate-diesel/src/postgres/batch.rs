@@ -28,6 +28,18 @@ pub(super) const CHUNK: usize = 10_000;
 /// Names the advisory lock on the limits for all subjects, and on prices. Batches share it.
 const FOR_ALL: i64 = 0x11a6_a7e5_0000_0001;
 
+/// Names the advisory lock on who there is and who may do what.
+const PEOPLE: i64 = 0x11a6_a7e5_0000_0002;
+
+/// Keeps accounts, projects, members, invites and keys as they are for this transaction: one changes them at a time,
+/// and what a change was decided by still holds when it is committed. It is taken before any counter.
+pub(super) fn lock_people(connection: &mut Connection) -> Result<(), Failure> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+        .bind::<BigInt, _>(PEOPLE)
+        .execute(connection)?;
+    Ok(())
+}
+
 /// Takes the counters that every subject has for this transaction, in the order of their rows; makes what is not
 /// there. All other counters of a subject are taken after that, and only by who has this one.
 ///

@@ -13,15 +13,15 @@ pub(crate) fn ensure(connection: &mut Connection, rows: &[NewCounterRow]) -> Que
         .execute(connection)
 }
 
-/// Freezes or releases all counters of a subject.
+/// Freezes or releases all counters of subjects of a kind.
 pub(crate) fn freeze(
     connection: &mut Connection,
     kind: &str,
-    id: Id,
+    ids: &[Id],
     frozen: bool,
 ) -> QueryResult<usize> {
     diesel::update(counters::table)
-        .filter(counters::subject_id.eq(id))
+        .filter(counters::subject_id.eq_any(ids))
         .filter(counters::subject_kind.eq(kind))
         .filter(counters::window_start.eq(0))
         .set(counters::frozen.eq(frozen))

@@ -5,12 +5,17 @@
 pub(crate) mod audit;
 pub(crate) mod chains;
 pub(crate) mod counters;
+pub(crate) mod events;
+pub(crate) mod identities;
+pub(crate) mod invites;
 pub(crate) mod keys;
+pub(crate) mod members;
 pub(crate) mod owners;
 pub(crate) mod prices;
 pub(crate) mod projects;
 pub(crate) mod reservations;
 pub(crate) mod sessions;
+pub(crate) mod tickets;
 pub(crate) mod totals;
 pub(crate) mod usage;
 pub(crate) mod users;

@@ -1,8 +1,8 @@
 use diesel::prelude::*;
 
 use super::Connection;
-use crate::models::{Id, MemberRow, ProjectRow};
-use crate::schema::{project_members, projects};
+use crate::models::{Id, ProjectRow};
+use crate::schema::projects;
 
 /// Writes a project.
 pub(crate) fn insert(connection: &mut Connection, row: &ProjectRow) -> QueryResult<usize> {
@@ -11,37 +11,48 @@ pub(crate) fn insert(connection: &mut Connection, row: &ProjectRow) -> QueryResu
         .execute(connection)
 }
 
-/// Makes a user a member of a project.
-pub(crate) fn add_member(connection: &mut Connection, row: &MemberRow) -> QueryResult<usize> {
-    diesel::insert_into(project_members::table)
-        .values(row)
+/// Reads a project.
+pub(crate) fn by_id(connection: &mut Connection, id: Id) -> QueryResult<Option<ProjectRow>> {
+    projects::table
+        .filter(projects::id.eq(id))
+        .select(ProjectRow::as_select())
+        .first(connection)
+        .optional()
+}
+
+/// Lists the projects after `after`, archived ones only if asked for.
+pub(crate) fn after(
+    connection: &mut Connection,
+    after: Id,
+    limit: u32,
+    archived: bool,
+) -> QueryResult<Vec<ProjectRow>> {
+    let mut query = projects::table
+        .filter(projects::id.gt(after))
+        .order(projects::id)
+        .limit(limit.into())
+        .select(ProjectRow::as_select())
+        .into_boxed();
+    if !archived {
+        query = query.filter(projects::archived_at.is_null());
+    }
+    query.load(connection)
+}
+
+/// Renames a project that is not archived.
+pub(crate) fn rename(connection: &mut Connection, id: Id, name: &str) -> QueryResult<usize> {
+    diesel::update(projects::table)
+        .filter(projects::id.eq(id))
+        .filter(projects::archived_at.is_null())
+        .set(projects::name.eq(name))
         .execute(connection)
 }
 
-/// Lists the projects of a user and the user's role in each, oldest first.
-pub(crate) fn of_user(
-    connection: &mut Connection,
-    user: Id,
-) -> QueryResult<Vec<(ProjectRow, String)>> {
-    project_members::table
-        .inner_join(projects::table)
-        .filter(project_members::user_id.eq(user))
-        .order(project_members::project_id)
-        .select((ProjectRow::as_select(), project_members::role))
-        .load(connection)
-}
-
-/// Reads one project of a user and the user's role in it.
-pub(crate) fn membership(
-    connection: &mut Connection,
-    project: Id,
-    user: Id,
-) -> QueryResult<Option<(ProjectRow, String)>> {
-    project_members::table
-        .inner_join(projects::table)
-        .filter(project_members::user_id.eq(user))
-        .filter(project_members::project_id.eq(project))
-        .select((ProjectRow::as_select(), project_members::role))
-        .first(connection)
-        .optional()
+/// Archives a project, unless it is.
+pub(crate) fn archive(connection: &mut Connection, id: Id, at: i64) -> QueryResult<usize> {
+    diesel::update(projects::table)
+        .filter(projects::id.eq(id))
+        .filter(projects::archived_at.is_null())
+        .set(projects::archived_at.eq(at))
+        .execute(connection)
 }

@@ -1,7 +1,9 @@
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::Connection;
-use crate::models::{Id, LoginRow, UserRow};
+use crate::models::{ChangedUser, Id, LoginRow, UserRow};
 use crate::schema::{logins, users};
 
 /// Writes an account.
@@ -18,10 +20,19 @@ pub(crate) fn claim(connection: &mut Connection, rows: &[LoginRow<'_>]) -> Query
         .execute(connection)
 }
 
-/// Reads an account.
+/// Gives up names of an account.
+pub(crate) fn release(connection: &mut Connection, id: Id, names: &[&str]) -> QueryResult<usize> {
+    diesel::delete(logins::table)
+        .filter(logins::name.eq_any(names))
+        .filter(logins::user_id.eq(id))
+        .execute(connection)
+}
+
+/// Reads an account that was not deleted.
 pub(crate) fn by_id(connection: &mut Connection, id: Id) -> QueryResult<Option<UserRow>> {
     users::table
         .filter(users::id.eq(id))
+        .filter(users::deleted_at.is_null())
         .select(UserRow::as_select())
         .first(connection)
         .optional()
@@ -37,7 +48,7 @@ pub(crate) fn by_login(connection: &mut Connection, login: &str) -> QueryResult<
         .optional()
 }
 
-/// Lists the accounts after `after`.
+/// Lists persons' accounts after `after`.
 pub(crate) fn after(
     connection: &mut Connection,
     after: Id,
@@ -45,10 +56,36 @@ pub(crate) fn after(
 ) -> QueryResult<Vec<UserRow>> {
     users::table
         .filter(users::id.gt(after))
+        .filter(sql::<Bool>("kind = 'person'"))
+        .filter(users::deleted_at.is_null())
         .order(users::id)
         .limit(limit.into())
         .select(UserRow::as_select())
         .load(connection)
+}
+
+/// Finds the account whose personal project it is.
+pub(crate) fn of_personal_project(
+    connection: &mut Connection,
+    project: Id,
+) -> QueryResult<Option<Id>> {
+    users::table
+        .filter(users::personal_project.eq(project))
+        .filter(sql::<Bool>("kind = 'person'"))
+        .select(users::id)
+        .first(connection)
+        .optional()
+}
+
+/// Names an admin who is enabled, other than `id`.
+pub(crate) fn other_admin(connection: &mut Connection, id: Id) -> QueryResult<Option<Id>> {
+    users::table
+        .filter(sql::<Bool>("role = 'admin'"))
+        .filter(users::disabled.eq(false))
+        .filter(users::id.ne(id))
+        .select(users::id)
+        .first(connection)
+        .optional()
 }
 
 /// Replaces a password's hash if it is `old`.
@@ -65,14 +102,43 @@ pub(crate) fn replace_hash(
         .execute(connection)
 }
 
-/// Disables or enables an account.
-pub(crate) fn set_disabled(
+/// Sets the password's hash of a person.
+pub(crate) fn set_hash(connection: &mut Connection, id: Id, hash: &str) -> QueryResult<usize> {
+    diesel::update(users::table)
+        .filter(users::id.eq(id))
+        .filter(sql::<Bool>("kind = 'person'"))
+        .filter(users::deleted_at.is_null())
+        .set(users::password_hash.eq(hash))
+        .execute(connection)
+}
+
+/// Changes an account.
+pub(crate) fn change(
     connection: &mut Connection,
     id: Id,
-    disabled: bool,
+    change: &ChangedUser,
 ) -> QueryResult<usize> {
     diesel::update(users::table)
         .filter(users::id.eq(id))
-        .set(users::disabled.eq(disabled))
+        .filter(users::deleted_at.is_null())
+        .set(change)
+        .execute(connection)
+}
+
+/// Empties an account that is deleted: nobody can enter it.
+pub(crate) fn delete(connection: &mut Connection, id: Id, at: i64) -> QueryResult<usize> {
+    let nothing = None::<String>;
+    diesel::update(users::table)
+        .filter(users::id.eq(id))
+        .filter(users::deleted_at.is_null())
+        .set((
+            users::deleted_at.eq(at),
+            users::disabled.eq(true),
+            users::email.eq(&nothing),
+            users::email_verified.eq(false),
+            users::username.eq(&nothing),
+            users::name.eq(&nothing),
+            users::password_hash.eq(&nothing),
+        ))
         .execute(connection)
 }

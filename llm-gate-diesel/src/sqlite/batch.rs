@@ -21,6 +21,16 @@ use crate::schema::{chains, counters, ledger, reservation_counters, reservations
 /// Identifiers or rows in one statement. SQLite allows 32,766 bound values in one.
 pub(super) const CHUNK: usize = 1_000;
 
+/// Keeps accounts, projects, members, invites and keys as they are: under the write lock they are.
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::missing_const_for_fn,
+    reason = "on PostgreSQL it can fail"
+)]
+pub(super) fn lock_people(_connection: &mut Connection) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// Takes the counters that subjects have: nothing to do under the write lock, which this transaction has.
 #[expect(
     clippy::unnecessary_wraps,

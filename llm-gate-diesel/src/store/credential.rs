@@ -1,142 +1,191 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
 use llm_gate::store::{
-    ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, StoreFuture,
-    TokenHash,
+    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
+    NewKeySecret, StoreFuture, Target,
 };
 
-use super::queries::{keys, sessions};
-use super::{Connection, Store, ledger};
+use super::queries::{keys, members};
+use super::{Connection, Store, batch, event, ledger, people};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Hash, RefreshTokenRow, SessionRow, text};
+use crate::models::{ApiKeyRow, ChangedKey, Hash, Id, text};
 
-/// Spends `old` and puts `new` in its place.
-fn rotate(
-    connection: &mut Connection,
-    old: TokenHash,
-    new: TokenHash,
-    at: Timestamp,
-    idle_until: Timestamp,
-) -> Result<Rotation, Failure> {
-    let Some((token, session, disabled)) = sessions::by_token(connection, Hash(old))? else {
-        return Ok(Rotation::Refused);
-    };
-    if session.revoked || disabled {
-        return Ok(Rotation::Refused);
+fn create(connection: &mut Connection, new: &NewApiKey) -> Result<ApiKey, Failure> {
+    batch::lock_people(connection)?;
+    let (project, user) = (new.project.into(), new.user.into());
+    if members::membership(connection, project, user)?.is_none() {
+        return Err(Failure::conflict("the user is no member of the project"));
     }
-    if token.spent_at.is_some() {
-        return reused(connection, &session);
-    }
-    let at = at.as_micros();
-    if at >= token.idle_until || at >= session.ends_at {
-        return Ok(Rotation::Refused);
-    }
-    // Where two rotate at once, both may have read it as unspent; the statement lets one of them spend it.
-    if sessions::spend(connection, token.hash, at)? == 0 {
-        return reused(connection, &session);
-    }
-    let next = RefreshTokenRow {
-        hash: Hash(new),
-        session_id: session.id,
-        created_at: at,
-        idle_until: idle_until.as_micros().min(session.ends_at),
-        spent_at: None,
-    };
-    sessions::insert_token(connection, &next)?;
-    Ok(Rotation::Rotated(Session::from(&session)))
+    let row = ApiKeyRow::new(new)?;
+    never_before(connection, &row.public_id)?;
+    keys::insert(connection, &row)?;
+    ledger::make(connection, Subject::Key(new.id))?;
+    let key = ApiKey::try_from(row)?;
+    let event = Event::new(&new.author, Action::KeyCreated, Target::new("key", key.id));
+    event::leave(connection, &[event.of(Some(key.project)).made(&key)])?;
+    Ok(key)
 }
 
-/// Ends the session of a token that was spent before.
-fn reused(connection: &mut Connection, session: &SessionRow) -> Result<Rotation, Failure> {
-    if sessions::revoke(connection, session.id)? == 0 {
-        return Ok(Rotation::Refused);
+/// Refuses the public part of a secret that has been replaced and may work still. That of one in use is unique.
+fn never_before(connection: &mut Connection, public_id: &str) -> Result<(), Failure> {
+    match keys::by_previous_public_id(connection, public_id)? {
+        Some(_) => Err(Failure::conflict("the public part of a key is taken")),
+        None => Ok(()),
     }
-    Ok(Rotation::Reused(Session::from(session)))
+}
+
+fn find(connection: &mut Connection, public_id: &str) -> Result<Option<ApiKeyRecord>, Failure> {
+    let mut found = keys::by_public_id(connection, public_id)?;
+    if found.is_none() {
+        found = keys::by_previous_public_id(connection, public_id)?;
+    }
+    found
+        .map(|(row, role, disabled)| row.record(public_id, &role, disabled))
+        .transpose()
+}
+
+fn read(connection: &mut Connection, name: KeyName) -> Result<Option<ApiKey>, Failure> {
+    let (project, owner) = (name.project.into(), name.owner.map(Id::from));
+    let row = keys::one(connection, project, owner, name.id.into())?;
+    row.map(ApiKey::try_from).transpose()
+}
+
+/// Reads a key that is not revoked, and keeps others from changing it.
+fn take(connection: &mut Connection, name: KeyName) -> Result<Option<ApiKey>, Failure> {
+    batch::lock_people(connection)?;
+    Ok(read(connection, name)?.filter(|key| key.revoked_at.is_none()))
+}
+
+fn change(
+    connection: &mut Connection,
+    name: KeyName,
+    change: &KeyChange,
+    author: &Author,
+) -> Result<Option<ApiKey>, Failure> {
+    let Some(before) = take(connection, name)? else {
+        return Ok(None);
+    };
+    let mut after = before.clone();
+    if let Some(name) = &change.name {
+        after.name = text(name.clone());
+    }
+    if let Some(grants) = &change.grants {
+        after.grants = grants.clone();
+    }
+    after.expires_at = change.expires_at.unwrap_or(after.expires_at);
+    if before != after {
+        keys::change(connection, after.id.into(), &ChangedKey::try_from(&after)?)?;
+        tell(connection, Action::KeyChanged, &before, &after, author)?;
+    }
+    Ok(Some(after))
+}
+
+fn rotate(
+    connection: &mut Connection,
+    name: KeyName,
+    secret: &NewKeySecret,
+) -> Result<Option<ApiKey>, Failure> {
+    let Some(before) = take(connection, name)? else {
+        return Ok(None);
+    };
+    never_before(connection, &secret.public_id)?;
+    if before.public_id == secret.public_id {
+        return Err(Failure::conflict("the public part of a key is its own"));
+    }
+    let replacement = (secret.public_id.as_str(), Hash(secret.hash));
+    let overlap = secret.overlap_until.as_micros();
+    keys::rotate(connection, name.id.into(), replacement, overlap)?;
+    let after = ApiKey {
+        public_id: secret.public_id.clone(),
+        overlap_until: Some(secret.overlap_until),
+        ..before.clone()
+    };
+    tell(
+        connection,
+        Action::KeyRotated,
+        &before,
+        &after,
+        &secret.author,
+    )?;
+    Ok(Some(after))
+}
+
+fn tell(
+    connection: &mut Connection,
+    action: Action,
+    before: &ApiKey,
+    after: &ApiKey,
+    author: &Author,
+) -> Result<(), Failure> {
+    let event = Event::new(author, action, Target::new("key", after.id));
+    let event = event.of(Some(after.project)).change(before, after);
+    event::leave(connection, &[event])
+}
+
+fn revoke(
+    connection: &mut Connection,
+    name: KeyName,
+    author: &Author,
+) -> Result<Option<ApiKey>, Failure> {
+    batch::lock_people(connection)?;
+    if read(connection, name)?.is_none() {
+        return Ok(None);
+    }
+    let rows = keys::revoke(connection, name.id.into(), author.at.as_micros())?;
+    people::revoked(connection, rows, author)?;
+    read(connection, name)
 }
 
 impl CredentialStore for Store {
     fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ApiKey> {
-        self.write(move |connection| {
-            let subject = Subject::Key(key.id);
-            let row = ApiKeyRow::from(key.clone());
-            keys::insert(connection, &row)?;
-            ledger::make(connection, subject)?;
-            Ok(row.into())
-        })
+        self.write(move |connection| create(connection, &key))
     }
 
     fn key_by_public_id(&self, public_id: String) -> StoreFuture<'_, Option<ApiKeyRecord>> {
-        self.read(move |connection| {
-            keys::by_public_id(connection, &text(public_id.clone()))?
-                .map(|(row, role, disabled)| row.record(&role, disabled))
-                .transpose()
-        })
+        self.read(move |connection| find(connection, &text(public_id.clone())))
     }
 
-    fn keys(&self, project: ProjectId, user: UserId, limit: u32) -> StoreFuture<'_, Vec<ApiKey>> {
-        self.read(move |connection| {
-            let rows = keys::of_owner(connection, project.into(), user.into(), limit)?;
-            Ok(rows.into_iter().map(ApiKey::from).collect())
-        })
-    }
-
-    fn revoke_key(
+    fn keys(
         &self,
         project: ProjectId,
-        user: UserId,
-        key: KeyId,
-        at: Timestamp,
-    ) -> StoreFuture<'_, Option<ApiKey>> {
-        self.write(move |connection| {
-            let (project, user, id) = (project.into(), user.into(), key.into());
-            keys::revoke(connection, project, user, id, at.as_micros())?;
-            let Some(row) = keys::one_of_owner(connection, project, user, id)? else {
-                return Ok(None);
-            };
-            ledger::freeze(connection, Subject::Key(key), true)?;
-            Ok(Some(row.into()))
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.read(move |connection| {
+            let (owner, before) = (owner.map(Id::from), before.map(Id::from));
+            keys::before(connection, project.into(), owner, before, limit)?
+                .into_iter()
+                .map(ApiKey::try_from)
+                .collect()
         })
+    }
+
+    fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
+        self.read(move |connection| read(connection, name))
+    }
+
+    fn change_key(
+        &self,
+        name: KeyName,
+        change: KeyChange,
+        author: Author,
+    ) -> StoreFuture<'_, Option<ApiKey>> {
+        self.write(move |connection| self::change(connection, name, &change, &author))
+    }
+
+    fn rotate_key(&self, name: KeyName, secret: NewKeySecret) -> StoreFuture<'_, Option<ApiKey>> {
+        self.write(move |connection| rotate(connection, name, &secret))
+    }
+
+    fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>> {
+        self.write(move |connection| revoke(connection, name, &author))
     }
 
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()> {
         self.write(move |connection| {
             keys::touch(connection, key.into(), at.as_micros())?;
             Ok(())
-        })
-    }
-
-    fn create_session(&self, session: NewSession) -> StoreFuture<'_, ()> {
-        self.write(move |connection| {
-            let row = SessionRow::from(&session);
-            let token = RefreshTokenRow {
-                hash: Hash(session.token),
-                session_id: row.id,
-                created_at: row.created_at,
-                idle_until: session.idle_until.as_micros().min(row.ends_at),
-                spent_at: None,
-            };
-            sessions::insert(connection, &row)?;
-            sessions::insert_token(connection, &token)?;
-            Ok(())
-        })
-    }
-
-    fn rotate_session(
-        &self,
-        old: TokenHash,
-        new: TokenHash,
-        at: Timestamp,
-        idle_until: Timestamp,
-    ) -> StoreFuture<'_, Rotation> {
-        self.write(move |connection| rotate(connection, old, new, at, idle_until))
-    }
-
-    fn revoke_session(&self, token: TokenHash, _at: Timestamp) -> StoreFuture<'_, bool> {
-        self.write(move |connection| {
-            let Some((_, session, _)) = sessions::by_token(connection, Hash(token))? else {
-                return Ok(false);
-            };
-            Ok(sessions::revoke(connection, session.id)? == 1)
         })
     }
 }

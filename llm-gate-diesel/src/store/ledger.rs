@@ -2,18 +2,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{RequestId, Subject};
+use llm_gate::identity::{ProjectId, RequestId, Subject};
 use llm_gate::store::rules;
 use llm_gate::store::{
-    CounterKey, LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price, Standing,
-    StoreError, StoreErrorKind, StoreFuture, Totals,
+    Author, CounterKey, LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price,
+    Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
 };
 
 use super::page::{self, Desk, Page};
-use super::queries::{counters, owners, prices, totals};
-use super::{Connection, Store, batch};
+use super::queries::{counters, keys, owners, prices, totals};
+use super::{Connection, Store, batch, event};
 use crate::error::Failure;
-use crate::models::{Id, LimitRow, NewOwnerRow, NewPriceRow};
+use crate::models::{Id, LimitRow, NewCounterRow, NewOwnerRow, NewPriceRow};
+
+/// Counters in one statement: each has ten values, of which SQLite allows 32,766 and PostgreSQL 65,535.
+const CHUNK: usize = 1_000;
 
 /// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
 fn apply(
@@ -86,8 +89,12 @@ pub(super) fn change_limit(
     let subject = change.key.subject;
     batch::lock_limits(connection, subject)?;
     let mut gate = batch::gate(connection, desk)?;
+    let asked = change;
     let change = LimitChange {
-        at: gate.now.unwrap_or(change.at),
+        author: Author {
+            at: gate.now.unwrap_or(change.author.at),
+            ..change.author.clone()
+        },
         ..change.clone()
     };
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
@@ -111,6 +118,10 @@ pub(super) fn change_limit(
     for row in batch::take_or_make(connection, &BTreeSet::from([entry.counter.clone()]))? {
         rows.insert(row.key()?, row.id);
     }
+    if let Some(event) = asked.event(limits.get(&change.key)) {
+        let project = project_of(connection, subject)?;
+        event::leave(connection, &[event.of(project)])?;
+    }
     let key = [entry.counter.clone()];
     page::post(connection, &mut gate.chain, &[entry], &rows)?;
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
@@ -118,21 +129,54 @@ pub(super) fn change_limit(
     Ok(Some(standings.into_iter().next().unwrap_or_default()))
 }
 
-/// Freezes or releases a subject.
+/// Returns the project that a subject is or is a key of.
+fn project_of(connection: &mut Connection, subject: Subject) -> Result<Option<ProjectId>, Failure> {
+    Ok(match subject {
+        _ if subject.each() == Some(subject) => None,
+        Subject::Project(id) => Some(id),
+        Subject::Key(id) => keys::project(connection, id.into())?.map(ProjectId::from),
+        _ => None,
+    })
+}
+
+/// Freezes or releases subjects, whose counters are taken as batches take them.
 pub(super) fn freeze(
     connection: &mut Connection,
-    subject: Subject,
+    subjects: &BTreeSet<Subject>,
     frozen: bool,
 ) -> Result<(), Failure> {
-    make(connection, subject)?;
-    let (kind, id) = subject.parts();
-    counters::freeze(connection, kind, Id(*id), frozen)?;
+    hold(connection, subjects)?;
+    let totals = subjects.iter().copied().map(CounterKey::total_tokens);
+    let rows: Vec<NewCounterRow> = totals.map(|key| NewCounterRow::empty(&key)).collect();
+    for rows in rows.chunks(CHUNK) {
+        counters::ensure(connection, rows)?;
+    }
+    let mut kinds = HashMap::<&str, Vec<Id>>::new();
+    for subject in subjects {
+        let (kind, id) = subject.parts();
+        kinds.entry(kind).or_default().push(Id(*id));
+    }
+    for (kind, ids) in kinds {
+        for ids in ids.chunks(CHUNK) {
+            counters::freeze(connection, kind, ids, frozen)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the counters of subjects in the order that batches take them in. Who freezes several, one after the other,
+/// takes all of them with this first.
+pub(super) fn hold(
+    connection: &mut Connection,
+    subjects: &BTreeSet<Subject>,
+) -> Result<(), Failure> {
+    batch::lock(connection, subjects)?;
     Ok(())
 }
 
 /// Makes the counter that every subject has, if it is not there.
 pub(super) fn make(connection: &mut Connection, subject: Subject) -> Result<(), Failure> {
-    let row = crate::models::NewCounterRow::empty(&CounterKey::total_tokens(subject));
+    let row = NewCounterRow::empty(&CounterKey::total_tokens(subject));
     counters::ensure(connection, &[row])?;
     Ok(())
 }
@@ -150,9 +194,15 @@ fn limits(connection: &mut Connection, subject: Option<Subject>) -> Result<Vec<L
     Ok(limits)
 }
 
-fn set_price(connection: &mut Connection, price: &Price, at: Timestamp) -> Result<Price, Failure> {
-    let row = NewPriceRow::new(price, at);
+fn set_price(
+    connection: &mut Connection,
+    price: &Price,
+    author: &Author,
+) -> Result<Price, Failure> {
+    let row = NewPriceRow::new(price, author.at);
     batch::lock_limits(connection, Subject::Platform)?;
+    let before = prices::of_models(connection, std::slice::from_ref(&row.model))?;
+    let before = before.into_iter().next().map(Price::try_from).transpose()?;
     prices::retire(connection, &row.model)?;
     let mut price = price.clone();
     price.tariff.id = if price.tariff.is_default() {
@@ -160,6 +210,9 @@ fn set_price(connection: &mut Connection, price: &Price, at: Timestamp) -> Resul
     } else {
         Some(prices::insert(connection, &row)?)
     };
+    if let Some(event) = price.event(before.as_ref(), author) {
+        event::leave(connection, &[event])?;
+    }
     Ok(price)
 }
 
@@ -229,14 +282,14 @@ impl LedgerStore for Store {
         self.read(move |connection| limits(connection, subject))
     }
 
-    fn set_price(&self, price: Price, at: Timestamp) -> StoreFuture<'_, Price> {
+    fn set_price(&self, price: Price, author: Author) -> StoreFuture<'_, Price> {
         let rates = [Some(price.tariff.weights), price.tariff.price];
         if !rates.iter().flatten().all(llm_gate::store::Rates::in_range) {
             let why = "a rate is out of range";
             let error = StoreError::with_source(StoreErrorKind::Other, why);
             return Box::pin(std::future::ready(Err(error)));
         }
-        self.write(move |connection| set_price(connection, &price, at))
+        self.write(move |connection| set_price(connection, &price, &author))
     }
 
     fn prices(&self) -> StoreFuture<'_, Vec<Price>> {

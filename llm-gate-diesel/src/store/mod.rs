@@ -5,11 +5,17 @@
 //! its own statements for `batch`es of the ledger. A body may run again when its transaction was refused, so it
 //! is an `Fn`.
 
+mod account;
 mod audit;
 mod credential;
+mod event;
+mod invite;
 mod ledger;
 mod page;
+mod people;
 mod project;
+mod session;
+mod ticket;
 mod usage;
 mod user;
 

@@ -1,13 +1,164 @@
-use llm_gate::identity::{ProjectId, UserId};
-use llm_gate::store::{Membership, ProjectStore, StoreFuture};
+use llm_gate::identity::{InviteId, ProjectId, Subject, UserId};
+use llm_gate::store::{
+    Action, Author, Event, Invite, Member, Membership, NewInvite, NewProject, Project,
+    ProjectOutcome, ProjectRole, ProjectStore, StoreFuture, Target, TokenHash, UserKind,
+};
+use uuid::Uuid;
 
-use super::Store;
-use super::queries::projects;
+use super::queries::{invites, keys, members, projects, users};
+use super::{Connection, Store, batch, event, invite, ledger, people};
+use crate::error::Failure;
+use crate::models::{Hash, Id, NewMemberRow, ProjectRow, text};
+
+fn create(connection: &mut Connection, new: &NewProject) -> Result<Option<Project>, Failure> {
+    batch::lock_people(connection)?;
+    if people::person(connection, new.owner)?.is_none() {
+        return Ok(None);
+    }
+    let row = ProjectRow {
+        id: new.id.into(),
+        name: text(new.name.clone()),
+        created_at: new.author.at.as_micros(),
+        archived_at: None,
+    };
+    projects::insert(connection, &row)?;
+    let owner = NewMemberRow {
+        project_id: row.id,
+        user_id: new.owner.into(),
+        role: ProjectRole::Owner.as_str(),
+        since: row.created_at,
+    };
+    members::insert(connection, &owner)?;
+    ledger::make(connection, Subject::Project(new.id))?;
+    let project = Project::from(row);
+    let target = Target::new("project", project.id);
+    let event = Event::new(&new.author, Action::ProjectCreated, target);
+    event::leave(connection, &[event.of(Some(project.id)).made(&project)])?;
+    Ok(Some(project))
+}
+
+fn rename(
+    connection: &mut Connection,
+    id: ProjectId,
+    name: &str,
+    author: &Author,
+) -> Result<ProjectOutcome<Project>, Failure> {
+    batch::lock_people(connection)?;
+    let Some(before) = people::open(connection, id)? else {
+        return Ok(ProjectOutcome::Absent);
+    };
+    let after = Project {
+        name: text(name.to_owned()),
+        ..before.clone()
+    };
+    if before != after {
+        projects::rename(connection, id.into(), &after.name)?;
+        let event = Event::new(author, Action::ProjectChanged, Target::new("project", id));
+        let event = event.of(Some(id)).change(&before, &after);
+        event::leave(connection, &[event])?;
+    }
+    Ok(ProjectOutcome::Done(after))
+}
+
+fn archive(
+    connection: &mut Connection,
+    id: ProjectId,
+    author: &Author,
+) -> Result<ProjectOutcome<Project>, Failure> {
+    batch::lock_people(connection)?;
+    if people::open(connection, id)?.is_none() {
+        return Ok(ProjectOutcome::Absent);
+    }
+    if users::of_personal_project(connection, id.into())?.is_some() {
+        return Ok(ProjectOutcome::Personal);
+    }
+    let archived = people::archive(connection, id, author)?;
+    Ok(archived.map_or(ProjectOutcome::Absent, ProjectOutcome::Done))
+}
+
+/// Returns what keeps a person from being an owner no more.
+fn kept<T>(
+    connection: &mut Connection,
+    project: ProjectId,
+    member: &Member,
+) -> Result<Option<ProjectOutcome<T>>, Failure> {
+    let user = &member.user;
+    if user.kind != UserKind::Person {
+        return Ok(None);
+    }
+    if user.personal_project == project {
+        return Ok(Some(ProjectOutcome::Personal));
+    }
+    let (project, id) = (project.into(), user.id.into());
+    let last = member.role == ProjectRole::Owner
+        && members::other_owner(connection, project, id)?.is_none();
+    Ok(last.then_some(ProjectOutcome::LastOwner))
+}
+
+fn set_member(
+    connection: &mut Connection,
+    project: ProjectId,
+    user: UserId,
+    role: ProjectRole,
+    author: &Author,
+) -> Result<ProjectOutcome<Member>, Failure> {
+    batch::lock_people(connection)?;
+    if people::open(connection, project)?.is_none() {
+        return Ok(ProjectOutcome::Absent);
+    }
+    let account = people::account(connection, user)?;
+    // A service has no other project than its own.
+    let Some(user) =
+        account.filter(|user| user.kind == UserKind::Person || user.personal_project == project)
+    else {
+        return Ok(ProjectOutcome::Absent);
+    };
+    if role != ProjectRole::Owner
+        && let Some(member) = people::member(connection, project, user.id)?
+        && member.role == ProjectRole::Owner
+        && let Some(refusal) = kept(connection, project, &member)?
+    {
+        return Ok(refusal);
+    }
+    let member = people::join(connection, project, user, role, author)?;
+    Ok(ProjectOutcome::Done(member))
+}
+
+fn remove_member(
+    connection: &mut Connection,
+    project: ProjectId,
+    user: UserId,
+    author: &Author,
+) -> Result<ProjectOutcome<Member>, Failure> {
+    batch::lock_people(connection)?;
+    if people::open(connection, project)?.is_none() {
+        return Ok(ProjectOutcome::Absent);
+    }
+    let Some(member) = people::member(connection, project, user)? else {
+        return Ok(ProjectOutcome::Absent);
+    };
+    if member.user.kind == UserKind::Service {
+        people::erase(connection, &member.user, author)?;
+        return Ok(ProjectOutcome::Done(member));
+    }
+    if let Some(refusal) = kept(connection, project, &member)? {
+        return Ok(refusal);
+    }
+    people::part(connection, project, &member, author)?;
+    let at = author.at.as_micros();
+    let rows = keys::revoke_of_member(connection, project.into(), user.into(), at)?;
+    people::revoked(connection, rows, author)?;
+    Ok(ProjectOutcome::Done(member))
+}
 
 impl ProjectStore for Store {
+    fn create_project(&self, project: NewProject) -> StoreFuture<'_, Option<Project>> {
+        self.write(move |connection| create(connection, &project))
+    }
+
     fn projects_of(&self, user: UserId) -> StoreFuture<'_, Vec<Membership>> {
         self.read(move |connection| {
-            projects::of_user(connection, user.into())?
+            members::of_user(connection, user.into())?
                 .into_iter()
                 .map(|(row, role)| row.membership(&role))
                 .collect()
@@ -16,9 +167,126 @@ impl ProjectStore for Store {
 
     fn membership(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Membership>> {
         self.read(move |connection| {
-            projects::membership(connection, project.into(), user.into())?
+            members::membership(connection, project.into(), user.into())?
                 .map(|(row, role)| row.membership(&role))
                 .transpose()
         })
+    }
+
+    fn project(&self, id: ProjectId) -> StoreFuture<'_, Option<Project>> {
+        self.read(move |connection| {
+            let row = projects::by_id(connection, id.into())?;
+            Ok(row.map(Project::from))
+        })
+    }
+
+    fn projects(
+        &self,
+        after: Option<ProjectId>,
+        limit: u32,
+        archived: bool,
+    ) -> StoreFuture<'_, Vec<Project>> {
+        self.read(move |connection| {
+            // None has the nil identifier, so all come after it.
+            let after = after.map_or(Id(Uuid::nil()), Id::from);
+            let rows = projects::after(connection, after, limit, archived)?;
+            Ok(rows.into_iter().map(Project::from).collect())
+        })
+    }
+
+    fn rename_project(
+        &self,
+        id: ProjectId,
+        name: String,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Project>> {
+        self.write(move |connection| rename(connection, id, &name, &author))
+    }
+
+    fn archive_project(
+        &self,
+        id: ProjectId,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Project>> {
+        self.write(move |connection| archive(connection, id, &author))
+    }
+
+    fn members(
+        &self,
+        project: ProjectId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Member>> {
+        self.read(move |connection| {
+            let after = after.map_or(Id(Uuid::nil()), Id::from);
+            members::after(connection, project.into(), after, limit)?
+                .into_iter()
+                .map(|(row, user)| row.member(user))
+                .collect()
+        })
+    }
+
+    fn set_member(
+        &self,
+        project: ProjectId,
+        user: UserId,
+        role: ProjectRole,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Member>> {
+        self.write(move |connection| set_member(connection, project, user, role, &author))
+    }
+
+    fn remove_member(
+        &self,
+        project: ProjectId,
+        user: UserId,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Member>> {
+        self.write(move |connection| remove_member(connection, project, user, &author))
+    }
+
+    fn create_invite(&self, invite: NewInvite) -> StoreFuture<'_, Option<Invite>> {
+        self.write(move |connection| invite::create(connection, &invite))
+    }
+
+    fn invites(
+        &self,
+        project: Option<ProjectId>,
+        before: Option<InviteId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Invite>> {
+        self.read(move |connection| {
+            let (project, before) = (project.map(Id::from), before.map(Id::from));
+            invites::before(connection, project, before, limit)?
+                .into_iter()
+                .map(Invite::try_from)
+                .collect()
+        })
+    }
+
+    fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>> {
+        self.read(move |connection| {
+            invites::by_token(connection, Hash(token))?
+                .map(Invite::try_from)
+                .transpose()
+        })
+    }
+
+    fn revoke_invite(
+        &self,
+        project: Option<ProjectId>,
+        id: InviteId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<Invite>> {
+        self.write(move |connection| invite::revoke(connection, project, id, &author))
+    }
+
+    fn accept_invite(
+        &self,
+        token: TokenHash,
+        user: UserId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<Invite>> {
+        self.write(move |connection| invite::accept(connection, token, user, &author))
     }
 }

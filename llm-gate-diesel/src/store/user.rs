@@ -1,86 +1,80 @@
-use llm_gate::identity::{Subject, UserId};
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
-    LimitChange, NewUser, PasswordRecord, ProjectRole, StoreFuture, User, UserStore,
+    Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
+    Target, TicketPurpose, TokenHash, User, UserChange, UserOutcome, UserStore,
 };
 use uuid::Uuid;
 
-use super::page::Desk;
-use super::queries::{projects, sessions, users};
-use super::{Connection, Store, ledger};
+use super::queries::{identities, users};
+use super::{Connection, Store, account, batch, event, people, ticket};
 use crate::error::Failure;
-use crate::models::{Id, LoginRow, MemberRow, ProjectRow, UserRow, text};
+use crate::models::{Id, IdentityRow, text};
 
-fn create(connection: &mut Connection, desk: Desk, new: &NewUser) -> Result<User, Failure> {
-    let row = UserRow::new(new);
-    let created_at = row.created_at;
-    let project = ProjectRow {
-        id: new.personal_project.into(),
-        name: text(new.personal_project_name.clone()),
-        created_at,
-    };
-    projects::insert(connection, &project)?;
-    users::insert(connection, &row)?;
-    users::claim(connection, &names(&row))?;
-    let member = MemberRow {
-        project_id: project.id,
-        user_id: row.id,
-        role: ProjectRole::Owner.as_str(),
-    };
-    projects::add_member(connection, &member)?;
-    ledger::make(connection, Subject::Project(new.personal_project))?;
-    ledger::make(connection, Subject::User(new.id))?;
-    if new.token_limit.is_some() {
-        let change = LimitChange::total_tokens(Subject::User(new.id), new.token_limit);
-        let at = new.created_at;
-        ledger::change_limit(connection, desk, &LimitChange { at, ..change })?;
-    }
-    row.try_into()
-}
-
-/// What an account logs in by: an address that is also the user name counts once.
-fn names(row: &UserRow) -> Vec<LoginRow<'_>> {
-    let mut names: Vec<&str> = [&row.email, &row.username]
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    names.dedup();
-    let user_id = row.id;
-    names
-        .into_iter()
-        .map(|name| LoginRow { name, user_id })
-        .collect()
-}
-
-fn set_disabled(connection: &mut Connection, id: UserId, disabled: bool) -> Result<bool, Failure> {
-    if users::set_disabled(connection, id.into(), disabled)? == 0 {
+fn link(
+    connection: &mut Connection,
+    id: UserId,
+    identity: &Identity,
+    author: &Author,
+) -> Result<bool, Failure> {
+    batch::lock_people(connection)?;
+    if people::person(connection, id)?.is_none() {
         return Ok(false);
     }
-    if disabled {
-        sessions::revoke_of_user(connection, id.into())?;
+    let row = IdentityRow::new(identity, id.into(), author.at);
+    if let Some(known) = identities::user(connection, &row.issuer, &row.subject)?
+        && known.id == row.user_id
+    {
+        return Ok(true);
     }
-    ledger::freeze(connection, Subject::User(id), disabled)?;
+    identities::insert(connection, &row)?;
+    let event = Event::new(author, Action::IdentityLinked, Target::new("user", id));
+    event::leave(connection, &[event.made(identity)])?;
+    Ok(true)
+}
+
+fn unlink(
+    connection: &mut Connection,
+    id: UserId,
+    identity: &Identity,
+    author: &Author,
+) -> Result<bool, Failure> {
+    let row = IdentityRow::new(identity, id.into(), author.at);
+    if identities::delete(connection, &row)? == 0 {
+        return Ok(false);
+    }
+    let event = Event::new(author, Action::IdentityUnlinked, Target::new("user", id));
+    event::leave(connection, &[event.gone(identity)])?;
     Ok(true)
 }
 
 impl UserStore for Store {
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
         let desk = self.desk();
-        self.write(move |connection| create(connection, desk, &user))
+        self.write(move |connection| account::create(connection, desk, &user))
+    }
+
+    fn create_service(&self, service: NewService) -> StoreFuture<'_, Option<User>> {
+        self.write(move |connection| account::create_service(connection, &service))
     }
 
     fn user(&self, id: UserId) -> StoreFuture<'_, Option<User>> {
-        self.read(move |connection| {
-            users::by_id(connection, id.into())?
-                .map(User::try_from)
-                .transpose()
-        })
+        self.read(move |connection| people::account(connection, id))
     }
 
     fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>> {
         self.read(move |connection| {
             users::by_login(connection, &text(login.clone()))?
                 .map(PasswordRecord::try_from)
+                .transpose()
+        })
+    }
+
+    fn user_by_identity(&self, identity: Identity) -> StoreFuture<'_, Option<User>> {
+        self.read(move |connection| {
+            let Identity { issuer, subject } = identity.clone();
+            identities::user(connection, &text(issuer), &text(subject))?
+                .map(User::try_from)
                 .transpose()
         })
     }
@@ -102,7 +96,77 @@ impl UserStore for Store {
         })
     }
 
-    fn set_user_disabled(&self, id: UserId, disabled: bool) -> StoreFuture<'_, bool> {
-        self.write(move |connection| set_disabled(connection, id, disabled))
+    fn set_password(
+        &self,
+        id: UserId,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(move |connection| ticket::set_password(connection, id, &hash, keep, &author))
+    }
+
+    fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        author: Author,
+    ) -> StoreFuture<'_, UserOutcome> {
+        self.write(move |connection| account::change(connection, id, &change, &author))
+    }
+
+    fn delete_user(&self, id: UserId, author: Author) -> StoreFuture<'_, UserOutcome> {
+        self.write(move |connection| account::delete(connection, id, &author))
+    }
+
+    fn link_identity(
+        &self,
+        id: UserId,
+        identity: Identity,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(move |connection| link(connection, id, &identity, &author))
+    }
+
+    fn unlink_identity(
+        &self,
+        id: UserId,
+        identity: Identity,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(move |connection| unlink(connection, id, &identity, &author))
+    }
+
+    fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>> {
+        self.read(move |connection| {
+            let rows = identities::of_user(connection, id.into())?;
+            Ok(rows.into_iter().map(Identity::from).collect())
+        })
+    }
+
+    fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()> {
+        self.write(move |connection| ticket::create(connection, ticket.clone()))
+    }
+
+    fn ticket(
+        &self,
+        hash: TokenHash,
+        purpose: TicketPurpose,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Option<User>> {
+        self.read(move |connection| ticket::good(connection, hash, purpose, at))
+    }
+
+    fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>> {
+        self.write(move |connection| ticket::verify_email(connection, ticket, &author))
+    }
+
+    fn reset_password(
+        &self,
+        ticket: TokenHash,
+        hash: String,
+        author: Author,
+    ) -> StoreFuture<'_, Option<User>> {
+        self.write(move |connection| ticket::reset_password(connection, ticket, &hash, &author))
     }
 }

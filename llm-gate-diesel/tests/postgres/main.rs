@@ -12,6 +12,7 @@ mod dropped;
 mod late_commit;
 mod lost_commit;
 mod plans;
+mod races;
 mod replicas;
 mod reports;
 mod rows;

@@ -7,16 +7,13 @@ use std::num::NonZeroUsize;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text};
-use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, SessionId, Subject};
-use llm_gate::store::{
-    CredentialStore, Extend, LedgerStore, NewApiKey, NewSession, Operation, TokenHash, UserStore,
-};
+use llm_gate::identity::Subject;
+use llm_gate::store::{CredentialStore, Extend, LedgerStore, Operation, UserStore};
 use llm_gate::tokens::Tokens;
 use llm_gate_diesel::PgStore;
 use llm_gate_diesel::test_db::postgres;
 
-use crate::support::{account, reserve, settle};
+use crate::support::{look_ups, reserve, settle};
 use crate::watch::Outside;
 
 const PINNED: &str = include_str!("plans.txt");
@@ -25,11 +22,21 @@ const PINNED: &str = include_str!("plans.txt");
 const FILL: &str = "
     CREATE FUNCTION id(n bigint) RETURNS bytea LANGUAGE sql AS $$ SELECT decode(lpad(to_hex(n), 32, '0'), 'hex') $$;
     INSERT INTO projects SELECT id(n), 'p', 0 FROM generate_series(1, 10000) n;
-    INSERT INTO users SELECT id(n), NULL, 'u' || n, '', 'user', FALSE, id(n), 0 FROM generate_series(1, 10000) n;
+    INSERT INTO users
+        SELECT id(n), 'person', NULL, FALSE, 'u' || n, NULL, '', 'user', FALSE, id(n), 0 FROM generate_series(1, 10000) n;
     INSERT INTO logins SELECT 'u' || n, id(n) FROM generate_series(1, 10000) n;
-    INSERT INTO api_keys SELECT id(n), 'k' || n, id(n) || id(n), '', id(n), id(n), 0 FROM generate_series(1, 10000) n;
-    INSERT INTO sessions SELECT id(n), id(n), 0, 9, FALSE FROM generate_series(1, 10000) n;
+    INSERT INTO identities SELECT 'issuer', 'u' || n, id(n), 0 FROM generate_series(1, 10000) n;
+    INSERT INTO tickets SELECT id(n) || id(n), 'verify_email', id(n), '', 0, 9 FROM generate_series(1, 10000) n;
+    INSERT INTO project_members SELECT id(n), id(n), 'owner', 0 FROM generate_series(1, 10000) n;
+    INSERT INTO invites
+        SELECT id(n), id(n) || id(n), '', 'user', id(n), 'member', 0, 9 FROM generate_series(1, 10000) n;
+    INSERT INTO api_keys
+        SELECT id(n), 'k' || n, id(n) || id(n), 'p' || n, id(n) || id(n), 9, '', id(n), id(n), '[]', NULL, NULL, FALSE, 0
+        FROM generate_series(1, 10000) n;
+    INSERT INTO sessions SELECT id(n), id(n), 0, 0, 9, 9, NULL, NULL, FALSE FROM generate_series(1, 10000) n;
     INSERT INTO refresh_tokens SELECT id(n) || id(n), id(n), 0, 9 FROM generate_series(1, 10000) n;
+    INSERT INTO events
+        SELECT id(n), 0, 'user', id(n), NULL, NULL, NULL, 'user.created', 'user', 'u' || n, id(n) FROM generate_series(1, 10000) n;
     INSERT INTO limits SELECT id(n), 'user', '', 'tokens', 'total', 'UTC', 9 FROM generate_series(1, 10000) n;
     INSERT INTO counters (subject_id, subject_kind, model, unit, window_kind, window_start, used, reserved, overage, frozen)
         SELECT id(n), 'user', '', 'tokens', 'total', 0, 0, 0, 0, FALSE FROM generate_series(1, 10000) n;
@@ -60,35 +67,13 @@ struct Step {
 async fn hot_statements_and_their_plans_are_the_pinned_ones() {
     let config = postgres::config().await.connections(NonZeroUsize::MIN);
     let preparing = PgStore::open(config.clone()).await.unwrap();
-    let user = preparing.create_user(account("ada")).await.unwrap();
-    let (at, later) = (Timestamp::from_micros(2), Timestamp::from_micros(9));
-    let key = NewApiKey {
-        id: KeyId::new(),
-        public_id: "public".to_owned(),
-        hash: TokenHash([0; 32]),
-        name: String::new(),
-        user: user.id,
-        project: user.personal_project,
-        created_at: at,
-        expires_at: None,
-        clamps: false,
-    };
-    preparing.create_key(key).await.unwrap();
-    let session = NewSession {
-        id: SessionId::new(),
-        user: user.id,
-        token: TokenHash([1; 32]),
-        created_at: at,
-        idle_until: later,
-        ends_at: later,
-    };
-    preparing.create_session(session).await.unwrap();
+    let there = look_ups::prepare(&preparing).await;
 
     let outside = Outside::of(&config).await;
     outside.run(FILL).await;
 
     let store = PgStore::open(config).await.unwrap();
-    let subject = Subject::User(user.id);
+    let subject = Subject::User(there.user.id);
     let hold = reserve(subject, 10);
     store.key_by_public_id("public".to_owned()).await.unwrap();
     store.user_by_login("ada".to_owned()).await.unwrap();
@@ -104,8 +89,9 @@ async fn hot_statements_and_their_plans_are_the_pinned_ones() {
     store.apply(vec![Operation::Extend(extend)]).await.unwrap();
     store.apply(vec![settle(hold.id, 5)]).await.unwrap();
     store.standing(subject).await.unwrap();
-    let (old, new) = (TokenHash([1; 32]), TokenHash([2; 32]));
-    store.rotate_session(old, new, at, later).await.unwrap();
+    look_ups::run(&store, &there).await;
+    look_ups::rotate(&store, &there).await;
+    look_ups::write(&store, &there).await;
 
     let text = store.on_connection(|connection| {
         // Parameters are left open.

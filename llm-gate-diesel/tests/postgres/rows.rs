@@ -1,12 +1,12 @@
 //! What no trait reads back: the settings of the connections, and the record of a call.
 
 use llm_gate::identity::{KeyId, Subject};
-use llm_gate::store::{CredentialStore, LedgerStore, NewApiKey, Operation, TokenHash, UserStore};
+use llm_gate::store::{CredentialStore, LedgerStore, NewApiKey, Operation, UserStore};
 use llm_gate::tokens::Usage;
 use llm_gate_diesel::PgStore;
 use llm_gate_diesel::test_db::postgres;
 
-use crate::support::{account, granted, limited, reserve, settle};
+use crate::support::{account, author, granted, key, limited, reserve, settle};
 use crate::watch::Outside;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,6 +123,39 @@ async fn what_a_call_used_is_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_done_is_never_changed_and_never_deleted() {
+    let config = postgres::config().await;
+    let store = PgStore::open(config.clone()).await.unwrap();
+    store.create_user(account("ada")).await.unwrap();
+    let outside = Outside::of(&config).await;
+    let events = "SELECT concat_ws(' ', count(*), max(action)) FROM events";
+    for statement in [
+        "UPDATE events SET actor = 'operator'",
+        "DELETE FROM events",
+        "TRUNCATE events",
+    ] {
+        let why = outside.refused(statement).await;
+        assert_eq!(why, "events are append only", "{statement}");
+    }
+    let left: String = outside.read(events).await;
+    assert_eq!(left, "1 user.created", "it stands");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_who_was_deleted_no_name_and_no_password_stays() {
+    let config = postgres::config().await;
+    let store = PgStore::open(config.clone()).await.unwrap();
+    let user = store.create_user(account("ada")).await.unwrap();
+    store.delete_user(user.id, author()).await.unwrap();
+    let outside = Outside::of(&config).await;
+    let row = "SELECT concat_ws(' ', email, username, name, password_hash, disabled, deleted_at) FROM users";
+    let row: String = outside.read(row).await;
+    assert_eq!(row, "t 1", "the row is for what points to it");
+    let names: i64 = outside.read("SELECT count(*) FROM logins").await;
+    assert_eq!(names, 0, "the name is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_character_that_postgres_cannot_keep_is_no_defect() {
     let store = postgres::open().await;
     let subject = limited(&store, 100).await;
@@ -138,15 +171,8 @@ async fn a_character_that_postgres_cannot_keep_is_no_defect() {
     assert!(found.is_none(), "no key has such an identifier");
     let user = store.create_user(account("ada")).await.unwrap();
     let key = NewApiKey {
-        id: KeyId::new(),
-        public_id: "public".to_owned(),
-        hash: TokenHash([0; 32]),
         name: "a\0b".to_owned(),
-        user: user.id,
-        project: user.personal_project,
-        created_at: user.created_at,
-        expires_at: None,
-        clamps: false,
+        ..key(&user, "public")
     };
     let key = store.create_key(key).await.unwrap();
     assert_eq!(key.name, "a\u{fffd}b", "its name is kept as far as it goes");

@@ -3,9 +3,9 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    AuditStore, CallFilter, CallInfo, CallQuery, Check, Extend, Hold, LedgerStore, LimitChange,
-    LimitKey, MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle, Source,
-    Tariff, Unit, UsageGroup, UsageQuery, UsageScope, UsageStore, Verification,
+    AuditStore, Author, CallFilter, CallInfo, CallQuery, Check, Extend, Hold, LedgerStore,
+    LimitChange, LimitKey, MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle,
+    Source, Tariff, Unit, UsageGroup, UsageQuery, UsageScope, UsageStore, Verification,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -120,7 +120,7 @@ fn limiting() -> impl Strategy<Value = LimitChange> {
             zone: zone.parse().expect("a time zone"),
             amount: amount.map(Tokens::new),
             only_down,
-            at,
+            author: Author::system(at),
         },
     )
 }
@@ -153,8 +153,11 @@ async fn price(store: &impl LedgerStore) {
             price,
         };
         let model = model.to_owned();
-        let at = Timestamp::from_micros(1);
-        store.set_price(Price { model, tariff }, at).await.unwrap();
+        let author = Author::system(Timestamp::from_micros(1));
+        store
+            .set_price(Price { model, tariff }, author)
+            .await
+            .unwrap();
     }
 }
 

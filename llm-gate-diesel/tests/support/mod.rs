@@ -2,19 +2,26 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
+    unused_imports,
+    unused_macros,
     unreachable_pub,
     reason = "every test file includes it and uses a part of it"
 )]
 
 pub mod audit;
+pub mod look_ups;
+pub mod races;
 pub mod reports;
 
 use std::sync::Arc;
 
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{ProjectId, RequestId, Role, Subject, UserId};
+use llm_gate::identity::{
+    KeyGrants, KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId,
+};
 use llm_gate::store::{
-    CallInfo, LedgerStore, NewUser, Operation, Outcome, Reserve, Settle, StoreError, StoreErrorKind,
+    Author, CallInfo, LedgerStore, NewApiKey, NewSession, NewUser, Operation, Outcome, Reserve,
+    Settle, StoreError, StoreErrorKind, TokenHash, User,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use tokio::sync::Barrier;
@@ -62,12 +69,49 @@ pub fn account(name: &str) -> NewUser {
         id: UserId::new(),
         email: None,
         username: Some(name.to_owned()),
-        password_hash: "hash".to_owned(),
+        email_verified: false,
+        name: None,
+        password_hash: Some("hash".to_owned()),
+        identity: None,
         role: Role::User,
         personal_project: ProjectId::new(),
         personal_project_name: "personal".to_owned(),
         token_limit: None,
-        created_at: Timestamp::from_micros(1),
+        invite: None,
+        author: author(),
+    }
+}
+
+/// Who does what tests do, at their first moment.
+pub fn author() -> Author {
+    Author::system(Timestamp::from_micros(1))
+}
+
+/// A key of a user in its personal project.
+pub fn key(user: &User, public_id: &str) -> NewApiKey {
+    NewApiKey {
+        id: KeyId::new(),
+        public_id: public_id.to_owned(),
+        hash: TokenHash([0; 32]),
+        name: String::new(),
+        user: user.id,
+        project: user.personal_project,
+        grants: KeyGrants::default(),
+        expires_at: None,
+        author: author(),
+    }
+}
+
+/// A session of a user that lives until the ninth moment.
+pub fn session(user: &User, token: TokenHash) -> NewSession {
+    NewSession {
+        id: SessionId::new(),
+        user: user.id,
+        token,
+        idle_until: Timestamp::from_micros(9),
+        ends_at: Timestamp::from_micros(9),
+        agent: None,
+        author: author(),
     }
 }
 

@@ -1,8 +1,10 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
-use crate::identity::{KeyId, ProjectId, Role, SessionId, UserId};
-use crate::store::StoreFuture;
+use crate::identity::{KeyGrants, KeyId, ProjectId, Role, UserId};
+use crate::store::{Author, StoreFuture};
 
 /// A 32-byte hash of a secret. Never the secret itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,7 +17,7 @@ impl fmt::Debug for TokenHash {
 }
 
 /// An API key as its owner sees it in a list. Neither secret nor hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// The key.
     pub id: KeyId,
@@ -27,6 +29,8 @@ pub struct ApiKey {
     pub user: UserId,
     /// The project its calls are made for.
     pub project: ProjectId,
+    /// What it may do.
+    pub grants: KeyGrants,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it stops working by itself.
@@ -35,8 +39,8 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Whether calls that do not fit are cut down to what is left.
-    pub clamps: bool,
+    /// Until when the secret before this one works, too.
+    pub overlap_until: Option<Timestamp>,
 }
 
 /// An API key to be kept.
@@ -54,12 +58,47 @@ pub struct NewApiKey {
     pub user: UserId,
     /// The project its calls are made for.
     pub project: ProjectId,
-    /// When it was made.
-    pub created_at: Timestamp,
+    /// What it may do.
+    pub grants: KeyGrants,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
-    /// Whether calls that do not fit are cut down to what is left.
-    pub clamps: bool,
+    /// Who makes it, and when.
+    pub author: Author,
+}
+
+/// Another secret for a key that stays the same in all else: identifier, limits, usage.
+#[derive(Clone, Debug)]
+pub struct NewKeySecret {
+    /// The new public part, unique.
+    pub public_id: String,
+    /// The keyed hash of the whole new key.
+    pub hash: TokenHash,
+    /// Until when the secret before this one works, too. The one before that works no longer.
+    pub overlap_until: Timestamp,
+    /// Who rotates it, and when.
+    pub author: Author,
+}
+
+/// What of a key is to be changed; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The name its owner gives it.
+    pub name: Option<String>,
+    /// What it may do.
+    pub grants: Option<KeyGrants>,
+    /// When it stops working by itself, or never.
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+/// Which key is meant, by those who may see it: what is not there and what is not theirs look the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyName {
+    /// The project it is in.
+    pub project: ProjectId,
+    /// Whose it must be; `None` for those who manage everybody's keys.
+    pub owner: Option<UserId>,
+    /// The key.
+    pub id: KeyId,
 }
 
 /// What authentication needs to know of a key, and of the user behind it.
@@ -67,96 +106,65 @@ pub struct NewApiKey {
 pub struct ApiKeyRecord {
     /// The key.
     pub key: ApiKey,
-    /// The keyed hash of the whole key.
+    /// The keyed hash of the whole key, of the secret that was asked for.
     pub hash: TokenHash,
+    /// When that secret stops working: the key's own end, or the overlap's where that comes first.
+    pub until: Option<Timestamp>,
     /// The user's platform role.
     pub role: Role,
     /// Whether the user may do nothing any more.
     pub user_disabled: bool,
 }
 
-/// A login session to be kept: the first refresh token of a family.
-#[derive(Clone, Debug)]
-pub struct NewSession {
-    /// The family.
-    pub id: SessionId,
-    /// Whose session it is.
-    pub user: UserId,
-    /// The hash of the refresh token.
-    pub token: TokenHash,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When the refresh token stops working unless it is rotated.
-    pub idle_until: Timestamp,
-    /// When the whole family ends, rotated or not.
-    pub ends_at: Timestamp,
-}
-
-/// A live login session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// The family.
-    pub id: SessionId,
-    /// Whose session it is.
-    pub user: UserId,
-}
-
-/// What became of an attempt to rotate a refresh token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rotation {
-    /// The old token is spent, the new one is in force.
-    Rotated(Session),
-    /// The token was spent before: its whole family has been revoked.
-    Reused(Session),
-    /// The token is unknown, revoked or too old.
-    Refused,
-}
-
-/// Keeps API keys and login sessions, by hash.
+/// Keeps API keys, by hash.
+///
+/// Every change but [`touch_key`](Self::touch_key) leaves an [`Event`](crate::store::Event) in its own transaction.
 pub trait CredentialStore: Send + Sync + 'static {
     /// Keeps a key.
     ///
     /// # Errors
     ///
-    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the public id is taken.
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the public id is taken, be it by a secret that
+    /// overlaps, and when the user is no member of the project (any more), or the project is archived.
     fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ApiKey>;
 
-    /// Finds a key by its public id with one indexed look-up; revoked and expired ones too.
+    /// Finds a key by the public id of its secret, or of the one before that overlaps, with one indexed look-up each;
+    /// revoked and expired ones too.
     fn key_by_public_id(&self, public_id: String) -> StoreFuture<'_, Option<ApiKeyRecord>>;
 
-    /// Lists the keys of `user` in `project`, newest first, at most `limit`.
-    fn keys(&self, project: ProjectId, user: UserId, limit: u32) -> StoreFuture<'_, Vec<ApiKey>>;
-
-    /// Revokes a key of `user` in `project`; returns it, `None` when there is none such.
-    ///
-    /// In the same transaction the key's counter is frozen, so that no further reservation is granted.
-    /// Revoking again keeps the first moment.
-    fn revoke_key(
+    /// Lists the keys of a project, those of `owner` or of all, newest first, older than `before`, at most `limit`.
+    fn keys(
         &self,
         project: ProjectId,
-        user: UserId,
-        key: KeyId,
-        at: Timestamp,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>>;
+
+    /// Reads a key.
+    fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>>;
+
+    /// Changes what a key may do; returns it, `None` when there is none such or it is revoked.
+    fn change_key(
+        &self,
+        name: KeyName,
+        change: KeyChange,
+        author: Author,
     ) -> StoreFuture<'_, Option<ApiKey>>;
+
+    /// Gives a key another secret; returns it, `None` when there is none such or it is revoked.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the public id is taken.
+    fn rotate_key(&self, name: KeyName, secret: NewKeySecret) -> StoreFuture<'_, Option<ApiKey>>;
+
+    /// Revokes a key; returns it, `None` when there is none such.
+    ///
+    /// In the same transaction the key's counter is frozen, so that no further reservation is granted.
+    /// Revoking again keeps the first moment, and leaves no other event.
+    fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>>;
 
     /// Notes when a key was last seen at work.
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()>;
-
-    /// Keeps a session.
-    fn create_session(&self, session: NewSession) -> StoreFuture<'_, ()>;
-
-    /// Replaces refresh token `old` by `new` in one atomic step: of any number of racing calls with the
-    /// same `old` exactly one rotates. `idle_until` is the new token's end; it never passes the
-    /// family's own.
-    fn rotate_session(
-        &self,
-        old: TokenHash,
-        new: TokenHash,
-        at: Timestamp,
-        idle_until: Timestamp,
-    ) -> StoreFuture<'_, Rotation>;
-
-    /// Ends the session that `token` belongs to; returns whether there was one.
-    fn revoke_session(&self, token: TokenHash, at: Timestamp) -> StoreFuture<'_, bool>;
 }

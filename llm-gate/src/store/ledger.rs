@@ -1,13 +1,15 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 #[cfg(doc)]
 use crate::store::Source;
 use crate::store::{
-    Limit, LimitKey, Operation, Outcome, OwnerId, Price, Standing, StoreFuture, Zone,
+    Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Price, Standing,
+    StoreFuture, Target, Zone,
 };
 use crate::tokens::{Amount, Tokens};
 
@@ -77,6 +79,9 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// Sets, changes or removes a limit, and writes that into the ledger. Answers how its counter stands then;
     /// `None`, with nothing changed, where [`LimitChange::only_down`] forbids it.
     ///
+    /// An event is left in the same transaction: the change's own ([`LimitChange::event`]), of the project that its
+    /// subject is or is a key of.
+    ///
     /// A limit counts what is used from when it is there. It may lie below what is spent: then nothing more is
     /// granted.
     fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>>;
@@ -86,7 +91,9 @@ pub trait LedgerStore: Send + Sync + 'static {
 
     /// Sets the tariff of a model, for reservations from now on; the default one removes it. Answers it with
     /// the id it has got.
-    fn set_price(&self, price: Price, at: Timestamp) -> StoreFuture<'_, Price>;
+    ///
+    /// An event is left in the same transaction: the price's own ([`Price::event`]).
+    fn set_price(&self, price: Price, author: Author) -> StoreFuture<'_, Price>;
 
     /// Lists the tariffs in force.
     fn prices(&self) -> StoreFuture<'_, Vec<Price>>;
@@ -141,36 +148,36 @@ pub struct LimitChange {
     pub amount: Option<Amount>,
     /// Whether to refuse it where it would raise the limit in force.
     pub only_down: bool,
-    /// When it was asked for.
-    pub at: Timestamp,
+    /// Who asks for it, and when.
+    pub author: Author,
 }
 
 impl LimitChange {
     /// Sets a limit.
     #[must_use]
-    pub fn set(limit: Limit, at: Timestamp) -> Self {
+    pub fn set(limit: Limit, author: Author) -> Self {
         Self {
             key: limit.key,
             zone: limit.zone,
             amount: Some(limit.amount),
             only_down: false,
-            at,
+            author,
         }
     }
 
     /// Removes a limit.
     #[must_use]
-    pub const fn remove(key: LimitKey, at: Timestamp) -> Self {
+    pub const fn remove(key: LimitKey, author: Author) -> Self {
         Self {
             key,
             zone: Zone::UTC,
             amount: None,
             only_down: false,
-            at,
+            author,
         }
     }
 
-    /// Sets or removes the limit of all tokens that a subject ever uses, now.
+    /// Sets or removes the limit of all tokens that a subject ever uses, now, in the gate's own name.
     #[must_use]
     pub fn total_tokens(subject: Subject, amount: Option<Tokens>) -> Self {
         Self {
@@ -178,7 +185,7 @@ impl LimitChange {
             zone: Zone::UTC,
             amount,
             only_down: false,
-            at: SystemClock.now(),
+            author: Author::now(),
         }
     }
 
@@ -190,6 +197,27 @@ impl LimitChange {
             zone: self.zone.clone(),
             amount,
         })
+    }
+
+    /// Returns the event that it leaves, `before` being the limit under its key; none where it changes nothing.
+    ///
+    /// Which limit it is about is told on both sides.
+    #[must_use]
+    pub fn event(&self, before: Option<&Limit>) -> Option<Event> {
+        let after = self.limit();
+        if before == after.as_ref() {
+            return None;
+        }
+        let target = Target::from(self.key.subject);
+        let mut event = Event::new(&self.author, Action::LimitChanged, target);
+        event = event.change(&before, &after);
+        if let (Value::Object(before), Value::Object(after)) = (&mut event.before, &mut event.after)
+        {
+            let key = serde_json::to_value(&self.key).unwrap_or_default();
+            before.insert("key".to_owned(), key.clone());
+            after.insert("key".to_owned(), key);
+        }
+        Some(event)
     }
 
     /// Returns whether it would raise the limit in force, `None` being no limit at all.

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::identity::Subject;
 use crate::tokens::Amount;
 
-use super::words::words;
+use crate::words::words;
 
 words! {
     /// What a limit counts.

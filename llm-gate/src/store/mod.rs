@@ -28,6 +28,7 @@ mod audit;
 mod call;
 mod credential;
 mod error;
+mod event;
 mod ledger;
 mod limit;
 #[cfg(feature = "memory")]
@@ -36,9 +37,9 @@ mod operation;
 mod price;
 mod project;
 pub mod rules;
+mod session;
 mod usage;
 mod user;
-mod words;
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
@@ -51,9 +52,10 @@ pub use audit::{
 };
 pub use call::{CallInfo, Served};
 pub use credential::{
-    ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, TokenHash,
+    ApiKey, ApiKeyRecord, CredentialStore, KeyChange, KeyName, NewApiKey, NewKeySecret, TokenHash,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use event::{Action, Actor, Author, Event, EventQuery, EventStore, Target};
 pub use ledger::{LedgerStore, LimitChange, Totals};
 pub use limit::{CounterKey, Limit, LimitKey, Limits, Period, Unit, UnknownZone, Window, Zone};
 #[cfg(feature = "memory")]
@@ -63,24 +65,45 @@ pub use operation::{
     Reserve, Settle, Settlement, Source, Standing,
 };
 pub use price::{MAX_RATE, PRICE_SCALE, Price, Rates, Tariff, WEIGHT_SCALE};
-pub use project::{Membership, Project, ProjectRole, ProjectStore};
+pub use project::{
+    Invite, Member, Membership, NewInvite, NewProject, Project, ProjectOutcome, ProjectRole,
+    ProjectStore,
+};
+pub use session::{NewSession, Refresh, Rotation, Session, SessionStore};
 pub use usage::{
     CallCursor, CallFilter, CallPage, CallQuery, InvalidCursor, OutOfRange, Stretch, UsageGroup,
     UsageKey, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum,
     UsageTable,
 };
-pub use user::{NewUser, PasswordRecord, User, UserStore};
+pub use user::{
+    Identity, NewService, NewTicket, NewUser, PasswordRecord, TicketPurpose, User, UserChange,
+    UserKind, UserOutcome, UserStore,
+};
 
 /// What a storage method returns: a boxed future of a result.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Everything a server needs, in one bound: implemented by whatever implements all of it.
 pub trait Store:
-    UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore + UsageStore
+    UserStore
+    + ProjectStore
+    + CredentialStore
+    + SessionStore
+    + EventStore
+    + LedgerStore
+    + AuditStore
+    + UsageStore
 {
 }
 
-impl<T: UserStore + ProjectStore + CredentialStore + LedgerStore + AuditStore + UsageStore> Store
-    for T
+impl<T> Store for T where
+    T: UserStore
+        + ProjectStore
+        + CredentialStore
+        + SessionStore
+        + EventStore
+        + LedgerStore
+        + AuditStore
+        + UsageStore
 {
 }

@@ -5,7 +5,7 @@ use crate::identity::{RequestId, Subject};
 use crate::store::{CallInfo, CounterKey, Served};
 use crate::tokens::{Amount, Tokens, Usage};
 
-use super::words::words;
+use crate::words::words;
 
 /// The most that a request can use: a bound for its prompt, one for what is generated, and one for both
 /// together, which may be less than their sum.

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tokens::{Amount, Tokens, Usage};
 
-use super::{Hold, Unit};
+use super::{Action, Author, Event, Hold, Target, Unit};
 
 /// How many parts one weight has: a weight of 1,000 counts a token as one.
 pub const WEIGHT_SCALE: u64 = 1_000;
@@ -139,4 +139,24 @@ pub struct Price {
     pub model: String,
     /// What its tokens count and cost. Its `id` is given by the store.
     pub tariff: Tariff,
+}
+
+impl Price {
+    /// Returns the event that setting it leaves, `before` being the one in force; none where that counts and costs the
+    /// same.
+    #[must_use]
+    pub fn event(&self, before: Option<&Self>, author: &Author) -> Option<Event> {
+        let facts = |price: &Self| (price.tariff.weights, price.tariff.price);
+        let plain = facts(&Self {
+            model: String::new(),
+            tariff: Tariff::default(),
+        });
+        if before.map_or(plain, facts) == facts(self) {
+            return None;
+        }
+        let target = Target::new("model", &self.model);
+        let event = Event::new(author, Action::PriceChanged, target);
+        let after = (!self.tariff.is_default()).then_some(self);
+        Some(event.change(&before, &after))
+    }
 }

@@ -1,11 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::identity::{ProjectId, UserId};
-use crate::store::StoreFuture;
+use crate::identity::{InviteId, ProjectId, Role, UserId};
+use crate::store::{Author, StoreFuture, TokenHash, User};
+use crate::words::words;
 
 /// A project: the tenant that calls are made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
     /// The project.
     pub id: ProjectId,
@@ -13,43 +14,52 @@ pub struct Project {
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it was closed for good.
+    pub archived_at: Option<Timestamp>,
 }
 
-/// What a member may do in a project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum ProjectRole {
-    /// Everything, the project's end included.
-    Owner,
-    /// Manages members, keys and limits.
-    Admin,
-    /// Uses it, with keys of its own.
-    Member,
+/// A project to be made.
+#[derive(Clone, Debug)]
+pub struct NewProject {
+    /// The project.
+    pub id: ProjectId,
+    /// Its readable name.
+    pub name: String,
+    /// Its first owner.
+    pub owner: UserId,
+    /// Who makes it, and when.
+    pub author: Author,
+}
+
+words! {
+    /// What a member may do in a project.
+    ProjectRole {
+        /// Everything, the project's end included.
+        Owner = "owner",
+        /// Manages members, keys and limits.
+        Admin = "admin",
+        /// Uses it, with keys of its own.
+        Member = "member",
+    }
 }
 
 impl ProjectRole {
-    /// Returns the word that stores and the API use.
+    /// Returns whether it manages members and everybody's keys.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Admin => "admin",
-            Self::Member => "member",
-        }
+    pub const fn manages(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
     }
 
-    /// Reads the word back.
+    /// Returns the one of two that may do more.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Owner, Self::Admin, Self::Member]
-            .into_iter()
-            .find(|role| role.as_str() == word)
+    pub fn higher(self, other: Self) -> Self {
+        // They are declared from the highest down.
+        self.min(other)
     }
 }
 
 /// A project as one of its members sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The project.
     pub project: Project,
@@ -57,11 +67,177 @@ pub struct Membership {
     pub role: ProjectRole,
 }
 
-/// Keeps projects and who belongs to them.
+/// A member of a project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who it is.
+    pub user: User,
+    /// What it may do there.
+    pub role: ProjectRole,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What became of a change of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProjectOutcome<T> {
+    /// It is done, and this is how it is now.
+    Done(T),
+    /// There is no such project, user or member.
+    Absent,
+    /// It is the last owner: somebody has to be.
+    LastOwner,
+    /// It is somebody's personal project, which lives as long as its user, who always owns it.
+    Personal,
+}
+
+/// Somebody to be let in: to the platform with a role, and to a project if one is named.
+#[derive(Clone, Debug)]
+pub struct NewInvite {
+    /// The invite.
+    pub id: InviteId,
+    /// The hash of the secret that was mailed.
+    pub hash: TokenHash,
+    /// The normalised address it was mailed to, which counts as confirmed when the invite is taken up.
+    pub email: String,
+    /// What the user may do on the platform, where the invite makes the account.
+    pub role: Role,
+    /// The project to become a member of, and as what.
+    pub project: Option<(ProjectId, ProjectRole)>,
+    /// When it stops being good.
+    pub expires_at: Timestamp,
+    /// Who invites, and when.
+    pub author: Author,
+}
+
+/// An invite as those see it who may invite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The invite.
+    pub id: InviteId,
+    /// The address it was mailed to.
+    pub email: String,
+    /// What the user may do on the platform, where the invite makes the account.
+    pub role: Role,
+    /// The project to become a member of, and as what.
+    pub project: Option<(ProjectId, ProjectRole)>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops being good.
+    pub expires_at: Timestamp,
+    /// When it was taken up, and by whom.
+    pub accepted: Option<(Timestamp, UserId)>,
+    /// When it was withdrawn.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Invite {
+    /// Returns whether it can be taken up at `at`.
+    #[must_use]
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        self.accepted.is_none() && self.revoked_at.is_none() && at < self.expires_at
+    }
+}
+
+/// Keeps projects, who belongs to them, and who is invited.
+///
+/// Every change leaves an [`Event`](crate::store::Event) in its own transaction. What ends with something else, such as
+/// the keys of a project, leaves one each, by the same author; what was so already leaves none.
 pub trait ProjectStore: Send + Sync + 'static {
-    /// Lists the projects `user` is a member of, oldest first.
+    /// Makes a project with its owner; `None` when there is no such person.
+    fn create_project(&self, project: NewProject) -> StoreFuture<'_, Option<Project>>;
+
+    /// Lists the projects `user` is a member of, oldest first, archived ones left out.
     fn projects_of(&self, user: UserId) -> StoreFuture<'_, Vec<Membership>>;
 
-    /// Reads a project as `user` may see it: `None` when it does not exist or `user` is no member.
+    /// Reads a project as `user` may see it: `None` when it does not exist, is archived, or `user` is no member.
     fn membership(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Membership>>;
+
+    /// Reads a project, archived or not: for admins of the platform.
+    fn project(&self, id: ProjectId) -> StoreFuture<'_, Option<Project>>;
+
+    /// Lists all projects that come after `after` by identifier, at most `limit`, those that are archived only where
+    /// `archived` says so: for admins of the platform.
+    fn projects(
+        &self,
+        after: Option<ProjectId>,
+        limit: u32,
+        archived: bool,
+    ) -> StoreFuture<'_, Vec<Project>>;
+
+    /// Gives a project another name; [`Absent`](ProjectOutcome::Absent) also where it is archived.
+    fn rename_project(
+        &self,
+        id: ProjectId,
+        name: String,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Project>>;
+
+    /// Closes a project for good. In the same transaction its counter is frozen, its keys are revoked, and its invites
+    /// withdrawn. What was used stays in the books.
+    fn archive_project(
+        &self,
+        id: ProjectId,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Project>>;
+
+    /// Lists the members of a project that come after `after` by identifier, at most `limit`.
+    fn members(
+        &self,
+        project: ProjectId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Member>>;
+
+    /// Makes somebody a member, or gives a member another role. A service is [`Absent`](ProjectOutcome::Absent) from
+    /// every project but its own, and is no owner in place of a person.
+    fn set_member(
+        &self,
+        project: ProjectId,
+        user: UserId,
+        role: ProjectRole,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Member>>;
+
+    /// Puts a member out; answers how it was. In the same transaction the member's keys there are revoked; a service, which
+    /// has no other project, is deleted.
+    fn remove_member(
+        &self,
+        project: ProjectId,
+        user: UserId,
+        author: Author,
+    ) -> StoreFuture<'_, ProjectOutcome<Member>>;
+
+    /// Keeps an invite; `None` when its project does not exist or is archived.
+    fn create_invite(&self, invite: NewInvite) -> StoreFuture<'_, Option<Invite>>;
+
+    /// Lists invites, newest first, older than `before`, at most `limit`: those of a project, or all.
+    fn invites(
+        &self,
+        project: Option<ProjectId>,
+        before: Option<InviteId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Invite>>;
+
+    /// Finds an invite by its secret, whether it is good or not.
+    fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>>;
+
+    /// Withdraws an invite: one of `project`, or of any where that is `None`. Returns it, `None` when there is none
+    /// such that is not taken up.
+    fn revoke_invite(
+        &self,
+        project: Option<ProjectId>,
+        id: InviteId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<Invite>>;
+
+    /// Lets somebody who has an account take up an invite, once; returns it, `None` when it is not good any more or the
+    /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles.
+    fn accept_invite(
+        &self,
+        token: TokenHash,
+        user: UserId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<Invite>>;
 }

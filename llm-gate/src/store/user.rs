@@ -1,38 +1,63 @@
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
-use crate::identity::{ProjectId, Role, UserId};
-use crate::store::StoreFuture;
+use crate::identity::{ProjectId, Role, SessionId, UserId};
+use crate::store::{Author, StoreFuture, TokenHash};
 use crate::tokens::Tokens;
+use crate::words::words;
+
+words! {
+    /// What kind of account it is.
+    UserKind {
+        /// Somebody who logs in.
+        Person = "person",
+        /// Something that has API keys and nothing else: it belongs to one project and cannot log in.
+        Service = "service",
+    }
+}
 
 /// A user account, without its password.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The account.
     pub id: UserId,
+    /// Whether it is a person's or a service's.
+    pub kind: UserKind,
     /// The normalised e-mail address.
     pub email: Option<String>,
+    /// Whether somebody who reads that address has said so.
+    pub email_verified: bool,
     /// The normalised user name.
     pub username: Option<String>,
+    /// What the user wants to be called, or what a service is called.
+    pub name: Option<String>,
     /// What the user may do on the platform.
     pub role: Role,
     /// Whether the account may do nothing any more.
     pub disabled: bool,
-    /// The personal project, which calls are made for when no other is named.
+    /// The personal project, which calls are made for when no other is named; a service's project.
     pub personal_project: ProjectId,
     /// When the account was made.
     pub created_at: Timestamp,
 }
 
-/// A user account to be made, together with its personal project and its limit.
+/// A person's account to be made, together with its personal project and its limit.
 #[derive(Clone)]
 pub struct NewUser {
     /// The account.
     pub id: UserId,
     /// The normalised e-mail address.
     pub email: Option<String>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: bool,
     /// The normalised user name.
     pub username: Option<String>,
-    /// The password's hash in PHC string format.
-    pub password_hash: String,
+    /// What the user wants to be called.
+    pub name: Option<String>,
+    /// The password's hash in PHC string format; `None` for an account without a password.
+    pub password_hash: Option<String>,
+    /// By whom else the user is known.
+    pub identity: Option<Identity>,
     /// What the user may do on the platform.
     pub role: Role,
     /// The personal project to make.
@@ -41,8 +66,11 @@ pub struct NewUser {
     pub personal_project_name: String,
     /// How many tokens the user may spend in total, `None` for no limit.
     pub token_limit: Option<Tokens>,
-    /// When the account was made.
-    pub created_at: Timestamp,
+    /// The invite to be taken up with it, by the hash of its secret: the user gets what it grants, and its address,
+    /// which is the invite's, is confirmed.
+    pub invite: Option<TokenHash>,
+    /// Who makes it, and when.
+    pub author: Author,
 }
 
 impl std::fmt::Debug for NewUser {
@@ -53,13 +81,26 @@ impl std::fmt::Debug for NewUser {
     }
 }
 
+/// A service's account to be made in a project.
+#[derive(Clone, Debug)]
+pub struct NewService {
+    /// The account.
+    pub id: UserId,
+    /// What it is called.
+    pub name: String,
+    /// The project it belongs to, as a member.
+    pub project: ProjectId,
+    /// Who makes it, and when.
+    pub author: Author,
+}
+
 /// A user with the hash that a password is checked against.
 #[derive(Clone)]
 pub struct PasswordRecord {
     /// Whose password it is.
     pub user: User,
-    /// The hash in PHC string format.
-    pub hash: String,
+    /// The hash in PHC string format; `None` for an account without a password.
+    pub hash: Option<String>,
 }
 
 impl std::fmt::Debug for PasswordRecord {
@@ -70,31 +111,202 @@ impl std::fmt::Debug for PasswordRecord {
     }
 }
 
+/// What of an account is to be changed; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserChange {
+    /// The normalised e-mail address, or none. Another address is unverified unless `email_verified` says otherwise.
+    pub email: Option<Option<String>>,
+    /// Whether the address is known to be the user's.
+    pub email_verified: Option<bool>,
+    /// The normalised user name, or none.
+    pub username: Option<Option<String>>,
+    /// What the user wants to be called, or nothing.
+    pub name: Option<Option<String>>,
+    /// What the user may do on the platform.
+    pub role: Option<Role>,
+    /// Whether the account may do nothing any more.
+    pub disabled: Option<bool>,
+}
+
+/// What became of a change of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UserOutcome {
+    /// It is done; the account is so now. One that was deleted is as it was before.
+    Done(User),
+    /// There is no such account.
+    Absent,
+    /// It is the last admin who is enabled: somebody has to be.
+    LastAdmin,
+    /// It is the only owner of projects with other members, the first of which is this.
+    LastOwner(ProjectId),
+}
+
+/// By whom else a user is known: a subject of an issuer (OpenID Connect Core 1.0, section 2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// The provider, by its issuer identifier.
+    pub issuer: String,
+    /// The user, by the name that the provider never gives to another.
+    pub subject: String,
+}
+
+words! {
+    /// What a ticket is good for.
+    TicketPurpose {
+        /// Confirms an e-mail address.
+        VerifyEmail = "verify_email",
+        /// Sets a new password.
+        ResetPassword = "reset_password",
+    }
+}
+
+/// A secret that was mailed to somebody, to be used once. A new one replaces the user's last of that purpose.
+#[derive(Clone, Debug)]
+pub struct NewTicket {
+    /// The hash of the secret.
+    pub hash: TokenHash,
+    /// What it is good for.
+    pub purpose: TicketPurpose,
+    /// For whom.
+    pub user: UserId,
+    /// The address it was mailed to. If the user has another by then, it is good for nothing.
+    pub email: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops being good.
+    pub expires_at: Timestamp,
+}
+
 /// Keeps user accounts.
+///
+/// Every change leaves an [`Event`](crate::store::Event) in its own transaction. What ends with something else, such as
+/// the keys of an account, leaves one each, by the same author; what was so already leaves none.
 pub trait UserStore: Send + Sync + 'static {
-    /// Makes an account, its personal project with the user as owner, and its limit, all or nothing.
+    /// Makes an account, its personal project with the user as owner, its limit, and what its invite grants: all or
+    /// nothing.
     ///
     /// # Errors
     ///
     /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the e-mail address or the
-    /// user name is taken, by either kind of name of another account.
+    /// user name is taken, by either kind of name of another account; when the identity is another's; and when
+    /// the invite is used, revoked, too old, none, or for another address than the account's.
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User>;
 
-    /// Reads an account.
+    /// Makes the account of a service, as a member of its project; `None` when there is no such project, or it is
+    /// archived.
+    fn create_service(&self, service: NewService) -> StoreFuture<'_, Option<User>>;
+
+    /// Reads an account. One that was deleted is none.
     fn user(&self, id: UserId) -> StoreFuture<'_, Option<User>>;
 
-    /// Finds an account by its normalised e-mail address or user name.
+    /// Finds a person's account by its normalised e-mail address or user name.
     fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>>;
 
-    /// Lists accounts that come after `after` by identifier, at most `limit`.
+    /// Finds an account by whom else it is known.
+    fn user_by_identity(&self, identity: Identity) -> StoreFuture<'_, Option<User>>;
+
+    /// Lists persons' accounts that come after `after` by identifier, at most `limit`.
     fn users(&self, after: Option<UserId>, limit: u32) -> StoreFuture<'_, Vec<User>>;
 
-    /// Replaces the password hash if it is still `old`; returns whether it was.
+    /// Replaces the password hash if it is still `old`; returns whether it was. The same password with another
+    /// hash: no event, and sessions live on.
     fn replace_password_hash(&self, id: UserId, old: String, new: String) -> StoreFuture<'_, bool>;
 
-    /// Disables or enables an account; returns whether there is one.
+    /// Sets a person's password, and ends all its sessions but `keep`. Tickets for a new password are void then.
+    /// Returns whether there is such an account.
+    fn set_password(
+        &self,
+        id: UserId,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool>;
+
+    /// Changes an account.
     ///
-    /// In the same transaction the user's counter is frozen, so that no further reservation is granted,
-    /// and when disabling all its sessions end.
-    fn set_user_disabled(&self, id: UserId, disabled: bool) -> StoreFuture<'_, bool>;
+    /// In the same transaction: one that is disabled has its counter frozen, so that no further reservation is
+    /// granted, and its sessions end; one that is enabled is thawed.
+    ///
+    /// Of a service only the name changes, and whether it is disabled: what else is asked finds it
+    /// [`Absent`](UserOutcome::Absent). An account without an address has none that is confirmed.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when a name is taken.
+    fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        author: Author,
+    ) -> StoreFuture<'_, UserOutcome>;
+
+    /// Deletes an account: its names are free again, its sessions end, its keys are revoked, its memberships, its
+    /// identities and its tickets are gone, its counter is frozen. A person's personal project is archived, and so is
+    /// each other one that nobody is left in. What it used stays in the books under its identifier, which is never given
+    /// again.
+    fn delete_user(&self, id: UserId, author: Author) -> StoreFuture<'_, UserOutcome>;
+
+    /// Disables or enables an account; returns whether there is one and it may be.
+    fn set_user_disabled(
+        &self,
+        id: UserId,
+        disabled: bool,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        let change = UserChange {
+            disabled: Some(disabled),
+            ..UserChange::default()
+        };
+        let changed = self.change_user(id, change, author);
+        Box::pin(async move { Ok(matches!(changed.await?, UserOutcome::Done(_))) })
+    }
+
+    /// Lets an account be found by another identity; returns whether there is such an account.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when it is another account's.
+    fn link_identity(
+        &self,
+        id: UserId,
+        identity: Identity,
+        author: Author,
+    ) -> StoreFuture<'_, bool>;
+
+    /// Takes an identity from an account again; returns whether it had it.
+    fn unlink_identity(
+        &self,
+        id: UserId,
+        identity: Identity,
+        author: Author,
+    ) -> StoreFuture<'_, bool>;
+
+    /// Lists the identities of an account.
+    fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>>;
+
+    /// Keeps a ticket in place of the user's last one of that purpose; keeps none for an account that is a service's or
+    /// not there any more.
+    fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()>;
+
+    /// Reads whose ticket this is, if it is good at `at`. Those of accounts that are disabled or deleted are not.
+    fn ticket(
+        &self,
+        hash: TokenHash,
+        purpose: TicketPurpose,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Option<User>>;
+
+    /// Uses a ticket to confirm an address; returns the account, `None` when the ticket is not good. Of any number of
+    /// racing calls one uses it.
+    fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>>;
+
+    /// Uses a ticket to set a password, as [`set_password`](Self::set_password) does; returns the account, `None` when
+    /// the ticket is not good. The address is confirmed by that, too.
+    fn reset_password(
+        &self,
+        ticket: TokenHash,
+        hash: String,
+        author: Author,
+    ) -> StoreFuture<'_, Option<User>>;
 }

@@ -9,7 +9,7 @@ macro_rules! pass_on_ledger {
                 -> Vec<($crate::store::Limit, $crate::store::Standing)>;
             change_limit(change: $crate::store::LimitChange) -> Option<$crate::store::Standing>;
             limits(subject: Option<$crate::identity::Subject>) -> Vec<$crate::store::Limit>;
-            set_price(price: $crate::store::Price, at: $crate::clock::Timestamp) -> $crate::store::Price;
+            set_price(price: $crate::store::Price, author: $crate::store::Author) -> $crate::store::Price;
             prices() -> Vec<$crate::store::Price>;
             totals() -> $crate::store::Totals;
             enlist(at: $crate::clock::Timestamp, lease: ::std::time::Duration) -> $crate::store::OwnerId;

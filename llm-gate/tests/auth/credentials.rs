@@ -9,8 +9,8 @@ use llm_gate::auth::{
     KeyHasher, OperatorSecret, SigningKey,
 };
 use llm_gate::clock::Clock;
-use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
-use llm_gate::store::{CredentialStore, MemoryStore, NewApiKey, NewUser, UserStore};
+use llm_gate::identity::{KeyGrants, KeyId, ProjectId, Role, UserId};
+use llm_gate::store::{Author, CredentialStore, MemoryStore, NewApiKey, NewUser, UserStore};
 use llm_gate::test_util::ManualClock;
 
 /// A gate that accepts both kinds of credentials, and one good credential of each.
@@ -31,13 +31,17 @@ impl Gate {
         let new = NewUser {
             id: user,
             email: None,
+            email_verified: false,
             username: Some("alice".into()),
-            password_hash: String::new(),
+            name: None,
+            password_hash: None,
+            identity: None,
             role: Role::User,
             personal_project: project,
             personal_project_name: "alice".into(),
             token_limit: None,
-            created_at: clock.now(),
+            invite: None,
+            author: Author::system(clock.now()),
         };
         store.create_user(new).await.expect("a free name");
         let key = ApiKeySecret::generate();
@@ -48,9 +52,9 @@ impl Gate {
             name: "test".into(),
             user,
             project,
-            created_at: clock.now(),
+            grants: KeyGrants::default(),
             expires_at: None,
-            clamps: false,
+            author: Author::system(clock.now()),
         };
         store.create_key(new).await.expect("a free id");
         let signing = SigningKey::hs256(&[3; 32]).expect("long enough");

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use llm_gate::auth::{ApiKeySecret, ApiKeyVerifier, KeyHasher};
 use llm_gate::clock::{Clock, Timestamp};
-use llm_gate::identity::{Credential, Principal, Role};
-use llm_gate::store::UserStore;
+use llm_gate::identity::{Credential, KeyGrants, Principal, ProjectId, Role, UserId};
+use llm_gate::store::{Author, CredentialStore, KeyChange, NewKeySecret, UserStore};
 
 use crate::forge::reason;
-use crate::scene::{Scene, with_other_secret};
+use crate::scene::{Scene, admin, with_other_secret};
 
 #[tokio::test]
 async fn a_good_key_tells_whose_it_is_and_costs_one_look_up() {
@@ -17,8 +17,10 @@ async fn a_good_key_tells_whose_it_is_and_costs_one_look_up() {
     let (key, id) = scene.key().await;
     for _ in 0..3 {
         let principal = scene.verifier.check(key.expose()).await.expect("good");
-        let expected = Principal::new(scene.user, scene.project, Credential::Key(id));
-        assert_eq!(principal, expected.role(Role::Admin));
+        let expected = Principal::new(scene.user, scene.project, Credential::Key(id))
+            .role(Role::Admin)
+            .grants(Arc::new(KeyGrants::default()));
+        assert_eq!(principal, expected);
     }
     assert_eq!(scene.asked(), 1);
 }
@@ -147,8 +149,12 @@ async fn the_keys_of_a_disabled_user_stop() {
     let scene = Scene::new().await;
     let (key, _) = scene.key().await;
     assert_eq!(scene.check(key.expose()).await, "accepted");
-    let done = scene.store.store.set_user_disabled(scene.user, true).await;
-    assert!(done.expect("the store is there"));
+    let (store, now) = (&scene.store.store, scene.clock.now());
+    // Somebody has to administer the platform after that.
+    let other = admin(UserId::new(), ProjectId::new(), "bob", now);
+    store.create_user(other).await.expect("a free name");
+    let done = store.set_user_disabled(scene.user, true, Author::system(now));
+    assert!(done.await.expect("the store is there"));
     scene.verifier.invalidate_all();
     assert_eq!(scene.check(key.expose()).await, "revoked");
 }
@@ -190,4 +196,64 @@ async fn unknown_keys_are_remembered_but_not_without_bound() {
         "{} of 500 are remembered in room for 64",
         500 - again
     );
+}
+
+#[tokio::test]
+async fn a_rotated_key_works_with_both_secrets_until_the_overlap_ends() {
+    let scene = Scene::new().await;
+    let (old, id) = scene.key().await;
+    let new = ApiKeySecret::generate();
+    let now = scene.clock.now();
+    let secret = NewKeySecret {
+        public_id: new.public_id().to_owned(),
+        hash: new.hash(&scene.hasher),
+        overlap_until: now.after(Duration::from_secs(60)),
+        author: Author::system(now),
+    };
+    let rotated = scene.store.rotate_key(scene.name(id), secret).await;
+    assert!(rotated.expect("in memory").is_some(), "the key is there");
+    for key in [&old, &new] {
+        let principal = scene.verifier.check(key.expose()).await.expect("good");
+        assert_eq!(principal.credential, Credential::Key(id), "it is one key");
+    }
+    scene.clock.advance(Duration::from_secs(60));
+    assert_eq!(
+        scene.check(old.expose()).await,
+        "expired",
+        "the overlap is over"
+    );
+    assert_eq!(
+        scene.check(new.expose()).await,
+        "accepted",
+        "the new one stays"
+    );
+    let swapped = with_other_secret(&new);
+    assert_eq!(
+        scene.check(&swapped).await,
+        "invalid",
+        "each public part has one secret"
+    );
+}
+
+#[tokio::test]
+async fn a_key_brings_along_what_it_may_do() {
+    let scene = Scene::new().await;
+    let (key, id) = scene.key().await;
+    let grants = KeyGrants {
+        models: Some(vec!["small".to_owned()]),
+        clamps: true,
+        ..KeyGrants::default()
+    };
+    let change = KeyChange {
+        grants: Some(grants.clone()),
+        ..KeyChange::default()
+    };
+    let author = Author::system(scene.clock.now());
+    let changed = scene.store.change_key(scene.name(id), change, author).await;
+    assert!(changed.expect("in memory").is_some(), "the key is there");
+    let principal = scene.verifier.check(key.expose()).await.expect("good");
+    assert!(principal.clamps, "calls are cut to what is left");
+    assert!(principal.allows_model("small"), "this model it may call");
+    assert!(!principal.allows_model("large"), "and no other");
+    assert_eq!(principal.grants.as_deref(), Some(&grants), "all of it");
 }

@@ -8,10 +8,10 @@ use std::task::Poll;
 
 use llm_gate::auth::{ApiKeySecret, ApiKeyVerifier, KeyHasher};
 use llm_gate::clock::{Clock, Timestamp};
-use llm_gate::identity::{KeyId, ProjectId, Role, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, ProjectId, Role, UserId};
 use llm_gate::store::{
-    ApiKey, ApiKeyRecord, CredentialStore, MemoryStore, NewApiKey, NewSession, NewUser, Rotation,
-    StoreError, StoreErrorKind, StoreFuture, TokenHash, UserStore,
+    ApiKey, ApiKeyRecord, Author, CredentialStore, KeyChange, KeyName, MemoryStore, NewApiKey,
+    NewKeySecret, NewUser, StoreError, StoreErrorKind, StoreFuture, UserStore,
 };
 use llm_gate::test_util::ManualClock;
 use tokio::sync::Semaphore;
@@ -44,40 +44,39 @@ impl CredentialStore for Watched {
         self.store.create_key(key)
     }
 
-    fn keys(&self, project: ProjectId, user: UserId, limit: u32) -> StoreFuture<'_, Vec<ApiKey>> {
-        self.store.keys(project, user, limit)
-    }
-
-    fn revoke_key(
+    fn keys(
         &self,
         project: ProjectId,
-        user: UserId,
-        key: KeyId,
-        at: Timestamp,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.store.keys(project, owner, before, limit)
+    }
+
+    fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
+        self.store.key(name)
+    }
+
+    fn change_key(
+        &self,
+        name: KeyName,
+        change: KeyChange,
+        author: Author,
     ) -> StoreFuture<'_, Option<ApiKey>> {
-        self.store.revoke_key(project, user, key, at)
+        self.store.change_key(name, change, author)
+    }
+
+    fn rotate_key(&self, name: KeyName, secret: NewKeySecret) -> StoreFuture<'_, Option<ApiKey>> {
+        self.store.rotate_key(name, secret)
+    }
+
+    fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>> {
+        self.store.revoke_key(name, author)
     }
 
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()> {
         self.store.touch_key(key, at)
-    }
-
-    fn create_session(&self, session: NewSession) -> StoreFuture<'_, ()> {
-        self.store.create_session(session)
-    }
-
-    fn rotate_session(
-        &self,
-        old: TokenHash,
-        new: TokenHash,
-        at: Timestamp,
-        idle_until: Timestamp,
-    ) -> StoreFuture<'_, Rotation> {
-        self.store.rotate_session(old, new, at, idle_until)
-    }
-
-    fn revoke_session(&self, token: TokenHash, at: Timestamp) -> StoreFuture<'_, bool> {
-        self.store.revoke_session(token, at)
     }
 }
 
@@ -101,17 +100,7 @@ impl Scene {
         let clock = ManualClock::new();
         let hasher = KeyHasher::new(&[5; 32]).expect("long enough");
         let (user, project) = (UserId::new(), ProjectId::new());
-        let new = NewUser {
-            id: user,
-            email: None,
-            username: Some("alice".into()),
-            password_hash: String::new(),
-            role: Role::Admin,
-            personal_project: project,
-            personal_project_name: "alice".into(),
-            token_limit: None,
-            created_at: clock.now(),
-        };
+        let new = admin(user, project, "alice", clock.now());
         store.store.create_user(new).await.expect("a free name");
         let verifier = ApiKeyVerifier::new(store.clone(), hasher.clone(), Arc::new(clock.clone()));
         Self {
@@ -132,9 +121,9 @@ impl Scene {
             name: "test".into(),
             user: self.user,
             project: self.project,
-            created_at: self.clock.now(),
+            grants: KeyGrants::default(),
             expires_at,
-            clamps: false,
+            author: self.author(),
         };
         self.store.create_key(new).await.expect("a free id").id
     }
@@ -145,9 +134,21 @@ impl Scene {
         (key, id)
     }
 
+    fn author(&self) -> Author {
+        Author::system(self.clock.now())
+    }
+
+    pub(crate) fn name(&self, id: KeyId) -> KeyName {
+        KeyName {
+            project: self.project,
+            owner: Some(self.user),
+            id,
+        }
+    }
+
     pub(crate) async fn revoke(&self, id: KeyId) {
         self.store
-            .revoke_key(self.project, self.user, id, self.clock.now())
+            .revoke_key(self.name(id), self.author())
             .await
             .expect("the store is there")
             .expect("the key is there");
@@ -159,6 +160,25 @@ impl Scene {
 
     pub(crate) fn asked(&self) -> usize {
         self.store.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// An account that may manage everybody.
+pub(crate) fn admin(id: UserId, project: ProjectId, name: &str, at: Timestamp) -> NewUser {
+    NewUser {
+        id,
+        email: None,
+        email_verified: false,
+        username: Some(name.to_owned()),
+        name: None,
+        password_hash: None,
+        identity: None,
+        role: Role::Admin,
+        personal_project: project,
+        personal_project_name: name.to_owned(),
+        token_limit: None,
+        invite: None,
+        author: Author::system(at),
     }
 }
 

@@ -5,19 +5,31 @@
 CREATE TABLE projects (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
     name TEXT NOT NULL,
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    archived_at BIGINT
 );
 
+-- Persons log in, services belong to the project that is their personal one. Whoever was deleted has neither names
+-- nor a password any more; the row stays for what points to it.
 CREATE TABLE users (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    kind TEXT NOT NULL CHECK (kind IN ('person', 'service')),
     email TEXT,
+    email_verified BOOLEAN NOT NULL DEFAULT FALSE,
     username TEXT,
-    password_hash TEXT NOT NULL,
+    name TEXT,
+    password_hash TEXT,
     role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
     disabled BOOLEAN NOT NULL DEFAULT FALSE,
     personal_project BYTEA NOT NULL REFERENCES projects (id),
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    deleted_at BIGINT CHECK (deleted_at IS NULL OR disabled),
+    CHECK (kind = 'person' OR (email IS NULL AND username IS NULL AND password_hash IS NULL)),
+    CHECK (deleted_at IS NULL OR (email IS NULL AND username IS NULL AND password_hash IS NULL))
 );
+
+CREATE UNIQUE INDEX users_by_personal_project ON users (personal_project) WHERE kind = 'person';
+CREATE INDEX users_admins ON users (id) WHERE role = 'admin';
 
 -- E-mail addresses and user names share one name space, so that a login names at most one account.
 CREATE TABLE logins (
@@ -25,50 +37,135 @@ CREATE TABLE logins (
     user_id BYTEA NOT NULL REFERENCES users (id)
 );
 
+-- By whom else users are known: a subject of an issuer is one user.
+CREATE TABLE identities (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    user_id BYTEA NOT NULL REFERENCES users (id),
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (issuer, subject)
+);
+
+CREATE INDEX identities_by_user ON identities (user_id);
+
+-- Secrets that were mailed, to be used once: the last of each purpose.
+CREATE TABLE tickets (
+    hash BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(hash) = 32),
+    purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
+    user_id BYTEA NOT NULL REFERENCES users (id),
+    email TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    UNIQUE (user_id, purpose)
+);
+
+CREATE INDEX tickets_by_end ON tickets (expires_at);
+
 CREATE TABLE project_members (
     project_id BYTEA NOT NULL REFERENCES projects (id),
     user_id BYTEA NOT NULL REFERENCES users (id),
     role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    since BIGINT NOT NULL,
     PRIMARY KEY (user_id, project_id)
 );
 
 CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
 
+CREATE TABLE invites (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    hash BYTEA NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
+    email TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
+    project_id BYTEA REFERENCES projects (id),
+    project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    accepted_at BIGINT,
+    accepted_by BYTEA REFERENCES users (id),
+    revoked_at BIGINT,
+    CHECK ((project_id IS NULL) = (project_role IS NULL)),
+    CHECK ((accepted_at IS NULL) = (accepted_by IS NULL)),
+    CHECK (accepted_at IS NULL OR revoked_at IS NULL)
+);
+
+CREATE INDEX invites_by_project ON invites (project_id, id);
+
+-- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
     public_id TEXT NOT NULL UNIQUE,
     hash BYTEA NOT NULL CHECK (octet_length(hash) = 32),
+    previous_public_id TEXT UNIQUE,
+    previous_hash BYTEA CHECK (octet_length(previous_hash) = 32),
+    overlap_until BIGINT,
     name TEXT NOT NULL,
     user_id BYTEA NOT NULL REFERENCES users (id),
     project_id BYTEA NOT NULL REFERENCES projects (id),
+    scopes TEXT NOT NULL,
+    models TEXT,
+    networks TEXT,
+    clamps BOOLEAN NOT NULL DEFAULT FALSE,
     created_at BIGINT NOT NULL,
     expires_at BIGINT,
     last_used_at BIGINT,
     revoked_at BIGINT,
-    clamps BOOLEAN NOT NULL DEFAULT FALSE
+    CHECK ((previous_public_id IS NULL) = (overlap_until IS NULL) AND (previous_hash IS NULL) = (overlap_until IS NULL))
 );
 
-CREATE INDEX api_keys_by_owner ON api_keys (project_id, user_id, id);
+CREATE INDEX api_keys_by_project ON api_keys (project_id, id);
+CREATE INDEX api_keys_by_user ON api_keys (user_id, id);
 
+-- A session lives until its refresh token is too old, it ends, or it is revoked.
 CREATE TABLE sessions (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
     user_id BYTEA NOT NULL REFERENCES users (id),
     created_at BIGINT NOT NULL,
+    refreshed_at BIGINT NOT NULL,
+    lives_until BIGINT NOT NULL CHECK (lives_until <= ends_at),
     ends_at BIGINT NOT NULL,
+    address TEXT,
+    agent TEXT,
     revoked BOOLEAN NOT NULL DEFAULT FALSE
 );
 
-CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_user ON sessions (user_id, id);
+CREATE INDEX sessions_by_end ON sessions (lives_until);
 
+-- A token that is spent was spent for its successor.
 CREATE TABLE refresh_tokens (
     hash BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(hash) = 32),
     session_id BYTEA NOT NULL REFERENCES sessions (id),
     created_at BIGINT NOT NULL,
     idle_until BIGINT NOT NULL,
-    spent_at BIGINT
+    spent_at BIGINT,
+    successor BYTEA CHECK (octet_length(successor) = 32),
+    CHECK ((spent_at IS NULL) = (successor IS NULL))
 );
 
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+
+-- What was done, by whom, to what. `before` and `after` are JSON, none where the target was not there. Nothing is
+-- pointed to by a constraint: events outlive what they speak of.
+CREATE TABLE events (
+    id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
+    at BIGINT NOT NULL,
+    actor TEXT NOT NULL CHECK (actor IN ('system', 'anonymous', 'operator', 'user', 'key')),
+    actor_user BYTEA CHECK (octet_length(actor_user) = 16),
+    actor_key BYTEA CHECK (octet_length(actor_key) = 16),
+    address TEXT,
+    request TEXT,
+    action TEXT NOT NULL,
+    target_kind TEXT NOT NULL,
+    target_id TEXT NOT NULL,
+    project_id BYTEA CHECK (octet_length(project_id) = 16),
+    before TEXT,
+    after TEXT,
+    CHECK ((actor IN ('user', 'key')) = (actor_user IS NOT NULL) AND (actor = 'key') = (actor_key IS NOT NULL))
+);
+
+CREATE INDEX events_by_project ON events (project_id, id);
+CREATE INDEX events_by_actor ON events (actor_user, id);
+CREATE INDEX events_by_target ON events (target_id, id);
 
 -- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its
 -- kind without a rule of its own.
@@ -219,3 +316,15 @@ EXECUTE FUNCTION ledger_is_append_only();
 
 CREATE TRIGGER ledger_is_never_shortened BEFORE DELETE OR TRUNCATE ON ledger
 EXECUTE FUNCTION ledger_is_append_only();
+
+CREATE FUNCTION events_are_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'events are append only';
+END;
+$$;
+
+CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+EXECUTE FUNCTION events_are_append_only();
+
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE OR TRUNCATE ON events
+EXECUTE FUNCTION events_are_append_only();

@@ -5,19 +5,31 @@
 CREATE TABLE projects (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     name TEXT NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    archived_at INTEGER
 ) STRICT;
 
+-- Persons log in, services belong to the project that is their personal one. Whoever was deleted has neither names
+-- nor a password any more; the row stays for what points to it.
 CREATE TABLE users (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    kind TEXT NOT NULL CHECK (kind IN ('person', 'service')),
     email TEXT,
+    email_verified INTEGER NOT NULL DEFAULT 0 CHECK (email_verified IN (0, 1)),
     username TEXT,
-    password_hash TEXT NOT NULL,
+    name TEXT,
+    password_hash TEXT,
     role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
     disabled INTEGER NOT NULL DEFAULT 0 CHECK (disabled IN (0, 1)),
     personal_project BLOB NOT NULL REFERENCES projects (id),
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    deleted_at INTEGER CHECK (deleted_at IS NULL OR disabled),
+    CHECK (kind = 'person' OR (email IS NULL AND username IS NULL AND password_hash IS NULL)),
+    CHECK (deleted_at IS NULL OR (email IS NULL AND username IS NULL AND password_hash IS NULL))
 ) STRICT;
+
+CREATE UNIQUE INDEX users_by_personal_project ON users (personal_project) WHERE kind = 'person';
+CREATE INDEX users_admins ON users (id) WHERE role = 'admin';
 
 -- E-mail addresses and user names share one name space, so that a login names at most one account.
 CREATE TABLE logins (
@@ -25,50 +37,135 @@ CREATE TABLE logins (
     user_id BLOB NOT NULL REFERENCES users (id)
 ) STRICT, WITHOUT ROWID;
 
+-- By whom else users are known: a subject of an issuer is one user.
+CREATE TABLE identities (
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    user_id BLOB NOT NULL REFERENCES users (id),
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX identities_by_user ON identities (user_id);
+
+-- Secrets that were mailed, to be used once: the last of each purpose.
+CREATE TABLE tickets (
+    hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+    purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
+    user_id BLOB NOT NULL REFERENCES users (id),
+    email TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    UNIQUE (user_id, purpose)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tickets_by_end ON tickets (expires_at);
+
 CREATE TABLE project_members (
     project_id BLOB NOT NULL REFERENCES projects (id),
     user_id BLOB NOT NULL REFERENCES users (id),
     role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    since INTEGER NOT NULL,
     PRIMARY KEY (user_id, project_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
 
+CREATE TABLE invites (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
+    email TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
+    project_id BLOB REFERENCES projects (id),
+    project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    accepted_at INTEGER,
+    accepted_by BLOB REFERENCES users (id),
+    revoked_at INTEGER,
+    CHECK ((project_id IS NULL) = (project_role IS NULL)),
+    CHECK ((accepted_at IS NULL) = (accepted_by IS NULL)),
+    CHECK (accepted_at IS NULL OR revoked_at IS NULL)
+) STRICT;
+
+CREATE INDEX invites_by_project ON invites (project_id, id);
+
+-- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     public_id TEXT NOT NULL UNIQUE,
     hash BLOB NOT NULL CHECK (length(hash) = 32),
+    previous_public_id TEXT UNIQUE,
+    previous_hash BLOB CHECK (length(previous_hash) = 32),
+    overlap_until INTEGER,
     name TEXT NOT NULL,
     user_id BLOB NOT NULL REFERENCES users (id),
     project_id BLOB NOT NULL REFERENCES projects (id),
+    scopes TEXT NOT NULL,
+    models TEXT,
+    networks TEXT,
+    clamps INTEGER NOT NULL DEFAULT 0 CHECK (clamps IN (0, 1)),
     created_at INTEGER NOT NULL,
     expires_at INTEGER,
     last_used_at INTEGER,
     revoked_at INTEGER,
-    clamps INTEGER NOT NULL DEFAULT 0 CHECK (clamps IN (0, 1))
+    CHECK ((previous_public_id IS NULL) = (overlap_until IS NULL) AND (previous_hash IS NULL) = (overlap_until IS NULL))
 ) STRICT;
 
-CREATE INDEX api_keys_by_owner ON api_keys (project_id, user_id, id);
+CREATE INDEX api_keys_by_project ON api_keys (project_id, id);
+CREATE INDEX api_keys_by_user ON api_keys (user_id, id);
 
+-- A session lives until its refresh token is too old, it ends, or it is revoked.
 CREATE TABLE sessions (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     user_id BLOB NOT NULL REFERENCES users (id),
     created_at INTEGER NOT NULL,
+    refreshed_at INTEGER NOT NULL,
+    lives_until INTEGER NOT NULL CHECK (lives_until <= ends_at),
     ends_at INTEGER NOT NULL,
+    address TEXT,
+    agent TEXT,
     revoked INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1))
 ) STRICT;
 
-CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_user ON sessions (user_id, id);
+CREATE INDEX sessions_by_end ON sessions (lives_until);
 
+-- A token that is spent was spent for its successor.
 CREATE TABLE refresh_tokens (
     hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
     session_id BLOB NOT NULL REFERENCES sessions (id),
     created_at INTEGER NOT NULL,
     idle_until INTEGER NOT NULL,
-    spent_at INTEGER
+    spent_at INTEGER,
+    successor BLOB CHECK (length(successor) = 32),
+    CHECK ((spent_at IS NULL) = (successor IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX refresh_tokens_by_session ON refresh_tokens (session_id);
+
+-- What was done, by whom, to what. `before` and `after` are JSON, none where the target was not there. Nothing is
+-- pointed to by a constraint: events outlive what they speak of.
+CREATE TABLE events (
+    id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL CHECK (actor IN ('system', 'anonymous', 'operator', 'user', 'key')),
+    actor_user BLOB CHECK (length(actor_user) = 16),
+    actor_key BLOB CHECK (length(actor_key) = 16),
+    address TEXT,
+    request TEXT,
+    action TEXT NOT NULL,
+    target_kind TEXT NOT NULL,
+    target_id TEXT NOT NULL,
+    project_id BLOB CHECK (length(project_id) = 16),
+    before TEXT,
+    after TEXT,
+    CHECK ((actor IN ('user', 'key')) = (actor_user IS NOT NULL) AND (actor = 'key') = (actor_key IS NOT NULL))
+) STRICT;
+
+CREATE INDEX events_by_project ON events (project_id, id);
+CREATE INDEX events_by_actor ON events (actor_user, id);
+CREATE INDEX events_by_target ON events (target_id, id);
 
 -- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its
 -- kind without a rule of its own.
@@ -216,4 +313,14 @@ END;
 CREATE TRIGGER ledger_is_never_shortened BEFORE DELETE ON ledger
 BEGIN
     SELECT RAISE(ABORT, 'the ledger is append only');
+END;
+
+CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+BEGIN
+    SELECT RAISE(ABORT, 'events are append only');
+END;
+
+CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
+BEGIN
+    SELECT RAISE(ABORT, 'events are append only');
 END;

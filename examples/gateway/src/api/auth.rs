@@ -1,15 +1,18 @@
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::RefreshToken;
-use llm_gate::identity::{Credential, Role, SessionId};
+use llm_gate::identity::{Credential, KeyGrants, Role, SessionId};
 use llm_gate::limit::Attempt;
-use llm_gate::store::{NewSession, Rotation, StoreErrorKind, User};
+use llm_gate::store::{
+    Actor, Author, NewSession, Refresh as Rotating, Rotation, StoreErrorKind, User,
+};
 use serde_json::{Value, json};
 
-use super::caller::{Anyone, Origin};
+use super::caller::{Anyone, By, Origin};
 use super::document::{Created, NoContent};
 use super::error::ApiError;
 use super::fields::{FLAG, Fields, Form, Input, Json, JsonDraft, SECRET, TEXT, Text, Word};
@@ -18,6 +21,9 @@ use crate::accounts::{self, KeyRequest, Names};
 use crate::app::App;
 use crate::config::Secret;
 use crate::passwords::Verdict;
+
+/// How long after its rotation a refresh token may come again from a tab that raced another.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// A user name, checked. One that is empty was meant to be left out.
 const USERNAME: Text<Option<String>> = Text::new(|text| unless_empty(text, accounts::username))
@@ -105,6 +111,7 @@ impl Input for Registration {
 )]
 pub(super) async fn register(
     State(app): State<App>,
+    By(author): By,
     JsonDraft(mut draft): JsonDraft<Registration>,
 ) -> Result<Created<Registered>, ApiError> {
     if !app.config.registration_open() {
@@ -122,7 +129,7 @@ pub(super) async fn register(
 
     let hash = app.passwords.hash(password).await?;
     let limit = Some(app.config.limits.default_user);
-    let account = names.account(hash, Role::User, limit, app.clock.now());
+    let account = names.account(hash, Role::User, limit, author.clone());
     let user = match app.store.create_user(account).await {
         Err(error) if error.kind() == StoreErrorKind::Conflict => {
             return Err(ApiError::new(
@@ -133,7 +140,7 @@ pub(super) async fn register(
         other => other?,
     };
     let api_key = if create_api_key {
-        Some(first_key(&app, &user).await?)
+        Some(first_key(&app, &user, author).await?)
     } else {
         None
     };
@@ -148,16 +155,16 @@ pub(super) async fn register(
     Ok(Created(registered))
 }
 
-async fn first_key(app: &App, user: &User) -> Result<String, ApiError> {
+async fn first_key(app: &App, user: &User, author: Author) -> Result<String, ApiError> {
     let request = KeyRequest {
         name: "default".to_owned(),
         user: user.id,
         project: user.personal_project,
         expires_at: None,
-        clamps: false,
+        grants: KeyGrants::default(),
+        author,
     };
-    let (key, secret) =
-        accounts::create_key(&*app.store, &app.hasher, request, app.clock.now()).await?;
+    let (key, secret) = accounts::create_key(&*app.store, &app.hasher, request).await?;
     app.keys.created(&key.public_id);
     Ok(secret.expose().to_owned())
 }
@@ -277,7 +284,7 @@ async fn enter(
     let login = app.rates.logins.begin(origin.network, &name);
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "failed logins"))?;
     let record = app.store.user_by_login(name).await?;
-    let kept = record.as_ref().map(|record| record.hash.clone());
+    let kept = record.as_ref().and_then(|record| record.hash.clone());
     let verdict = app.passwords.verify(password, kept).await?;
     let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
@@ -291,10 +298,10 @@ async fn enter(
     }
     let names = [&record.user.username, &record.user.email];
     login.succeeded(names.into_iter().flatten().map(String::as_str));
-    if let Some(stronger) = stronger {
+    if let (Some(stronger), Some(hash)) = (stronger, record.hash) {
         let replaced = app
             .store
-            .replace_password_hash(record.user.id, record.hash, stronger);
+            .replace_password_hash(record.user.id, hash, stronger);
         if let Err(error) = replaced.await {
             // The old hash still works; the next login tries again.
             tracing::warn!(
@@ -309,9 +316,13 @@ async fn enter(
         id: SessionId::new(),
         user: record.user.id,
         token: refresh.hash(),
-        created_at: now,
         idle_until: now.after(app.config.auth.refresh_idle()),
         ends_at: now.after(app.config.auth.refresh_total()),
+        agent: origin.agent.clone(),
+        author: Author {
+            actor: Actor::User(record.user.id),
+            ..origin.author.clone()
+        },
     };
     app.store.create_session(session).await?;
     pair(app, origin, &record.user, &refresh)
@@ -374,9 +385,8 @@ pub(super) async fn refresh(
     }): Json<Refresh>,
 ) -> Result<Answer<TokenPair>, ApiError> {
     let attempt = present(&app, &origin, &given)?;
-    let new = RefreshToken::generate();
-    match rotate(&app, &given, &new).await? {
-        Some(user) => {
+    match rotate(&app, &given).await? {
+        Some((user, new)) => {
             if let Some(attempt) = attempt {
                 attempt.recognised();
             }
@@ -398,20 +408,25 @@ fn present(app: &App, origin: &Origin, given: &Secret) -> Result<Option<Attempt>
 }
 
 /// Puts a new refresh token in place of the old one, if that is good.
-async fn rotate(app: &App, given: &Secret, new: &RefreshToken) -> Result<Option<User>, ApiError> {
+///
+/// Tabs that refresh at once with the same token all get the same new one.
+async fn rotate(app: &App, given: &Secret) -> Result<Option<(User, RefreshToken)>, ApiError> {
     let Ok(old) = RefreshToken::parse(given.expose()) else {
         return Ok(None);
     };
     let now = app.clock.now();
-    let idle_until = now.after(app.config.auth.refresh_idle());
-    let rotation = app
-        .store
-        .rotate_session(old.hash(), new.hash(), now, idle_until)
-        .await?;
-    match rotation {
+    let new = old.successor(&app.hasher);
+    let rotating = Rotating {
+        old: old.hash(),
+        new: new.hash(),
+        at: now,
+        idle_until: now.after(app.config.auth.refresh_idle()),
+        grace: GRACE,
+    };
+    match app.store.rotate_session(rotating).await? {
         Rotation::Rotated(session) => {
             let user = app.store.user(session.user).await?;
-            Ok(user.filter(|user| !user.disabled))
+            Ok(user.filter(|user| !user.disabled).map(|user| (user, new)))
         }
         Rotation::Reused(session) => {
             tracing::warn!(user = %session.user, session = %session.id, "a spent refresh token came back; its session has ended");
@@ -436,7 +451,7 @@ pub(super) async fn logout(
     let _attempt = present(&app, &origin, &given)?;
     if let Ok(token) = RefreshToken::parse(given.expose()) {
         app.store
-            .revoke_session(token.hash(), app.clock.now())
+            .revoke_session(token.hash(), origin.author)
             .await?;
     }
     Ok(NoContent)

@@ -1,10 +1,11 @@
 use axum::extract::FromRequestParts;
+use http::header::USER_AGENT;
 use http::request::Parts;
 use llm_gate::address::{ClientAddress, Network};
 use llm_gate::error::Rejection;
-use llm_gate::identity::{Credential, Principal, Role};
+use llm_gate::identity::{Credential, Principal, RequestId, Role};
 use llm_gate::limit::{Endpoint, Exceeded};
-use llm_gate::store::User;
+use llm_gate::store::{Actor, Author, User};
 
 use super::error::ApiError;
 use crate::app::App;
@@ -31,18 +32,58 @@ pub(crate) struct Admin;
 pub(crate) struct Origin {
     pub(crate) network: Network,
     pub(crate) endpoint: Endpoint,
+    /// What the client calls itself.
+    pub(crate) agent: Option<String>,
+    /// Who changes something here.
+    pub(crate) author: Author,
+}
+
+/// How much is kept of what a client calls itself, in characters.
+const AGENT: usize = 200;
+
+/// Who changes something here: whoever is known by the credential, nobody where there is none.
+pub(crate) struct By(pub(crate) Author);
+
+impl FromRequestParts<App> for By {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let actor =
+            parts
+                .extensions
+                .get::<Principal>()
+                .map(|principal| match principal.credential {
+                    Credential::Key(key) => Actor::Key(key, principal.user),
+                    Credential::Operator => Actor::Operator,
+                    _ => Actor::User(principal.user),
+                });
+        Ok(Self(Author {
+            actor: actor.unwrap_or(Actor::Anonymous),
+            at: app.clock.now(),
+            address: parts.extensions.get().map(ClientAddress::ip),
+            request: parts.extensions.get().map(RequestId::to_string),
+        }))
+    }
+}
+
+fn agent(parts: &Parts) -> Option<String> {
+    let agent = parts.headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(agent.chars().take(AGENT).collect())
 }
 
 impl FromRequestParts<App> for Origin {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let By(author) = By::from_request_parts(parts, app).await?;
         // Put there by the edge around all routes.
         let address = parts.extensions.get::<ClientAddress>();
         let address = address.ok_or_else(|| ApiError::defect(&"a request from nowhere"))?;
         Ok(Self {
             network: address.network(),
             endpoint: parts.extensions.get().cloned().unwrap_or_default(),
+            agent: agent(parts),
+            author,
         })
     }
 }

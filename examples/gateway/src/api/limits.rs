@@ -4,7 +4,7 @@ use llm_gate::identity::Subject;
 use llm_gate::store::{Limit, LimitChange, LimitKey, Standing, Zone};
 use serde_json::{Value, json};
 
-use super::caller::Admin;
+use super::caller::{Admin, By};
 use super::document::NoContent;
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Page, Query, TOKENS};
@@ -126,10 +126,11 @@ impl Input for NewLimit {
 pub(super) async fn set(
     State(app): State<App>,
     _: Admin,
+    By(author): By,
     Json(NewLimit(limit)): Json<NewLimit>,
 ) -> Result<Answer<LimitView>, ApiError> {
     known(&app, limit.key.subject).await?;
-    let change = LimitChange::set(limit.clone(), app.clock.now());
+    let change = LimitChange::set(limit.clone(), author);
     let standing = app.store.change_limit(change).await?;
     let standing = standing.filter(|_| is_one(limit.key.subject));
     Ok(Answer(LimitView::new(&limit, standing.as_ref())))
@@ -159,6 +160,7 @@ impl Input for LimitName {
 pub(super) async fn remove(
     State(app): State<App>,
     _: Admin,
+    By(author): By,
     JsonOrQuery(LimitName(key)): JsonOrQuery<LimitName>,
 ) -> Result<NoContent, ApiError> {
     known(&app, key.subject).await?;
@@ -166,7 +168,7 @@ pub(super) async fn remove(
     if !set.iter().any(|limit| limit.key == key) {
         return Err(ApiError::not_found("no such limit"));
     }
-    let change = LimitChange::remove(key, app.clock.now());
+    let change = LimitChange::remove(key, author);
     app.store.change_limit(change).await?;
     Ok(NoContent)
 }

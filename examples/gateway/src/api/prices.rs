@@ -3,7 +3,7 @@ use axum::extract::State;
 use llm_gate::store::{MAX_RATE, Price, Rates, Tariff, WEIGHT_SCALE};
 use serde_json::{Value, json};
 
-use super::caller::Admin;
+use super::caller::{Admin, By};
 use super::document::NoContent;
 use super::error::ApiError;
 use super::fields::{Fields, Input, Json, JsonOrQuery, MODEL, Page, Query, Whole};
@@ -55,9 +55,10 @@ impl Input for NewPrice {
 pub(super) async fn set(
     State(app): State<App>,
     _: Admin,
+    By(author): By,
     Json(NewPrice(price)): Json<NewPrice>,
 ) -> Result<Answer<PriceView>, ApiError> {
-    let price = app.store.set_price(price, app.clock.now()).await?;
+    let price = app.store.set_price(price, author).await?;
     Ok(Answer(PriceView::from(&price)))
 }
 
@@ -87,6 +88,7 @@ impl Input for PriceName {
 pub(super) async fn remove(
     State(app): State<App>,
     _: Admin,
+    By(author): By,
     JsonOrQuery(PriceName(model)): JsonOrQuery<PriceName>,
 ) -> Result<NoContent, ApiError> {
     let prices = app.store.prices().await?;
@@ -94,9 +96,7 @@ pub(super) async fn remove(
         return Err(ApiError::not_found("the model has no price and no weights"));
     }
     let tariff = Tariff::default();
-    app.store
-        .set_price(Price { model, tariff }, app.clock.now())
-        .await?;
+    app.store.set_price(Price { model, tariff }, author).await?;
     Ok(NoContent)
 }
 

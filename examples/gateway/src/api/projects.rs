@@ -2,11 +2,11 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyId, ProjectId};
-use llm_gate::store::User;
+use llm_gate::identity::{KeyGrants, KeyId, ProjectId};
+use llm_gate::store::{KeyName, User};
 use serde_json::{Value, json};
 
-use super::caller::Session;
+use super::caller::{By, Session};
 use super::document::Created;
 use super::error::ApiError;
 use super::fields::{FLAG, Fields, Input, JsonDraft, MOMENT, Path, Text};
@@ -40,7 +40,10 @@ pub(super) async fn list_keys(
     Path(project): Path<String>,
 ) -> Result<Answer<Keys>, ApiError> {
     let project = member(&app, &user, &project).await?;
-    let keys = app.store.keys(project, user.id, MAX_KEYS).await?;
+    let keys = app
+        .store
+        .keys(project, Some(user.id), None, MAX_KEYS)
+        .await?;
     Ok(Answer(Keys(keys.into_iter().map(KeyView::from).collect())))
 }
 
@@ -89,6 +92,7 @@ impl Input for WantedKey {
 pub(super) async fn create_key(
     State(app): State<App>,
     Session(user): Session,
+    By(author): By,
     Path(project): Path<String>,
     JsonDraft(mut draft): JsonDraft<WantedKey>,
 ) -> Result<Created<IssuedKey>, ApiError> {
@@ -107,7 +111,10 @@ pub(super) async fn create_key(
         expires_at,
         clamps,
     } = draft.finish()?;
-    let known = app.store.keys(project, user.id, MAX_KEYS).await?;
+    let known = app
+        .store
+        .keys(project, Some(user.id), None, MAX_KEYS)
+        .await?;
     if known.len() >= MAX_KEYS as usize {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -119,9 +126,13 @@ pub(super) async fn create_key(
         user: user.id,
         project,
         expires_at,
-        clamps,
+        grants: KeyGrants {
+            clamps,
+            ..KeyGrants::default()
+        },
+        author,
     };
-    let (key, secret) = accounts::create_key(&*app.store, &app.hasher, request, now).await?;
+    let (key, secret) = accounts::create_key(&*app.store, &app.hasher, request).await?;
     app.keys.created(&key.public_id);
     let issued = IssuedKey {
         key: key.into(),
@@ -139,6 +150,7 @@ pub(super) async fn create_key(
 pub(super) async fn revoke_key(
     State(app): State<App>,
     Session(user): Session,
+    By(author): By,
     Path((project, key)): Path<(String, String)>,
 ) -> Result<Answer<KeyView>, ApiError> {
     const NO_KEY: &str = "no such key";
@@ -146,7 +158,14 @@ pub(super) async fn revoke_key(
     let key: KeyId = key.parse().map_err(|_| ApiError::not_found(NO_KEY))?;
     let revoked = app
         .store
-        .revoke_key(project, user.id, key, app.clock.now())
+        .revoke_key(
+            KeyName {
+                project,
+                owner: Some(user.id),
+                id: key,
+            },
+            author,
+        )
         .await?;
     let key = revoked.ok_or_else(|| ApiError::not_found(NO_KEY))?;
     app.keys.invalidate(&key.public_id);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp as Moment;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, Role, UserId};
+use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, Role, Scope, UserId};
 use llm_gate::store::{
     ApiKey, CallRecord, Ending, Finding, Limit, Membership, Period, Price, ProjectRole, Source,
     Standing, Unit, User,
@@ -110,9 +110,9 @@ pub(crate) struct KeyView {
     id: KeyId,
     name: String,
     prefix: String,
-    /// Empty: a key may do what its user may. Narrower keys are still to come.
+    /// What it may be used for.
     #[schema(value_type = Vec<String>)]
-    scopes: [&'static str; 0],
+    scopes: Vec<Scope>,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -127,11 +127,11 @@ impl From<ApiKey> for KeyView {
             id: key.id,
             name: key.name,
             prefix: format!("lg_{}", key.public_id),
-            scopes: [],
+            scopes: key.grants.scopes,
             expires_at: key.expires_at.and_then(moment),
             last_used_at: key.last_used_at.and_then(moment),
             revoked: key.revoked_at.is_some(),
-            clamps: key.clamps,
+            clamps: key.grants.clamps,
         }
     }
 }

@@ -1,8 +1,7 @@
 use clap::Subcommand;
 use llm_gate::auth::KeyHasher;
-use llm_gate::clock::{Clock, SystemClock};
-use llm_gate::identity::KeyId;
-use llm_gate::store::{ApiKey, Store};
+use llm_gate::identity::{KeyGrants, KeyId};
+use llm_gate::store::{ApiKey, Author, KeyName, Store};
 
 use super::error::{CommandError, say};
 use super::user;
@@ -81,9 +80,13 @@ async fn create(
         user: user.id,
         project: user.personal_project,
         expires_at: None,
-        clamps,
+        grants: KeyGrants {
+            clamps,
+            ..KeyGrants::default()
+        },
+        author: Author::now(),
     };
-    let (key, secret) = accounts::create_key(store, hasher, request, SystemClock.now()).await?;
+    let (key, secret) = accounts::create_key(store, hasher, request).await?;
     say!("created {} for {}", key.id, user::called(&user))?;
     say!("key, shown this once: {}", secret.expose())?;
     Ok(())
@@ -97,9 +100,12 @@ async fn revoke(store: &dyn Store, user: &str, wanted: &str) -> Result<(), Comma
     let Some(key) = found else {
         return Err(CommandError::failed(format!("{user:?} has no such key")));
     };
-    store
-        .revoke_key(key.project, owner.id, key.id, SystemClock.now())
-        .await?;
+    let name = KeyName {
+        project: key.project,
+        owner: Some(owner.id),
+        id: key.id,
+    };
+    store.revoke_key(name, Author::now()).await?;
     say!("revoked lg_{}", key.public_id)?;
     Ok(())
 }
@@ -109,7 +115,11 @@ async fn keys(store: &dyn Store, user: &str) -> Result<Vec<ApiKey>, CommandError
     let user = user::find(store, user).await?;
     let mut keys = Vec::new();
     for membership in store.projects_of(user.id).await? {
-        keys.extend(store.keys(membership.project.id, user.id, MOST).await?);
+        keys.extend(
+            store
+                .keys(membership.project.id, Some(user.id), None, MOST)
+                .await?,
+        );
     }
     Ok(keys)
 }

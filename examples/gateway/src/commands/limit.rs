@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::Subject;
-use llm_gate::store::{Limit, LimitChange, LimitKey, Period, Store, Unit, Zone};
+use llm_gate::store::{Author, Limit, LimitChange, LimitKey, Period, Store, Unit, Zone};
 use llm_gate::tokens::Amount;
 use uuid::Uuid;
 
@@ -90,7 +90,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
         } => {
             let key = which.key(store).await?;
             let limit = Limit { key, zone, amount };
-            let change = LimitChange::set(limit.clone(), SystemClock.now());
+            let change = LimitChange::set(limit.clone(), Author::now());
             store.change_limit(change).await?;
             say!("{}: {amount}", named(&limit.key))
         }
@@ -102,7 +102,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
                 return Err(CommandError::failed(words));
             }
             let name = named(&key);
-            let change = LimitChange::remove(key, SystemClock.now());
+            let change = LimitChange::remove(key, Author::now());
             store.change_limit(change).await?;
             say!("{name}: no limit")
         }

@@ -1,6 +1,5 @@
 use clap::{Args, Subcommand};
-use llm_gate::clock::{Clock, SystemClock};
-use llm_gate::store::{MAX_RATE, Price, Rates, Tariff, WEIGHT_SCALE};
+use llm_gate::store::{Author, MAX_RATE, Price, Rates, Tariff, WEIGHT_SCALE};
 
 use super::error::{CommandError, say};
 use super::user;
@@ -89,7 +88,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
             Ok(())
         }
         Command::Set(rated) => {
-            let price = store.set_price(rated.price()?, SystemClock.now()).await?;
+            let price = store.set_price(rated.price()?, Author::now()).await?;
             say!("{}", shown(&price))
         }
         Command::Remove { model } => {
@@ -101,7 +100,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
             let tariff = Tariff::default();
             let name = model.clone();
             let removed = Price { model, tariff };
-            store.set_price(removed, SystemClock.now()).await?;
+            store.set_price(removed, Author::now()).await?;
             say!("{name}: no price")
         }
     }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
-use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::{Role, Subject};
-use llm_gate::store::{Store, User};
+use llm_gate::store::{Author, Store, User};
 use llm_gate::tokens::Tokens;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -130,7 +129,7 @@ async fn create(
         .hash(password.clone())
         .await?;
     let user = store
-        .create_user(names.account(hash, role, limit, SystemClock.now()))
+        .create_user(names.account(hash, role, limit, Author::now()))
         .await?;
     say!("created {} ({})", called(&user), user.id)?;
     if generated {
@@ -179,7 +178,15 @@ async fn list(store: &dyn Store) -> Result<(), CommandError> {
 
 async fn set_disabled(store: &dyn Store, name: &str, disabled: bool) -> Result<(), CommandError> {
     let user = find(store, name).await?;
-    store.set_user_disabled(user.id, disabled).await?;
+    if !store
+        .set_user_disabled(user.id, disabled, Author::now())
+        .await?
+    {
+        return Err(CommandError::failed(format!(
+            "{} is the last admin who is enabled: make another one first",
+            called(&user)
+        )));
+    }
     let state = if disabled { "disabled" } else { "enabled" };
     say!("{}: {state}", called(&user))?;
     Ok(())

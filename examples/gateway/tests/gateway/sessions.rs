@@ -258,6 +258,7 @@ async fn a_login_strengthens_a_hash_of_weaker_times() {
             .await
             .expect("a store");
         let hash = kept.expect("registered").hash;
+        let hash = hash.expect("a password");
         assert!(hash.contains(&format!("t={iterations},")), "{hash}");
     }
 }

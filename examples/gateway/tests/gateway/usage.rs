@@ -6,7 +6,8 @@ use http::{Method, StatusCode};
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    CallInfo, LedgerStore, Operation, Outcome, Price, Rates, Reserve, Served, Settle, Tariff,
+    Author, CallInfo, LedgerStore, Operation, Outcome, Price, Rates, Reserve, Served, Settle,
+    Tariff,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_gateway::client::Answer;
@@ -118,7 +119,9 @@ async fn price(books: &dyn LedgerStore) {
     };
     let model = "tiny".to_owned();
     let at = Timestamp::from_micros(NOW);
-    let set = books.set_price(Price { model, tariff }, at).await;
+    let set = books
+        .set_price(Price { model, tariff }, Author::system(at))
+        .await;
     set.expect("set");
 }
 

@@ -1,5 +1,5 @@
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use subtle::ConstantTimeEq;
 
@@ -27,10 +27,10 @@ impl Entry {
         Self {
             principal: Principal::new(key.user, key.project, Credential::Key(key.id))
                 .role(record.role)
-                .clamps(key.clamps),
+                .grants(Arc::new(key.grants.clone())),
             hash: record.hash,
             revoked: key.revoked_at.is_some() || record.user_disabled,
-            expires_at: key.expires_at,
+            expires_at: record.until,
             asked_at,
             proven: OnceLock::new(),
             void: AtomicBool::new(false),

@@ -5,8 +5,8 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::identity::RequestId;
 use crate::store::rules::EntryKind;
-use crate::store::words::words;
 use crate::store::{CounterKey, OwnerId};
+use crate::words::words;
 
 words! {
     /// A figure of a counter.

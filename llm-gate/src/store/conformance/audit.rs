@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rules;
 use super::support::{
-    START, apply, done, granted, later, reserve, settle, settled, somebody, void, with_limit,
+    apply, at, done, granted, later, reserve, settle, settled, somebody, void, with_limit,
 };
 use crate::identity::{KeyId, RequestId, Subject};
 use crate::store::rules::State;
@@ -62,14 +62,14 @@ pub async fn filled<S: LedgerStore>(store: &S) -> Vec<RequestId> {
             zone: Zone::UTC,
             amount: Tokens::new(500_000),
         };
-        done(store.change_limit(LimitChange::set(limit, START)).await);
+        done(store.change_limit(LimitChange::set(limit, at(0))).await);
     }
     let tariff = Tariff {
         price: Some(Rates::even(2_000_000)),
         ..Tariff::default()
     };
     let model = "model".to_owned();
-    done(store.set_price(Price { model, tariff }, START).await);
+    done(store.set_price(Price { model, tariff }, at(0)).await);
     let mut ids = Vec::new();
     for state in STATES {
         let hold = reserve(&[subject], 60);

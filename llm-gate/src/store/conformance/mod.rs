@@ -30,8 +30,10 @@
 
 pub mod audit;
 pub mod credentials;
+pub mod events;
 pub mod ledger;
 pub mod projects;
+pub mod sessions;
 mod support;
 pub mod together;
 pub mod usage;
@@ -48,6 +50,8 @@ pub async fn all<S: Store, F: Future<Output = S>>(make: impl Fn() -> F) {
     users::all(&make).await;
     projects::all(&make).await;
     credentials::all(&make).await;
+    sessions::all(&make).await;
+    events::all(&make).await;
     ledger::all(&make).await;
     audit::all(&make).await;
     usage::all(&make).await;
@@ -80,7 +84,8 @@ use rules;
 /// Makes a test of each rule of [`conformance`](crate::store::conformance).
 ///
 /// `conformance_tests!(make)` takes all of them, `conformance_tests!(ledger: make)` those of one module:
-/// `users`, `projects`, `credentials`, `ledger`, `audit`, `usage` or `together`. `make` is the path of an async function that
+/// `users`, `projects`, `credentials`, `sessions`, `events`, `ledger`, `audit`, `usage` or `together`. `make` is the
+/// path of an async function that
 /// makes an empty store, as seen from inside a child module.
 #[macro_export]
 macro_rules! conformance_tests {
@@ -92,6 +97,12 @@ macro_rules! conformance_tests {
     };
     (credentials: $make:path) => {
         $crate::__credentials_rules!(credentials, $make);
+    };
+    (sessions: $make:path) => {
+        $crate::__sessions_rules!(sessions, $make);
+    };
+    (events: $make:path) => {
+        $crate::__events_rules!(events, $make);
     };
     (ledger: $make:path) => {
         $crate::__ledger_rules!(ledger, $make);
@@ -109,6 +120,8 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(users: $make);
         $crate::conformance_tests!(projects: $make);
         $crate::conformance_tests!(credentials: $make);
+        $crate::conformance_tests!(sessions: $make);
+        $crate::conformance_tests!(events: $make);
         $crate::conformance_tests!(ledger: $make);
         $crate::conformance_tests!(audit: $make);
         $crate::conformance_tests!(usage: $make);

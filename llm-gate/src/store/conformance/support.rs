@@ -1,13 +1,17 @@
 //! What the rules are written with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::identity::{KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId};
+use crate::identity::{
+    InviteId, KeyGrants, KeyId, ProjectId, RequestId, Role, SessionId, Subject, UserId,
+};
 use crate::store::{
-    CallInfo, Denial, Ending, Extend, Grant, LedgerStore, NewApiKey, NewSession, NewUser,
-    Operation, Outcome, Reserve, Settle, Settlement, StoreError, StoreErrorKind, TokenHash, User,
-    UserStore,
+    Actor, ApiKey, Author, CallInfo, Denial, Ending, Extend, Grant, KeyName, LedgerStore,
+    NewApiKey, NewInvite, NewProject, NewSession, NewTicket, NewUser, Operation, Outcome, Project,
+    ProjectRole, ProjectStore, Refresh, Reserve, Rotation, SessionStore, Settle, Settlement,
+    StoreError, StoreErrorKind, TicketPurpose, TokenHash, User, UserStore,
 };
 use crate::tokens::{Tokens, Usage};
 
@@ -17,6 +21,11 @@ pub(super) const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000
 /// Some microseconds after the start.
 pub(super) const fn later(micros: i64) -> Timestamp {
     Timestamp::from_micros(START.as_micros() + micros)
+}
+
+/// Somebody who changes something some microseconds after the start.
+pub(super) const fn at(micros: i64) -> Author {
+    Author::new(Actor::Operator, later(micros))
 }
 
 pub(super) const fn tokens(amount: u64) -> Tokens {
@@ -172,19 +181,82 @@ pub(super) fn account(email: Option<&str>, username: Option<&str>) -> NewUser {
     NewUser {
         id: UserId::new(),
         email: email.map(str::to_owned),
+        email_verified: false,
         username: username.map(str::to_owned),
-        password_hash: "$argon2id$first".to_owned(),
+        name: None,
+        password_hash: Some("$argon2id$first".to_owned()),
+        identity: None,
         role: Role::User,
         personal_project: ProjectId::new(),
         personal_project_name: "personal".to_owned(),
         token_limit: Some(tokens(10_000)),
-        created_at: START,
+        invite: None,
+        author: at(0),
     }
 }
 
 /// Makes an account.
 pub(super) async fn user<S: UserStore>(store: &S, name: &str) -> User {
     done(store.create_user(account(None, Some(name))).await)
+}
+
+/// Makes an account by an address that is confirmed.
+pub(super) async fn reader<S: UserStore>(store: &S, email: &str) -> User {
+    let mut new = account(Some(email), None);
+    new.email_verified = true;
+    done(store.create_user(new).await)
+}
+
+/// Makes the account of an admin.
+pub(super) async fn admin<S: UserStore>(store: &S, name: &str) -> User {
+    let mut new = account(None, Some(name));
+    new.role = Role::Admin;
+    done(store.create_user(new).await)
+}
+
+/// Makes a project that `owner` owns.
+pub(super) async fn project<S: ProjectStore>(store: &S, owner: &User) -> Project {
+    let new = NewProject {
+        id: ProjectId::new(),
+        name: "shared".to_owned(),
+        owner: owner.id,
+        author: at(0),
+    };
+    let made = done(store.create_project(new).await);
+    made.expect("there is such a user")
+}
+
+/// Makes a project that `owner` owns and `member` belongs to.
+pub(super) async fn shared<S: ProjectStore>(store: &S, owner: &User, member: &User) -> Project {
+    let project = project(store, owner).await;
+    let role = ProjectRole::Member;
+    done(store.set_member(project.id, member.id, role, at(0)).await);
+    project
+}
+
+/// An invite of an address to a project, which ends after 1,000 microseconds.
+pub(super) fn invite(email: &str, project: Option<ProjectId>, token: TokenHash) -> NewInvite {
+    NewInvite {
+        id: InviteId::new(),
+        hash: token,
+        email: email.to_owned(),
+        role: Role::User,
+        project: project.map(|project| (project, ProjectRole::Member)),
+        expires_at: later(1_000),
+        author: at(0),
+    }
+}
+
+/// A ticket of `user` for the address it has, which is good for 100 microseconds.
+pub(super) fn ticket(user: &User, purpose: TicketPurpose, token: TokenHash) -> NewTicket {
+    NewTicket {
+        hash: token,
+        purpose,
+        user: user.id,
+        email: user.email.clone().unwrap_or_default(),
+        created_at: START,
+        expires_at: later(100),
+    }
 }
 
 /// A key of `user` in its personal project.
@@ -196,14 +268,23 @@ pub(super) fn key(user: &User, public_id: &str) -> NewApiKey {
         name: "laptop".to_owned(),
         user: user.id,
         project: user.personal_project,
-        created_at: START,
+        grants: KeyGrants::default(),
         expires_at: Some(later(1_000)),
-        clamps: false,
+        author: at(0),
     }
 }
 
-/// The hash of a refresh token, told apart by a number.
-pub(super) fn hash(number: u8) -> TokenHash {
+/// Names a key as its owner does.
+pub(super) const fn own(key: &ApiKey) -> KeyName {
+    KeyName {
+        project: key.project,
+        owner: Some(key.user),
+        id: key.id,
+    }
+}
+
+/// The hash of a secret, told apart by a number.
+pub(super) const fn hash(number: u8) -> TokenHash {
     TokenHash([number; 32])
 }
 
@@ -213,10 +294,28 @@ pub(super) fn session(user: &User, token: TokenHash) -> NewSession {
         id: SessionId::new(),
         user: user.id,
         token,
-        created_at: START,
         idle_until: later(100),
         ends_at: later(1_000),
+        agent: Some("curl/8".to_owned()),
+        author: at(0),
     }
+}
+
+/// A rotation some microseconds after the start, with a grace of 10 microseconds.
+pub(super) const fn refresh(old: u8, new: u8, micros: i64, idle_until: i64) -> Refresh {
+    Refresh {
+        old: hash(old),
+        new: hash(new),
+        at: later(micros),
+        idle_until: later(idle_until),
+        grace: Duration::from_micros(10),
+    }
+}
+
+/// Rotates a token that is in force, and returns whether that worked.
+pub(super) async fn rotates<S: SessionStore>(store: &S, refresh: Refresh) -> bool {
+    let rotation = done(store.rotate_session(refresh).await);
+    matches!(rotation, Rotation::Rotated(_))
 }
 
 /// Runs `count` tasks that all begin at the same moment, and returns what each answered.

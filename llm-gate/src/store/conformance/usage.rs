@@ -7,8 +7,8 @@ use super::support::{START, apply, done, granted, later, reserve, settle, settle
 use crate::clock::Timestamp;
 use crate::identity::{ConversationId, KeyId, ProjectId, RequestId, Subject, UserId};
 use crate::store::{
-    CallCursor, CallFilter, CallInfo, CallQuery, Ending, LedgerStore, Operation, Price, Rates,
-    Refund, Reserve, Served, Settle, Source, StoreErrorKind, Tariff, UsageGroup, UsageKey,
+    Author, CallCursor, CallFilter, CallInfo, CallQuery, Ending, LedgerStore, Operation, Price,
+    Rates, Refund, Reserve, Served, Settle, Source, StoreErrorKind, Tariff, UsageGroup, UsageKey,
     UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum,
 };
 use crate::tokens::{Tokens, Usage};
@@ -417,7 +417,11 @@ pub async fn sums_are_what_the_calls_come_to<S: LedgerStore + UsageStore>(store:
         ..Tariff::default()
     };
     let model = "model".to_owned();
-    done(store.set_price(Price { model, tariff }, START).await);
+    done(
+        store
+            .set_price(Price { model, tariff }, Author::system(START))
+            .await,
+    );
     let user = UserId::new();
     let calls = [
         Call::of(user, 10),

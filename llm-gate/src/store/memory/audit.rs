@@ -27,7 +27,7 @@ impl AuditStore for MemoryStore {
         ready(self.people().map(|people| {
             subject.each() == Some(subject)
                 || match subject {
-                    Subject::User(id) => people.users.contains_key(&id),
+                    Subject::User(id) => people.accounts.contains_key(&id),
                     Subject::Project(id) => people.projects.contains_key(&id),
                     Subject::Key(id) => people.keys.contains_key(&id),
                     Subject::Platform => true,

@@ -137,6 +137,16 @@ impl MemoryBooks {
         price
     }
 
+    /// Returns the tariff in force for a model, where one was set.
+    #[must_use]
+    pub fn price(&self, model: &str) -> Option<Price> {
+        let (model, tariff) = self.tariffs.get_key_value(model)?;
+        Some(Price {
+            model: model.clone(),
+            tariff: *tariff,
+        })
+    }
+
     /// Lists the tariffs in force.
     #[must_use]
     pub fn prices(&self) -> Vec<Price> {

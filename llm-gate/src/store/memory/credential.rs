@@ -1,222 +1,204 @@
 use crate::clock::Timestamp;
-use crate::identity::{KeyId, ProjectId, SessionId, Subject, UserId};
+use crate::identity::{KeyId, ProjectId, UserId};
 use crate::store::{
-    ApiKey, ApiKeyRecord, CredentialStore, NewApiKey, NewSession, Rotation, Session, StoreError,
-    StoreErrorKind, StoreFuture, TokenHash,
+    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
+    NewKeySecret, StoreError, StoreFuture, Target,
 };
 
-use super::{MemoryStore, People, ready};
-
-/// A family of refresh tokens.
-#[derive(Debug)]
-pub(super) struct Family {
-    pub(super) user: UserId,
-    pub(super) ends_at: Timestamp,
-    pub(super) revoked: bool,
-}
-
-/// One refresh token of a family.
-#[derive(Debug)]
-pub(super) struct RefreshToken {
-    family: SessionId,
-    idle_until: Timestamp,
-    spent: bool,
-}
+use super::MemoryStore;
+use super::people::{Key, People, conflict};
 
 impl People {
-    fn rotate(
+    fn create_key(&mut self, new: NewApiKey) -> Result<ApiKey, StoreError> {
+        let member = self.members.contains_key(&(new.project, new.user));
+        if self.keys.contains_key(&new.id)
+            || self.public_ids.contains_key(&new.public_id)
+            || !member
+            || self.open(new.project).is_none()
+        {
+            return Err(conflict());
+        }
+        let key = ApiKey {
+            id: new.id,
+            public_id: new.public_id,
+            name: new.name,
+            user: new.user,
+            project: new.project,
+            grants: new.grants,
+            created_at: new.author.at,
+            expires_at: new.expires_at,
+            last_used_at: None,
+            revoked_at: None,
+            overlap_until: None,
+        };
+        let target = Target::new("key", key.id);
+        let event = Event::new(&new.author, Action::KeyCreated, target);
+        self.leave(event.of(Some(key.project)).made(&key));
+        self.public_ids.insert(key.public_id.clone(), key.id);
+        let kept = Key {
+            key: key.clone(),
+            hash: new.hash,
+            before: None,
+        };
+        self.keys.insert(key.id, kept);
+        Ok(key)
+    }
+
+    fn key_by_public_id(&self, public_id: &str) -> Option<ApiKeyRecord> {
+        let Key { key, hash, before } = self.keys.get(self.public_ids.get(public_id)?)?;
+        let (hash, until) = match before {
+            Some((id, hash)) if id == public_id => {
+                let ends = [key.overlap_until, key.expires_at];
+                (*hash, ends.into_iter().flatten().min())
+            }
+            _ => (*hash, key.expires_at),
+        };
+        let owner = self.accounts.get(&key.user)?;
+        Some(ApiKeyRecord {
+            key: key.clone(),
+            hash,
+            until,
+            role: owner.user.role,
+            user_disabled: owner.user.disabled,
+        })
+    }
+
+    fn named(&self, name: KeyName) -> Option<&Key> {
+        self.keys.get(&name.id).filter(|Key { key, .. }| {
+            key.project == name.project && name.owner.is_none_or(|owner| owner == key.user)
+        })
+    }
+
+    /// Finds a key that is not revoked.
+    fn valid(&self, name: KeyName) -> Option<KeyId> {
+        let key = &self.named(name)?.key;
+        key.revoked_at.is_none().then_some(key.id)
+    }
+
+    /// Changes a key that is not revoked.
+    fn change_key(
         &mut self,
-        old: TokenHash,
-        new: TokenHash,
-        at: Timestamp,
-        idle_until: Timestamp,
-    ) -> Result<Rotation, StoreError> {
-        let taken = self.tokens.contains_key(&new);
-        let Some(token) = self.tokens.get_mut(&old) else {
-            return Ok(Rotation::Refused);
-        };
-        let id = token.family;
-        let Some(family) = self.sessions.get_mut(&id) else {
-            return Ok(Rotation::Refused);
-        };
-        let disabled = self
-            .users
-            .get(&family.user)
-            .is_some_and(|record| record.user.disabled);
-        let session = Session {
-            id,
-            user: family.user,
-        };
-        if family.revoked || disabled {
-            return Ok(Rotation::Refused);
+        name: KeyName,
+        action: Action,
+        author: &Author,
+        change: impl FnOnce(&mut Key),
+    ) -> Option<ApiKey> {
+        let kept = self.keys.get_mut(&name.id)?;
+        let before = kept.key.clone();
+        change(kept);
+        let after = kept.key.clone();
+        if before != after {
+            let event = Event::new(author, action, Target::new("key", after.id));
+            self.leave(event.of(Some(after.project)).change(&before, &after));
         }
-        if token.spent {
-            family.revoked = true;
-            return Ok(Rotation::Reused(session));
-        }
-        if at >= token.idle_until || at >= family.ends_at {
-            return Ok(Rotation::Refused);
-        }
-        if taken {
-            return Err(StoreError::new(StoreErrorKind::Conflict));
-        }
-        token.spent = true;
-        let next = RefreshToken {
-            family: id,
-            idle_until: idle_until.min(family.ends_at),
-            spent: false,
+        Some(after)
+    }
+
+    fn rotate_key(
+        &mut self,
+        name: KeyName,
+        secret: NewKeySecret,
+    ) -> Result<Option<ApiKey>, StoreError> {
+        let Some(id) = self.valid(name) else {
+            return Ok(None);
         };
-        self.tokens.insert(new, next);
-        Ok(Rotation::Rotated(session))
+        if self.public_ids.contains_key(&secret.public_id) {
+            return Err(conflict());
+        }
+        if let Some((ended, _)) = self.keys.get_mut(&id).and_then(|kept| kept.before.take()) {
+            self.public_ids.remove(&ended);
+        }
+        self.public_ids.insert(secret.public_id.clone(), id);
+        let author = &secret.author;
+        Ok(self.change_key(name, Action::KeyRotated, author, |kept| {
+            let public_id = std::mem::replace(&mut kept.key.public_id, secret.public_id);
+            let hash = std::mem::replace(&mut kept.hash, secret.hash);
+            kept.before = Some((public_id, hash));
+            kept.key.overlap_until = Some(secret.overlap_until);
+        }))
     }
 }
 
 impl CredentialStore for MemoryStore {
-    fn create_key(&self, new: NewApiKey) -> StoreFuture<'_, ApiKey> {
-        let answer = self.people().and_then(|mut people| {
-            if people
-                .keys
-                .values()
-                .any(|record| record.key.id == new.id || record.key.public_id == new.public_id)
-            {
-                return Err(StoreError::new(StoreErrorKind::Conflict));
-            }
-            let Some(owner) = people.users.get(&new.user) else {
-                return Err(StoreError::with_source(
-                    StoreErrorKind::Other,
-                    "a key needs a user",
-                ));
-            };
-            let record = ApiKeyRecord {
-                role: owner.user.role,
-                user_disabled: owner.user.disabled,
-                hash: new.hash,
-                key: ApiKey {
-                    id: new.id,
-                    public_id: new.public_id,
-                    name: new.name,
-                    user: new.user,
-                    project: new.project,
-                    created_at: new.created_at,
-                    expires_at: new.expires_at,
-                    last_used_at: None,
-                    revoked_at: None,
-                    clamps: new.clamps,
-                },
-            };
-            let key = record.key.clone();
-            people.keys.insert(key.id, record);
-            Ok(key)
-        });
-        ready(answer)
+    fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ApiKey> {
+        self.write(|people| people.create_key(key))
     }
 
     fn key_by_public_id(&self, public_id: String) -> StoreFuture<'_, Option<ApiKeyRecord>> {
-        ready(self.people().map(|people| {
-            let record = people
-                .keys
-                .values()
-                .find(|record| record.key.public_id == public_id)?;
-            let owner = &people.users.get(&record.key.user)?.user;
-            Some(ApiKeyRecord {
-                role: owner.role,
-                user_disabled: owner.disabled,
-                ..record.clone()
-            })
-        }))
+        self.read(|people| people.key_by_public_id(&public_id))
     }
 
-    fn keys(&self, project: ProjectId, user: UserId, limit: u32) -> StoreFuture<'_, Vec<ApiKey>> {
-        ready(self.people().map(|people| {
-            let mut keys: Vec<ApiKey> = people
-                .keys
-                .values()
-                .map(|record| record.key.clone())
-                .filter(|key| key.project == project && key.user == user)
-                .collect();
-            keys.sort_by_key(|key| std::cmp::Reverse(key.id));
-            keys.truncate(limit as usize);
-            keys
-        }))
-    }
-
-    fn revoke_key(
+    fn keys(
         &self,
         project: ProjectId,
-        user: UserId,
-        key: KeyId,
-        at: Timestamp,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.read(|people| {
+            let newest_first = people.keys.values().rev().map(|kept| &kept.key);
+            newest_first
+                .filter(|key| key.project == project)
+                .filter(|key| owner.is_none_or(|owner| key.user == owner))
+                .filter(|key| before.is_none_or(|before| key.id < before))
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        })
+    }
+
+    fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
+        self.read(|people| people.named(name).map(|kept| kept.key.clone()))
+    }
+
+    fn change_key(
+        &self,
+        name: KeyName,
+        change: KeyChange,
+        author: Author,
     ) -> StoreFuture<'_, Option<ApiKey>> {
-        let answer = self.people().and_then(|mut people| {
-            let record = people
-                .keys
-                .get_mut(&key)
-                .filter(|record| record.key.project == project && record.key.user == user);
-            let Some(record) = record else {
+        self.write(|people| {
+            if people.valid(name).is_none() {
                 return Ok(None);
-            };
-            record.key.revoked_at.get_or_insert(at);
-            self.books()?.set_frozen(Subject::Key(key), true);
-            Ok(Some(record.key.clone()))
-        });
-        ready(answer)
+            }
+            Ok(
+                people.change_key(name, Action::KeyChanged, &author, |kept| {
+                    let KeyChange {
+                        name,
+                        grants,
+                        expires_at,
+                    } = change;
+                    let key = &mut kept.key;
+                    key.name = name.unwrap_or_else(|| std::mem::take(&mut key.name));
+                    key.expires_at = expires_at.unwrap_or(key.expires_at);
+                    if let Some(grants) = grants {
+                        key.grants = grants;
+                    }
+                }),
+            )
+        })
+    }
+
+    fn rotate_key(&self, name: KeyName, secret: NewKeySecret) -> StoreFuture<'_, Option<ApiKey>> {
+        self.write(|people| people.rotate_key(name, secret))
+    }
+
+    fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>> {
+        self.write_both(|people, books| {
+            if people.named(name).is_none() {
+                return Ok(None);
+            }
+            people.revoke_keys(books, &author, |key| key.id == name.id);
+            Ok(people.named(name).map(|kept| kept.key.clone()))
+        })
     }
 
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()> {
-        ready(self.people().map(|mut people| {
-            if let Some(record) = people.keys.get_mut(&key) {
-                record.key.last_used_at = record.key.last_used_at.max(Some(at));
+        self.write(|people| {
+            if let Some(Key { key, .. }) = people.keys.get_mut(&key) {
+                key.last_used_at = key.last_used_at.max(Some(at));
             }
-        }))
-    }
-
-    fn create_session(&self, new: NewSession) -> StoreFuture<'_, ()> {
-        ready(self.people().and_then(|mut people| {
-            if people.sessions.contains_key(&new.id) || people.tokens.contains_key(&new.token) {
-                return Err(StoreError::new(StoreErrorKind::Conflict));
-            }
-            people.sessions.insert(
-                new.id,
-                Family {
-                    user: new.user,
-                    ends_at: new.ends_at,
-                    revoked: false,
-                },
-            );
-            people.tokens.insert(
-                new.token,
-                RefreshToken {
-                    family: new.id,
-                    idle_until: new.idle_until.min(new.ends_at),
-                    spent: false,
-                },
-            );
             Ok(())
-        }))
-    }
-
-    fn rotate_session(
-        &self,
-        old: TokenHash,
-        new: TokenHash,
-        at: Timestamp,
-        idle_until: Timestamp,
-    ) -> StoreFuture<'_, Rotation> {
-        ready(
-            self.people()
-                .and_then(|mut people| people.rotate(old, new, at, idle_until)),
-        )
-    }
-
-    fn revoke_session(&self, token: TokenHash, _at: Timestamp) -> StoreFuture<'_, bool> {
-        ready(self.people().map(|mut people| {
-            let Some(family) = people.tokens.get(&token).map(|token| token.family) else {
-                return false;
-            };
-            people
-                .sessions
-                .get_mut(&family)
-                .is_some_and(|family| !std::mem::replace(&mut family.revoked, true))
-        }))
+        })
     }
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
-    LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price, Standing, StoreFuture,
-    Totals,
+    Author, LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price, Standing,
+    StoreFuture, Totals,
 };
 
 use super::{MemoryStore, ready};
@@ -36,15 +36,22 @@ impl LedgerStore for MemoryStore {
     }
 
     fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
-        ready(self.books().map(|mut books| books.change_limit(&change)))
+        self.write_both(|people, books| Ok(people.change_limit(books, &change)))
     }
 
     fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {
         ready(self.books().map(|books| books.limits_of(subject)))
     }
 
-    fn set_price(&self, price: Price, _at: Timestamp) -> StoreFuture<'_, Price> {
-        ready(self.books().map(|mut books| books.set_price(price)))
+    fn set_price(&self, price: Price, author: Author) -> StoreFuture<'_, Price> {
+        self.write_both(|people, books| {
+            let before = books.price(&price.model);
+            let price = books.set_price(price);
+            if let Some(event) = price.event(before.as_ref(), &author) {
+                people.leave(event);
+            }
+            Ok(price)
+        })
     }
 
     fn prices(&self) -> StoreFuture<'_, Vec<Price>> {

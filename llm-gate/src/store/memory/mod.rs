@@ -1,26 +1,29 @@
+mod account;
 mod audit;
 mod books;
 mod credential;
+mod event;
+mod invite;
 mod ledger;
+mod people;
+mod project;
+mod session;
+mod ticket;
 mod usage;
 mod user;
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::identity::{KeyId, ProjectId, SessionId, UserId};
-use crate::store::{
-    ApiKeyRecord, PasswordRecord, Project, ProjectRole, StoreError, StoreErrorKind, StoreFuture,
-    TokenHash,
-};
+use crate::store::{StoreError, StoreErrorKind, StoreFuture};
 
 pub use books::MemoryBooks;
+use people::People;
 
 /// All storage traits in memory: the reference implementation, for tests, benches and gates whose books
 /// need not outlive them.
 ///
-/// Every method holds one lock for its whole length, so each is atomic. Reservations are decided in
-/// place, without a queue.
+/// Every method holds its locks for its whole length, so each is atomic. Reservations are decided in
+/// place, without a queue. Events are kept for as long as the store, as is the ledger.
 ///
 /// ```
 /// use llm_gate::store::{LedgerStore, MemoryStore};
@@ -35,16 +38,6 @@ pub struct MemoryStore {
     books: Mutex<MemoryBooks>,
 }
 
-#[derive(Default)]
-struct People {
-    users: HashMap<UserId, PasswordRecord>,
-    projects: HashMap<ProjectId, Project>,
-    members: Vec<(ProjectId, UserId, ProjectRole)>,
-    keys: HashMap<KeyId, ApiKeyRecord>,
-    sessions: HashMap<SessionId, credential::Family>,
-    tokens: HashMap<TokenHash, credential::RefreshToken>,
-}
-
 impl MemoryStore {
     /// Makes an empty store.
     #[must_use]
@@ -52,14 +45,38 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Locks users, projects and credentials.
+    /// Locks users, projects, credentials and events.
     fn people(&self) -> Result<MutexGuard<'_, People>, StoreError> {
         self.people.lock().map_err(poisoned)
     }
 
-    /// Locks counters, reservations and ledger. Taken after `people` where both are needed.
+    /// Locks counters, reservations and ledger.
     fn books(&self) -> Result<MutexGuard<'_, MemoryBooks>, StoreError> {
         self.books.lock().map_err(poisoned)
+    }
+
+    /// Reads users, projects, credentials or events.
+    fn read<'a, T: Send + 'a>(&self, read: impl FnOnce(&People) -> T) -> StoreFuture<'a, T> {
+        ready(self.people().map(|people| read(&people)))
+    }
+
+    /// Changes them alone.
+    fn write<'a, T: Send + 'a>(
+        &self,
+        write: impl FnOnce(&mut People) -> Result<T, StoreError>,
+    ) -> StoreFuture<'a, T> {
+        ready(self.people().and_then(|mut people| write(&mut people)))
+    }
+
+    /// Changes them together with the books. The two are always locked in this order.
+    fn write_both<'a, T: Send + 'a>(
+        &self,
+        write: impl FnOnce(&mut People, &mut MemoryBooks) -> Result<T, StoreError>,
+    ) -> StoreFuture<'a, T> {
+        ready(self.people().and_then(|mut people| {
+            let mut books = self.books()?;
+            write(&mut people, &mut books)
+        }))
     }
 }
 

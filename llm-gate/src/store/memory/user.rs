@@ -1,159 +1,163 @@
-use crate::identity::{ProjectId, Subject, UserId};
+use crate::clock::Timestamp;
+use crate::identity::{SessionId, UserId};
 use crate::store::{
-    LimitChange, Membership, NewUser, PasswordRecord, Project, ProjectRole, ProjectStore,
-    StoreError, StoreErrorKind, StoreFuture, User, UserStore,
+    Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
+    Target, TicketPurpose, TokenHash, User, UserChange, UserKind, UserOutcome, UserStore,
 };
 
-use super::{MemoryStore, People, ready};
-
-impl People {
-    fn by_login(&self, login: &str) -> Option<&PasswordRecord> {
-        self.users.values().find(|record| {
-            let user = &record.user;
-            user.email.as_deref() == Some(login) || user.username.as_deref() == Some(login)
-        })
-    }
-
-    fn memberships(&self, user: UserId) -> impl Iterator<Item = Membership> + '_ {
-        self.members
-            .iter()
-            .filter(move |(_, member, _)| *member == user)
-            .filter_map(|(project, _, role)| {
-                self.projects.get(project).map(|project| Membership {
-                    project: project.clone(),
-                    role: *role,
-                })
-            })
-    }
-}
-
-impl MemoryStore {
-    fn insert_user(&self, new: NewUser) -> Result<User, StoreError> {
-        let mut people = self.people()?;
-        let taken = [&new.email, &new.username]
-            .into_iter()
-            .flatten()
-            .any(|name| people.by_login(name).is_some());
-        let known = people.users.contains_key(&new.id)
-            || people.projects.contains_key(&new.personal_project);
-        if taken || known {
-            return Err(StoreError::new(StoreErrorKind::Conflict));
-        }
-        let user = User {
-            id: new.id,
-            email: new.email,
-            username: new.username,
-            role: new.role,
-            disabled: false,
-            personal_project: new.personal_project,
-            created_at: new.created_at,
-        };
-        let project = Project {
-            id: new.personal_project,
-            name: new.personal_project_name,
-            created_at: new.created_at,
-        };
-        people
-            .members
-            .push((project.id, user.id, ProjectRole::Owner));
-        people.projects.insert(project.id, project);
-        people.users.insert(
-            user.id,
-            PasswordRecord {
-                user: user.clone(),
-                hash: new.password_hash,
-            },
-        );
-        if new.token_limit.is_some() {
-            let change = LimitChange::total_tokens(Subject::User(user.id), new.token_limit);
-            self.books()?.change_limit(&LimitChange {
-                at: new.created_at,
-                ..change
-            });
-        }
-        Ok(user)
-    }
-}
+use super::MemoryStore;
+use super::people::conflict;
 
 impl UserStore for MemoryStore {
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User> {
-        ready(self.insert_user(user))
+        self.write_both(|people, books| people.create_user(books, user))
+    }
+
+    fn create_service(&self, service: NewService) -> StoreFuture<'_, Option<User>> {
+        self.write(|people| people.create_service(service))
     }
 
     fn user(&self, id: UserId) -> StoreFuture<'_, Option<User>> {
-        ready(
-            self.people()
-                .map(|people| people.users.get(&id).map(|record| record.user.clone())),
-        )
+        self.read(|people| people.account(id).map(|account| account.user.clone()))
     }
 
     fn user_by_login(&self, login: String) -> StoreFuture<'_, Option<PasswordRecord>> {
-        ready(self.people().map(|people| people.by_login(&login).cloned()))
+        self.read(|people| {
+            let account = people.by_login(&login)?;
+            Some(PasswordRecord {
+                user: account.user.clone(),
+                hash: account.hash.clone(),
+            })
+        })
+    }
+
+    fn user_by_identity(&self, identity: Identity) -> StoreFuture<'_, Option<User>> {
+        self.read(|people| {
+            let id = people.identities.get(&identity)?;
+            people.account(*id).map(|account| account.user.clone())
+        })
     }
 
     fn users(&self, after: Option<UserId>, limit: u32) -> StoreFuture<'_, Vec<User>> {
-        ready(self.people().map(|people| {
-            let mut users: Vec<User> = people
-                .users
-                .values()
-                .map(|record| record.user.clone())
+        self.read(|people| {
+            let there = people.accounts.values().filter(|account| !account.deleted);
+            let mut users: Vec<User> = there
+                .map(|account| &account.user)
+                .filter(|user| user.kind == UserKind::Person)
                 .filter(|user| after.is_none_or(|after| user.id > after))
+                .cloned()
                 .collect();
             users.sort_by_key(|user| user.id);
             users.truncate(limit as usize);
             users
-        }))
+        })
     }
 
     fn replace_password_hash(&self, id: UserId, old: String, new: String) -> StoreFuture<'_, bool> {
-        ready(
-            self.people()
-                .map(|mut people| match people.users.get_mut(&id) {
-                    Some(record) if record.hash == old => {
-                        record.hash = new;
-                        true
-                    }
-                    _ => false,
-                }),
-        )
+        self.write(|people| {
+            let account = people.accounts.get_mut(&id);
+            let unchanged = account.filter(|account| account.hash.as_ref() == Some(&old));
+            Ok(unchanged.map(|account| account.hash = Some(new)).is_some())
+        })
     }
 
-    fn set_user_disabled(&self, id: UserId, disabled: bool) -> StoreFuture<'_, bool> {
-        let answer = self.people().and_then(|mut people| {
-            let Some(record) = people.users.get_mut(&id) else {
+    fn set_password(
+        &self,
+        id: UserId,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(|people| Ok(people.set_password(id, hash, keep, &author)))
+    }
+
+    fn change_user(
+        &self,
+        id: UserId,
+        change: UserChange,
+        author: Author,
+    ) -> StoreFuture<'_, UserOutcome> {
+        self.write_both(|people, books| people.change_user(books, id, change, &author))
+    }
+
+    fn delete_user(&self, id: UserId, author: Author) -> StoreFuture<'_, UserOutcome> {
+        self.write_both(|people, books| Ok(people.delete_user(books, id, &author)))
+    }
+
+    fn link_identity(
+        &self,
+        id: UserId,
+        identity: Identity,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(|people| {
+            if people.person(id).is_none() {
                 return Ok(false);
-            };
-            record.user.disabled = disabled;
-            if disabled {
-                for family in people
-                    .sessions
-                    .values_mut()
-                    .filter(|family| family.user == id)
-                {
-                    family.revoked = true;
-                }
             }
-            self.books()?.set_frozen(Subject::User(id), disabled);
+            match people.identities.get(&identity) {
+                Some(known) if *known != id => return Err(conflict()),
+                Some(_) => return Ok(true),
+                None => {}
+            }
+            let event = Event::new(&author, Action::IdentityLinked, Target::new("user", id));
+            people.leave(event.made(&identity));
+            people.identities.insert(identity, id);
             Ok(true)
-        });
-        ready(answer)
-    }
-}
-
-impl ProjectStore for MemoryStore {
-    fn projects_of(&self, user: UserId) -> StoreFuture<'_, Vec<Membership>> {
-        ready(self.people().map(|people| {
-            let mut found: Vec<Membership> = people.memberships(user).collect();
-            found.sort_by_key(|membership| membership.project.id);
-            found
-        }))
+        })
     }
 
-    fn membership(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Membership>> {
-        ready(self.people().map(|people| {
-            people
-                .memberships(user)
-                .find(|membership| membership.project.id == project)
-        }))
+    fn unlink_identity(
+        &self,
+        id: UserId,
+        identity: Identity,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(|people| {
+            if people.identities.get(&identity) != Some(&id) {
+                return Ok(false);
+            }
+            people.identities.remove(&identity);
+            let event = Event::new(&author, Action::IdentityUnlinked, Target::new("user", id));
+            people.leave(event.gone(&identity));
+            Ok(true)
+        })
+    }
+
+    fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>> {
+        self.read(|people| {
+            let all = people.identities.iter();
+            let own = all.filter(|(_, user)| **user == id);
+            let mut identities: Vec<Identity> = own.map(|(identity, _)| identity.clone()).collect();
+            identities.sort_by(|one, other| {
+                (&one.issuer, &one.subject).cmp(&(&other.issuer, &other.subject))
+            });
+            identities
+        })
+    }
+
+    fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()> {
+        self.write(|people| people.create_ticket(ticket))
+    }
+
+    fn ticket(
+        &self,
+        hash: TokenHash,
+        purpose: TicketPurpose,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Option<User>> {
+        self.read(|people| people.good_ticket(hash, purpose, at).cloned())
+    }
+
+    fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>> {
+        self.write(|people| Ok(people.verify_email(ticket, &author)))
+    }
+
+    fn reset_password(
+        &self,
+        ticket: TokenHash,
+        hash: String,
+        author: Author,
+    ) -> StoreFuture<'_, Option<User>> {
+        self.write(|people| Ok(people.reset_password(ticket, hash, &author)))
     }
 }

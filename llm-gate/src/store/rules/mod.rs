@@ -91,7 +91,7 @@ pub fn limit_entry(limits: &Limits, change: &LimitChange) -> Entry {
         reservation: None,
         counter: CounterKey {
             subject: key.subject,
-            start: key.period.window(zone, change.at).start,
+            start: key.period.window(zone, change.author.at).start,
             model: key.model.clone(),
             unit: key.unit,
             period: key.period,
@@ -99,7 +99,7 @@ pub fn limit_entry(limits: &Limits, change: &LimitChange) -> Entry {
         charge: 0,
         overage: 0,
         limit: change.amount,
-        at: change.at,
+        at: change.author.at,
     }
 }
 

@@ -1,10 +1,10 @@
 use crate::clock::Timestamp;
 use crate::identity::RequestId;
-use crate::store::words::words;
 use crate::store::{
     CounterKey, Extend, Hold, Limits, Refund, Reserve, Settle, Settlement, Standing, Tariff,
 };
 use crate::tokens::{Amount, Tokens};
+use crate::words::words;
 
 /// One counter: the balance of a subject.
 ///

@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::identity::{ConversationId, KeyId, ProjectId, RequestId, UserId};
-use crate::store::words::words;
 use crate::store::{CallRecord, Ending, Zone};
+use crate::words::words;
 
 /// Whose calls somebody may see.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use llm_gate::identity::Principal;
 use utoipa::ToSchema;
 
 use super::{Access, Sketch};
-use crate::api::caller::{Admin, Anyone, Origin, Session};
+use crate::api::caller::{Admin, Anyone, By, Origin, Session};
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
 use crate::app::App;
@@ -66,6 +66,10 @@ impl Part for Origin {
 
 impl<T> Part for Path<T> {
     // The path itself names them.
+    fn describe(_: &mut Sketch) {}
+}
+
+impl Part for By {
     fn describe(_: &mut Sketch) {}
 }
 

@@ -1,8 +1,13 @@
-//! API keys.
+//! API keys as they are made, found and revoked.
 
-use crate::identity::{KeyId, Role};
-use crate::store::conformance::support::{START, conflict, done, key, later, user};
-use crate::store::{CredentialStore, UserStore};
+use super::secret;
+use crate::identity::{KeyGrants, KeyId, ProjectId, Role, Scope};
+use crate::store::conformance::support::{
+    START, at, conflict, done, key, later, own, project, shared, user,
+};
+use crate::store::{
+    ApiKey, CredentialStore, KeyChange, KeyName, NewApiKey, ProjectRole, ProjectStore, UserStore,
+};
 
 /// What was written is read back, hash and role with it.
 pub async fn a_key_is_read_as_it_was_made<S: UserStore + CredentialStore>(store: S) {
@@ -23,11 +28,12 @@ pub async fn a_key_is_read_as_it_was_made<S: UserStore + CredentialStore>(store:
         "from when to when"
     );
     assert_eq!(
-        (made.last_used_at, made.revoked_at),
-        (None, None),
-        "neither used nor revoked"
+        (made.last_used_at, made.revoked_at, made.overlap_until),
+        (None, None, None),
+        "neither used nor revoked nor rotated"
     );
     assert_eq!(found.hash, new.hash, "with the hash to check against");
+    assert_eq!(found.until, made.expires_at, "until the key's own end");
     assert_eq!(
         (found.role, found.user_disabled),
         (Role::User, false),
@@ -58,7 +64,7 @@ pub async fn a_key_tells_that_its_user_is_disabled<S: UserStore + CredentialStor
     let ada = user(&store, "ada").await;
     done(store.create_key(key(&ada, "public")).await);
     for disabled in [true, false] {
-        done(store.set_user_disabled(ada.id, disabled).await);
+        done(store.set_user_disabled(ada.id, disabled, at(1)).await);
         let found = done(store.key_by_public_id("public".to_owned()).await);
         assert_eq!(
             found.map(|found| found.user_disabled),
@@ -68,73 +74,237 @@ pub async fn a_key_tells_that_its_user_is_disabled<S: UserStore + CredentialStor
     }
 }
 
-/// A list holds the keys of one user in one project and no others.
-pub async fn keys_are_listed_newest_first_in_their_scope<S: UserStore + CredentialStore>(store: S) {
+/// A list holds the keys of one project, of one user or of all, page by page.
+pub async fn keys_are_listed_newest_first_in_their_scope<S>(store: S)
+where
+    S: UserStore + ProjectStore + CredentialStore,
+{
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
-    let mut ids = Vec::new();
-    for public_id in ["one", "two", "three"] {
-        ids.push(done(store.create_key(key(&ada, public_id)).await).id);
+    let project = shared(&store, &ada, &bob).await.id;
+    let mut made = Vec::new();
+    for (public_id, user) in [
+        ("one", &ada),
+        ("two", &bob),
+        ("three", &ada),
+        ("four", &ada),
+    ] {
+        let mut new = key(user, public_id);
+        new.project = project;
+        made.push(done(store.create_key(new).await));
     }
-    done(store.create_key(key(&bob, "other")).await);
-    ids.sort_by(|a, b| b.cmp(a));
-    let list = done(store.keys(ada.personal_project, ada.id, 10).await);
-    let listed: Vec<KeyId> = list.into_iter().map(|key| key.id).collect();
-    assert_eq!(listed, ids, "newest first, and none of bob's");
-    assert_eq!(
-        done(store.keys(ada.personal_project, ada.id, 2).await).len(),
-        2,
-        "at most as many as asked"
-    );
-    assert!(
-        done(store.keys(ada.personal_project, bob.id, 10).await).is_empty(),
-        "bob has none in ada's project"
-    );
-    assert!(
-        done(store.keys(bob.personal_project, ada.id, 10).await).is_empty(),
-        "nor ada in bob's"
-    );
+    done(store.create_key(key(&ada, "other")).await);
+    made.sort_by_key(|key| std::cmp::Reverse(key.id));
+    let all = done(store.keys(project, None, None, 10).await);
+    assert_eq!(all, made, "newest first, and none of another project");
+    let first = done(store.keys(project, None, None, 2).await);
+    assert_eq!(first, made[..2], "at most as many as asked");
+    let rest = done(store.keys(project, None, Some(made[1].id), 10).await);
+    assert_eq!(rest, made[2..], "and it goes on behind the last one");
+    made.retain(|key| key.user == ada.id);
+    let own = done(store.keys(project, Some(ada.id), None, 10).await);
+    assert_eq!(own, made, "of one user when one is named");
+    let rest = done(store.keys(project, Some(ada.id), Some(made[0].id), 1).await);
+    assert_eq!(rest, made[1..2], "in pages, too");
+    let foreign = store
+        .keys(ada.personal_project, Some(bob.id), None, 10)
+        .await;
+    assert!(done(foreign).is_empty(), "bob has none in ada's project");
 }
 
-/// Who does not own a key cannot touch it, and is told no more than that there is none.
-pub async fn a_foreign_key_cannot_be_revoked<S: UserStore + CredentialStore>(store: S) {
+/// Who may not see a key cannot read, change, rotate or revoke it, and is told no more than that there is none.
+pub async fn a_foreign_key_is_none<S: UserStore + CredentialStore>(store: S) {
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
-    let id = done(store.create_key(key(&ada, "public")).await).id;
-    for (project, owner, id, reason) in [
-        (bob.personal_project, bob.id, id, "a key of another user"),
+    let made = done(store.create_key(key(&ada, "public")).await);
+    let name = own(&made);
+    let owner = Some(bob.id);
+    let project = bob.personal_project;
+    let id = KeyId::new();
+    for (name, reason) in [
+        (KeyName { owner, ..name }, "a user who does not own it"),
+        (KeyName { project, ..name }, "a project it is not in"),
         (
-            ada.personal_project,
-            bob.id,
-            id,
-            "a user who does not own it",
+            KeyName {
+                project,
+                owner: None,
+                ..name
+            },
+            "nor for those who manage that project",
         ),
-        (bob.personal_project, ada.id, id, "a project it is not in"),
-        (
-            ada.personal_project,
-            ada.id,
-            KeyId::new(),
-            "a key that does not exist",
-        ),
+        (KeyName { id, ..name }, "a key that does not exist"),
     ] {
+        assert_eq!(done(store.key(name).await), None, "read by {reason}");
+        let change = KeyChange {
+            name: Some("mine".to_owned()),
+            ..KeyChange::default()
+        };
+        let changed = done(store.change_key(name, change, at(1)).await);
+        assert_eq!(changed, None, "changed by {reason}");
+        let rotated = done(store.rotate_key(name, secret("new", 1, 50)).await);
+        assert_eq!(rotated, None, "rotated by {reason}");
+        let revoked = done(store.revoke_key(name, at(1)).await);
+        assert_eq!(revoked, None, "revoked by {reason}");
+    }
+    assert_eq!(
+        done(store.key(name).await),
+        Some(made.clone()),
+        "its owner sees it as it was"
+    );
+    let managed = KeyName {
+        owner: None,
+        ..name
+    };
+    assert_eq!(
+        done(store.key(managed).await),
+        Some(made),
+        "and so do those who manage all keys"
+    );
+    let new = done(store.key_by_public_id("new".to_owned()).await);
+    assert_eq!(new, None, "no refused secret is left");
+}
+
+/// A key makes calls in the name of a member, or there is no key.
+pub async fn a_key_belongs_to_a_member<S>(store: S)
+where
+    S: UserStore + ProjectStore + CredentialStore,
+{
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let project = project(&store, &ada).await.id;
+    let wanted = |public_id| NewApiKey {
+        project,
+        ..key(&bob, public_id)
+    };
+    let foreign = store.create_key(wanted("one")).await;
+    conflict(foreign, "bob is no member");
+    let role = ProjectRole::Member;
+    done(store.set_member(project, bob.id, role, at(1)).await);
+    done(store.create_key(wanted("one")).await);
+    done(store.remove_member(project, bob.id, at(2)).await);
+    let former = store.create_key(wanted("two")).await;
+    conflict(former, "bob is no member any more");
+    done(store.set_member(project, bob.id, role, at(3)).await);
+    done(store.archive_project(project, at(4)).await);
+    let late = store.create_key(wanted("three")).await;
+    conflict(late, "the project is archived");
+    let nowhere = NewApiKey {
+        project: ProjectId::new(),
+        ..key(&bob, "four")
+    };
+    conflict(store.create_key(nowhere).await, "there is no such project");
+    for public_id in ["two", "three", "four"] {
+        let found = done(store.key_by_public_id(public_id.to_owned()).await);
+        assert_eq!(found, None, "no refused key is left");
+    }
+}
+
+/// What a key may do is read back to the last network, and decides nothing here.
+pub async fn what_a_key_may_do_is_kept<S: UserStore + CredentialStore>(store: S) {
+    let ada = user(&store, "ada").await;
+    let network = |text: &str| text.parse().expect("a network");
+    let wide = KeyGrants {
+        scopes: vec![Scope::Inference, Scope::Models, Scope::Usage, Scope::Manage],
+        models: None,
+        networks: None,
+        clamps: true,
+    };
+    let narrow = KeyGrants {
+        scopes: vec![Scope::Usage],
+        models: Some(vec!["a,b \"c\"".to_owned(), "größer".to_owned()]),
+        networks: Some(vec![network("192.0.2.0/24"), network("2001:db8::/32")]),
+        clamps: false,
+    };
+    let nothing = KeyGrants {
+        scopes: vec![],
+        models: Some(vec![]),
+        networks: Some(vec![]),
+        clamps: false,
+    };
+    let all = [KeyGrants::default(), wide, narrow, nothing];
+    for (number, grants) in all.into_iter().enumerate() {
+        let public_id = number.to_string();
+        let mut new = key(&ada, &public_id);
+        new.grants = grants.clone();
+        let made = done(store.create_key(new).await);
+        assert_eq!(made.grants, grants, "as it was asked for");
+        let read = done(store.key(own(&made)).await);
+        assert_eq!(read, Some(made.clone()), "in a list and alone");
+        let found = done(store.key_by_public_id(public_id).await);
         assert_eq!(
-            done(store.revoke_key(project, owner, id, later(1)).await),
-            None,
-            "{reason}"
+            found.map(|found| found.key),
+            Some(made),
+            "and where it counts"
         );
     }
-    let found = done(store.key_by_public_id("public".to_owned()).await);
-    assert_eq!(
-        found.and_then(|found| found.key.revoked_at),
-        None,
-        "the key still works"
-    );
+}
+
+/// A change, and what it does.
+type Step = (KeyChange, fn(&mut ApiKey));
+
+/// Name, grants and end of a key change, each by itself, and nothing else does.
+pub async fn a_key_is_changed_in_parts<S: UserStore + CredentialStore>(store: S) {
+    let ada = user(&store, "ada").await;
+    let made = done(store.create_key(key(&ada, "public")).await);
+    let name = own(&made);
+    let mut expected = made;
+    let steps: [Step; 4] = [
+        (
+            KeyChange {
+                name: Some("desk".to_owned()),
+                ..KeyChange::default()
+            },
+            |key| key.name = "desk".to_owned(),
+        ),
+        (
+            KeyChange {
+                grants: Some(KeyGrants {
+                    models: Some(vec!["small".to_owned()]),
+                    ..KeyGrants::default()
+                }),
+                ..KeyChange::default()
+            },
+            |key| key.grants.models = Some(vec!["small".to_owned()]),
+        ),
+        (
+            KeyChange {
+                expires_at: Some(Some(later(2_000))),
+                ..KeyChange::default()
+            },
+            |key| key.expires_at = Some(later(2_000)),
+        ),
+        (
+            KeyChange {
+                expires_at: Some(None),
+                ..KeyChange::default()
+            },
+            |key| key.expires_at = None,
+        ),
+    ];
+    for (change, expect) in steps {
+        expect(&mut expected);
+        let changed = done(store.change_key(name, change, at(1)).await);
+        assert_eq!(changed.as_ref(), Some(&expected), "this and no more");
+        let found = done(store.key_by_public_id("public".to_owned()).await);
+        let found = found.map(|found| (found.until, found.key));
+        assert_eq!(
+            found,
+            Some((expected.expires_at, expected.clone())),
+            "in force at once"
+        );
+    }
+    done(store.revoke_key(name, at(2)).await);
+    let change = KeyChange {
+        name: Some("again".to_owned()),
+        ..KeyChange::default()
+    };
+    let late = done(store.change_key(name, change, at(3)).await);
+    assert_eq!(late, None, "a revoked key stays as it was");
 }
 
 /// The moment a key was revoked is a fact.
 pub async fn revoking_again_keeps_the_first_moment<S: UserStore + CredentialStore>(store: S) {
     let ada = user(&store, "ada").await;
-    let id = done(store.create_key(key(&ada, "public")).await).id;
-    for at in [later(5), later(9)] {
-        let revoked = done(store.revoke_key(ada.personal_project, ada.id, id, at).await);
+    let name = own(&done(store.create_key(key(&ada, "public")).await));
+    for moment in [5, 9] {
+        let revoked = done(store.revoke_key(name, at(moment)).await);
         let at = revoked.and_then(|key| key.revoked_at);
         assert_eq!(at, Some(later(5)), "the first moment stands");
     }

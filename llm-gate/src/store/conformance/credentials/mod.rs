@@ -1,30 +1,41 @@
-//! The rules of [`CredentialStore`]. Credentials belong to users, so they ask for [`UserStore`] too.
+//! The rules of [`CredentialStore`]. Keys belong to users and projects, so they ask for [`UserStore`] and
+//! [`ProjectStore`] too.
 
 mod keys;
-mod sessions;
+mod rotation;
 
 pub use keys::*;
-pub use sessions::*;
+pub use rotation::*;
 
 use super::rules;
-use crate::store::{CredentialStore, UserStore};
+use super::support::{at, hash, later};
+use crate::store::{CredentialStore, NewKeySecret, ProjectStore, UserStore};
 
-rules!(__credentials_rules where S: UserStore | CredentialStore;
+rules!(__credentials_rules where S: UserStore | ProjectStore | CredentialStore;
     a_key_is_read_as_it_was_made,
     a_public_id_is_given_once,
     a_key_tells_that_its_user_is_disabled,
     keys_are_listed_newest_first_in_their_scope,
-    a_foreign_key_cannot_be_revoked,
+    a_foreign_key_is_none,
+    a_key_belongs_to_a_member,
+    what_a_key_may_do_is_kept,
+    a_key_is_changed_in_parts,
     revoking_again_keeps_the_first_moment,
     a_use_is_noted_and_never_goes_back,
-    a_refresh_token_works_once,
-    of_racing_rotations_one_rotates,
-    a_reused_token_ends_its_family,
-    an_idle_token_is_refused,
-    a_family_ends_however_often_it_rotates,
-    an_unknown_token_is_refused,
-    a_token_hash_is_given_once,
-    revoking_a_session_ends_all_its_tokens,
-    disabling_a_user_ends_its_sessions,
-    a_disabled_user_rotates_no_session,
+    a_rotated_key_has_another_secret_and_stays_the_same,
+    the_secret_before_works_until_the_overlap_ends,
+    a_third_secret_ends_the_first,
+    a_key_is_not_rotated_to_a_taken_public_id,
+    a_revoked_key_is_not_rotated,
+    of_racing_rotations_of_a_key_none_is_lost,
 );
+
+/// Another secret for a key, made at the start, with an overlap of some microseconds.
+fn secret(public_id: &str, number: u8, overlap: i64) -> NewKeySecret {
+    NewKeySecret {
+        public_id: public_id.to_owned(),
+        hash: hash(number),
+        overlap_until: later(overlap),
+        author: at(1),
+    }
+}

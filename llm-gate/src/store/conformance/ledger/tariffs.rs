@@ -2,7 +2,7 @@
 
 use crate::identity::Subject;
 use crate::store::conformance::support::{
-    START, balances, denied, done, granted, reserve, settle, settled, somebody, stands, tokens,
+    START, at, balances, denied, done, granted, reserve, settle, settled, somebody, stands, tokens,
 };
 use crate::store::{
     DenialReason, Hold, LedgerStore, Limit, LimitChange, LimitKey, Period, Price, Rates, Reserve,
@@ -24,7 +24,7 @@ async fn priced<S: LedgerStore>(store: &S, model: &str, weights: Rates, price: O
         price,
     };
     let model = model.to_owned();
-    done(store.set_price(Price { model, tariff }, START).await);
+    done(store.set_price(Price { model, tariff }, at(0)).await);
 }
 
 async fn limit_money<S: LedgerStore>(store: &S, subject: Subject, amount: u64) {
@@ -38,7 +38,7 @@ async fn limit_money<S: LedgerStore>(store: &S, subject: Subject, amount: u64) {
         zone: Zone::UTC,
         amount: Amount::new(amount),
     };
-    done(store.change_limit(LimitChange::set(limit, START)).await);
+    done(store.change_limit(LimitChange::set(limit, at(0))).await);
 }
 
 fn call(subject: Subject, model: &str, prompt: u64, completion: u64) -> Reserve {

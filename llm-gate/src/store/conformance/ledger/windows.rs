@@ -9,8 +9,8 @@ use crate::store::conformance::support::{
     try_reserve, void, with_limit,
 };
 use crate::store::{
-    DenialReason, LedgerStore, Limit, LimitChange, LimitKey, Operation, Outcome, Period, Reserve,
-    Standing, Unit, Zone,
+    Author, DenialReason, LedgerStore, Limit, LimitChange, LimitKey, Operation, Outcome, Period,
+    Reserve, Standing, Unit, Zone,
 };
 use crate::tokens::{Amount, Tokens};
 
@@ -33,8 +33,8 @@ async fn limit<S: LedgerStore>(store: &S, key: LimitKey, zone: &str, amount: u64
     let zone: Zone = zone.parse().expect("a zone");
     let amount = tokens(amount);
     let limit = Limit { key, zone, amount };
-    let at = moment("2026-01-01T00:00:00Z");
-    done(store.change_limit(LimitChange::set(limit, at)).await);
+    let author = Author::system(moment("2026-01-01T00:00:00Z"));
+    done(store.change_limit(LimitChange::set(limit, author)).await);
 }
 
 fn at(subject: Subject, hold: u64, when: &str) -> Reserve {
@@ -346,7 +346,8 @@ pub async fn a_limit_is_in_force_from_the_next_reservation_on<S: LedgerStore>(st
         "the one before it does not count"
     );
     settled(&store, &settle(before.id, 5)).await;
-    let removed = LimitChange::remove(key(subject, Unit::Requests, Period::Total), before.at);
+    let author = Author::system(before.at);
+    let removed = LimitChange::remove(key(subject, Unit::Requests, Period::Total), author);
     done(store.change_limit(removed).await);
     granted(&store, &reserve(&[subject], 5)).await;
     assert!(

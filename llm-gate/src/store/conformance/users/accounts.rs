@@ -1,40 +1,30 @@
-//! The rules of [`UserStore`].
+//! Accounts as they are made and found.
 
 use std::sync::Arc;
 
-use super::rules;
-use super::support::{account, conflict, done, race, user};
 use crate::identity::{Role, UserId};
-use crate::store::UserStore;
-
-rules!(__users_rules where S: UserStore;
-    an_account_is_read_as_it_was_made,
-    an_unknown_account_is_none,
-    a_login_finds_by_either_name,
-    a_name_is_taken_across_both_kinds,
-    one_account_may_use_one_name_twice,
-    a_taken_identifier_is_a_conflict,
-    of_racing_registrations_one_wins,
-    a_refused_account_leaves_nothing_behind,
-    accounts_are_listed_in_pages,
-    a_password_is_replaced_only_if_unchanged,
-    disabling_is_seen_and_undone,
-);
+use crate::store::conformance::support::{START, account, at, conflict, done, race, user};
+use crate::store::{NewService, UserKind, UserStore};
 
 /// What was written is read back, without the password.
 pub async fn an_account_is_read_as_it_was_made<S: UserStore>(store: S) {
     let mut new = account(Some("ada@example.org"), Some("ada"));
     new.role = Role::Admin;
+    new.name = Some("Ada L.".to_owned());
+    new.email_verified = true;
     let made = done(store.create_user(new.clone()).await);
     assert_eq!(made.id, new.id, "the account keeps its identifier");
     assert_eq!(made.email, new.email, "and its address");
+    assert!(made.email_verified, "which is known to be its own");
     assert_eq!(made.username, new.username, "and its user name");
+    assert_eq!(made.name, new.name, "and what it wants to be called");
+    assert_eq!(made.kind, UserKind::Person, "it is somebody who logs in");
     assert_eq!(made.role, Role::Admin, "and its role");
     assert_eq!(
         made.personal_project, new.personal_project,
         "and its project"
     );
-    assert_eq!(made.created_at, new.created_at, "to the microsecond");
+    assert_eq!(made.created_at, START, "to the microsecond");
     assert!(!made.disabled, "a new account is enabled");
     assert_eq!(
         done(store.user(new.id).await),
@@ -55,7 +45,7 @@ pub async fn an_unknown_account_is_none<S: UserStore>(store: S) {
         "nor this name"
     );
     assert!(
-        !done(store.set_user_disabled(UserId::new(), true).await),
+        !done(store.set_user_disabled(UserId::new(), true, at(1)).await),
         "nor can be disabled"
     );
 }
@@ -72,7 +62,8 @@ pub async fn a_login_finds_by_either_name<S: UserStore>(store: S) {
         let found = done(store.user_by_login(login.to_owned()).await);
         let found = found.unwrap_or_else(|| panic!("{login} logs in"));
         assert_eq!(found.user, made, "{login} is this account and no other");
-        assert_eq!(found.hash, "$argon2id$first", "with its hash");
+        let hash = found.hash.as_deref();
+        assert_eq!(hash, Some("$argon2id$first"), "with its hash");
     }
     assert!(
         done(store.user_by_login("Ada".to_owned()).await).is_none(),
@@ -181,6 +172,58 @@ pub async fn accounts_are_listed_in_pages<S: UserStore>(store: S) {
     );
 }
 
+/// Who comes by another provider has none here.
+pub async fn an_account_may_have_no_password<S: UserStore>(store: S) {
+    let mut new = account(None, Some("ada"));
+    new.password_hash = None;
+    let id = done(store.create_user(new).await).id;
+    let found = done(store.user_by_login("ada".to_owned()).await).expect("the name is there");
+    assert_eq!(found.hash, None, "no password will do");
+    let replaced = store.replace_password_hash(id, String::new(), "second".into());
+    assert!(!done(replaced.await), "nothing is not the empty hash");
+    assert!(
+        done(store.set_password(id, "first".into(), None, at(1)).await),
+        "one can be set"
+    );
+    let found = done(store.user_by_login("ada".to_owned()).await).and_then(|found| found.hash);
+    assert_eq!(found.as_deref(), Some("first"), "and is there");
+}
+
+/// The last one set counts.
+pub async fn a_password_is_set<S: UserStore>(store: S) {
+    let id = user(&store, "ada").await.id;
+    let other = user(&store, "bob").await;
+    assert!(
+        done(store.set_password(id, "second".into(), None, at(1)).await),
+        "there is such an account"
+    );
+    let hash = async |login: &str| {
+        let found = done(store.user_by_login(login.to_owned()).await);
+        found.and_then(|found| found.hash)
+    };
+    assert_eq!(
+        hash("ada").await.as_deref(),
+        Some("second"),
+        "it has the new one"
+    );
+    assert_eq!(
+        hash("bob").await.as_deref(),
+        Some("$argon2id$first"),
+        "nobody else has"
+    );
+    let nobody = store.set_password(UserId::new(), "third".into(), None, at(1));
+    assert!(!done(nobody.await), "nobody has no password");
+    let service = store.create_service(NewService {
+        id: UserId::new(),
+        name: "robot".to_owned(),
+        project: other.personal_project,
+        author: at(1),
+    });
+    let service = done(service.await).expect("there is such a project");
+    let set = store.set_password(service.id, "third".into(), None, at(1));
+    assert!(!done(set.await), "a service does not log in");
+}
+
 /// Two concurrent changes of one password do not undo each other.
 pub async fn a_password_is_replaced_only_if_unchanged<S: UserStore>(store: S) {
     let id = user(&store, "ada").await.id;
@@ -193,7 +236,7 @@ pub async fn a_password_is_replaced_only_if_unchanged<S: UserStore>(store: S) {
         !done(replace("$argon2id$first", "third").await),
         "it is not any more"
     );
-    let found = done(store.user_by_login("ada".to_owned()).await).map(|record| record.hash);
+    let found = done(store.user_by_login("ada".to_owned()).await).and_then(|record| record.hash);
     assert_eq!(
         found.as_deref(),
         Some("second"),
@@ -208,7 +251,7 @@ pub async fn disabling_is_seen_and_undone<S: UserStore>(store: S) {
     let id = user(&store, "ada").await.id;
     for disabled in [true, true, false] {
         assert!(
-            done(store.set_user_disabled(id, disabled).await),
+            done(store.set_user_disabled(id, disabled, at(1)).await),
             "there is such an account"
         );
         let found = done(store.user(id).await).map(|user| user.disabled);

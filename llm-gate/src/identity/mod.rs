@@ -8,13 +8,18 @@
 //! assert!(matches!(principal.subjects()[0], Subject::User(_)));
 //! ```
 
+mod grants;
+
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
+
+pub use grants::{KeyGrants, Network, NotANetwork, Scope};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -81,6 +86,14 @@ id! {
 id! {
     /// A login session: one family of refresh tokens.
     SessionId
+}
+id! {
+    /// An invite to the platform or to a project.
+    InviteId
+}
+id! {
+    /// Something that was done, in the audit log.
+    EventId
 }
 id! {
     /// One proxied request, and its reservation. Settled once, for ever.
@@ -180,6 +193,10 @@ pub struct Principal {
     pub role: Role,
     /// Whether a call whose bound does not fit is cut down to what is left, where it would be refused else.
     pub clamps: bool,
+    /// What the key may do; `None` for a caller that may do all its user may.
+    pub grants: Option<Arc<KeyGrants>>,
+    /// The login session, where the credential names one.
+    pub session: Option<SessionId>,
 }
 
 impl Principal {
@@ -192,6 +209,8 @@ impl Principal {
             credential,
             role: Role::User,
             clamps: false,
+            grants: None,
+            session: None,
         }
     }
 
@@ -212,6 +231,45 @@ impl Principal {
     #[must_use]
     pub const fn has_account(&self) -> bool {
         !matches!(self.credential, Credential::Operator)
+    }
+
+    /// Sets what the caller may do at most, and whether calls are cut down to what is left.
+    #[must_use]
+    pub fn grants(mut self, grants: Arc<KeyGrants>) -> Self {
+        self.clamps = grants.clamps;
+        self.grants = Some(grants);
+        self
+    }
+
+    /// Sets the login session.
+    #[must_use]
+    pub const fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// Returns whether the caller may be here for `scope`.
+    #[must_use]
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.grants
+            .as_ref()
+            .is_none_or(|grants| grants.allows(scope))
+    }
+
+    /// Returns whether the caller may call `model`.
+    #[must_use]
+    pub fn allows_model(&self, model: &str) -> bool {
+        self.grants
+            .as_ref()
+            .is_none_or(|grants| grants.allows_model(model))
+    }
+
+    /// Returns whether the caller may come from `address`.
+    #[must_use]
+    pub fn allows_address(&self, address: Option<IpAddr>) -> bool {
+        self.grants
+            .as_ref()
+            .is_none_or(|grants| grants.allows_address(address))
     }
 
     /// Sets whether calls that do not fit are cut down to what is left. They are refused unless set.

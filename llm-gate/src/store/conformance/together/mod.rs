@@ -1,14 +1,18 @@
 //! The rules that hold between the traits: what one of them does is seen by another, in the same step.
 
+mod leaving;
+
 use std::sync::Arc;
+
+pub use leaving::*;
 
 use super::rules;
 use super::support::{
-    account, balances, conflict, denied, done, extend, extended, granted, key, later, race,
+    account, at, balances, conflict, denied, done, extend, extended, granted, key, own, race,
     reserve, settle, settled, stands, tokens, try_extend, try_reserve, user,
 };
 use crate::identity::{KeyId, ProjectId, Subject, UserId};
-use crate::store::{DenialReason, Outcome, Store};
+use crate::store::{DenialReason, KeyName, Outcome, Store};
 
 rules!(__together_rules where S: Store;
     a_user_is_made_with_project_and_limit,
@@ -20,6 +24,15 @@ rules!(__together_rules where S: Store;
     a_frozen_counter_refuses_to_hold_more,
     nothing_is_granted_after_a_revocation_was_answered,
     who_was_made_is_known,
+    a_rotated_key_keeps_its_counter_and_its_limit,
+    who_is_put_out_has_no_keys_there,
+    an_archived_project_grants_nothing,
+    a_deleted_user_holds_nothing_more,
+    what_a_deleted_user_used_stays_in_the_books,
+    a_deleted_service_has_no_keys,
+    a_disabled_service_holds_nothing_more,
+    no_key_outlives_a_membership,
+    no_key_outlives_a_project,
 );
 
 /// The limit is in force with the account.
@@ -62,12 +75,11 @@ pub async fn a_refused_user_leaves_no_project_and_no_limit<S: Store>(store: S) {
 pub async fn a_frozen_counter_refuses_to_hold_more<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let one = key(&ada, "one");
-    done(store.create_key(one.clone()).await);
+    let made = done(store.create_key(one.clone()).await);
     let subjects = [Subject::User(ada.id), Subject::Key(one.id)];
     let hold = reserve(&subjects, 30);
     granted(&store, &hold).await;
-    let revoked = store.revoke_key(ada.personal_project, ada.id, one.id, later(1));
-    done(revoked.await);
+    done(store.revoke_key(own(&made), at(1)).await);
     let Outcome::Denied(denial) = try_extend(&store, extend(hold.id, 1, 31)).await else {
         panic!("the key is revoked")
     };
@@ -87,7 +99,7 @@ pub async fn a_frozen_counter_refuses_to_hold_more<S: Store>(store: S) {
 pub async fn revoking_a_key_freezes_its_counter<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let (one, two) = (key(&ada, "one"), key(&ada, "two"));
-    done(store.create_key(one.clone()).await);
+    let made = done(store.create_key(one.clone()).await);
     done(store.create_key(two.clone()).await);
     let with = |key| {
         [
@@ -97,11 +109,7 @@ pub async fn revoking_a_key_freezes_its_counter<S: Store>(store: S) {
         ]
     };
     granted(&store, &reserve(&with(one.id), 10)).await;
-    done(
-        store
-            .revoke_key(ada.personal_project, ada.id, one.id, later(1))
-            .await,
-    );
+    done(store.revoke_key(own(&made), at(1)).await);
     let denial = denied(&store, &reserve(&with(one.id), 10)).await;
     assert_eq!(
         denial.reason,
@@ -121,12 +129,12 @@ pub async fn revoking_a_key_freezes_its_counter<S: Store>(store: S) {
 pub async fn a_foreign_revocation_freezes_nothing<S: Store>(store: S) {
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
     let new = key(&ada, "public");
-    done(store.create_key(new.clone()).await);
-    done(
-        store
-            .revoke_key(bob.personal_project, bob.id, new.id, later(1))
-            .await,
-    );
+    let made = done(store.create_key(new.clone()).await);
+    let foreign = KeyName {
+        owner: Some(bob.id),
+        ..own(&made)
+    };
+    done(store.revoke_key(foreign, at(1)).await);
     granted(&store, &reserve(&[Subject::Key(new.id)], 10)).await;
 }
 
@@ -134,7 +142,7 @@ pub async fn a_foreign_revocation_freezes_nothing<S: Store>(store: S) {
 pub async fn disabling_a_user_freezes_its_counter_and_enabling_releases_it<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let subject = Subject::User(ada.id);
-    done(store.set_user_disabled(ada.id, true).await);
+    done(store.set_user_disabled(ada.id, true, at(1)).await);
     let denial = denied(&store, &reserve(&[subject], 10)).await;
     assert_eq!(denial.reason, DenialReason::Frozen, "the user is disabled");
     let standing = done(store.standing(subject).await);
@@ -146,7 +154,7 @@ pub async fn disabling_a_user_freezes_its_counter_and_enabling_releases_it<S: St
     );
     done(store.set_limit(subject, Some(tokens(20_000))).await);
     denied(&store, &reserve(&[subject], 10)).await;
-    done(store.set_user_disabled(ada.id, false).await);
+    done(store.set_user_disabled(ada.id, false, at(2)).await);
     granted(&store, &reserve(&[subject], 10)).await;
 }
 
@@ -156,7 +164,7 @@ pub async fn a_frozen_counter_still_settles<S: Store>(store: S) {
     let subject = Subject::User(ada.id);
     let hold = reserve(&[subject], 100);
     granted(&store, &hold).await;
-    done(store.set_user_disabled(ada.id, true).await);
+    done(store.set_user_disabled(ada.id, true, at(1)).await);
     settled(&store, &settle(hold.id, 40)).await;
     stands(&store, subject, (40, 0, 0)).await;
     assert!(
@@ -170,15 +178,15 @@ pub async fn a_frozen_counter_still_settles<S: Store>(store: S) {
 pub async fn nothing_is_granted_after_a_revocation_was_answered<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let new = key(&ada, "public");
-    done(store.create_key(new.clone()).await);
-    let (project, id, subject) = (ada.personal_project, new.id, Subject::Key(new.id));
+    let name = own(&done(store.create_key(new.clone()).await));
+    let subject = Subject::Key(new.id);
     let store = Arc::new(store);
     let granted_later = race(&store, 16, |store, number| async move {
         if number > 0 {
             try_reserve(&*store, &reserve(&[subject], 1)).await;
             return false;
         }
-        done(store.revoke_key(project, ada.id, id, later(1)).await);
+        done(store.revoke_key(name, at(1)).await);
         let next = try_reserve(&*store, &reserve(&[subject], 1)).await;
         matches!(next, Outcome::Granted(_))
     })
@@ -196,7 +204,7 @@ pub async fn nothing_is_granted_after_a_revocation_was_answered<S: Store>(store:
 pub async fn who_was_made_is_known<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let laptop = done(store.create_key(key(&ada, "laptop")).await);
-    done(store.set_user_disabled(ada.id, true).await);
+    done(store.set_user_disabled(ada.id, true, at(1)).await);
     let known = [
         Subject::User(ada.id),
         Subject::Project(ada.personal_project),

@@ -1,0 +1,113 @@
+//! How passwords are set and addresses are confirmed, by login and by ticket.
+
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{SessionId, UserId};
+use llm_gate::store::{Action, Author, Event, NewTicket, Target, TicketPurpose, TokenHash, User};
+
+use super::people;
+use super::queries::{tickets, users};
+use super::{Connection, batch, event};
+use crate::error::Failure;
+use crate::models::{ChangedUser, Hash, TicketRow};
+
+pub(super) fn create(connection: &mut Connection, new: NewTicket) -> Result<(), Failure> {
+    batch::lock_people(connection)?;
+    // Who was deleted meanwhile has no use for it.
+    if people::person(connection, new.user)?.is_some() {
+        tickets::put(connection, &TicketRow::from(new))?;
+    }
+    Ok(())
+}
+
+/// Reads whose ticket it is, if it is good.
+pub(super) fn good(
+    connection: &mut Connection,
+    hash: TokenHash,
+    purpose: TicketPurpose,
+    at: Timestamp,
+) -> Result<Option<User>, Failure> {
+    let row = tickets::user(connection, Hash(hash), purpose.as_str(), at.as_micros())?;
+    row.map(User::try_from).transpose()
+}
+
+/// Uses a ticket up, if it is good. Of those who come at once one finds it there.
+fn take(
+    connection: &mut Connection,
+    hash: TokenHash,
+    purpose: TicketPurpose,
+    at: Timestamp,
+) -> Result<Option<User>, Failure> {
+    let user = good(connection, hash, purpose, at)?;
+    let taken = user.is_some() && tickets::take(connection, Hash(hash))? == 1;
+    Ok(user.filter(|_| taken))
+}
+
+pub(super) fn verify_email(
+    connection: &mut Connection,
+    ticket: TokenHash,
+    author: &Author,
+) -> Result<Option<User>, Failure> {
+    batch::lock_people(connection)?;
+    match take(connection, ticket, TicketPurpose::VerifyEmail, author.at)? {
+        Some(user) => confirm(connection, user, author).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn reset_password(
+    connection: &mut Connection,
+    ticket: TokenHash,
+    hash: &str,
+    author: &Author,
+) -> Result<Option<User>, Failure> {
+    batch::lock_people(connection)?;
+    let Some(user) = take(connection, ticket, TicketPurpose::ResetPassword, author.at)? else {
+        return Ok(None);
+    };
+    put_password(connection, user.id, hash, None, author)?;
+    confirm(connection, user, author).map(Some)
+}
+
+/// Notes that a user reads its address.
+fn confirm(connection: &mut Connection, before: User, author: &Author) -> Result<User, Failure> {
+    if before.email_verified {
+        return Ok(before);
+    }
+    let after = User {
+        email_verified: true,
+        ..before.clone()
+    };
+    users::change(connection, after.id.into(), &ChangedUser::from(&after))?;
+    let event = Event::new(author, Action::EmailVerified, Target::new("user", after.id));
+    event::leave(connection, &[event.change(&before, &after)])?;
+    Ok(after)
+}
+
+pub(super) fn set_password(
+    connection: &mut Connection,
+    id: UserId,
+    hash: &str,
+    keep: Option<SessionId>,
+    author: &Author,
+) -> Result<bool, Failure> {
+    batch::lock_people(connection)?;
+    put_password(connection, id, hash, keep, author)
+}
+
+fn put_password(
+    connection: &mut Connection,
+    id: UserId,
+    hash: &str,
+    keep: Option<SessionId>,
+    author: &Author,
+) -> Result<bool, Failure> {
+    if users::set_hash(connection, id.into(), hash)? == 0 {
+        return Ok(false);
+    }
+    let purpose = TicketPurpose::ResetPassword.as_str();
+    tickets::delete_of_purpose(connection, id.into(), purpose)?;
+    let event = Event::new(author, Action::PasswordChanged, Target::new("user", id));
+    event::leave(connection, &[event])?;
+    people::end_sessions(connection, id, keep, author)?;
+    Ok(true)
+}

@@ -1,0 +1,265 @@
+//! What accounts and sessions leave.
+
+use serde_json::{Value, json};
+
+use super::{Trail, service, someone, sorted, to_value};
+use crate::identity::Role;
+use crate::store::conformance::support::{
+    account, admin, done, hash, later, project, refresh, session, ticket, user,
+};
+use crate::store::{
+    Action, Author, Identity, NewUser, Rotation, Store, TicketPurpose, User, UserChange,
+};
+
+/// Makes an account in [`someone`]'s name.
+async fn made<S: Store>(store: &S, name: &str) -> User {
+    let new = NewUser {
+        author: someone(0),
+        token_limit: None,
+        ..account(None, Some(name))
+    };
+    done(store.create_user(new).await)
+}
+
+/// Made, changed, disabled, enabled, deleted.
+pub async fn an_account_leaves_events<S: Store>(store: S) {
+    admin(&store, "root").await;
+    let mut trail = Trail::begin(&store).await;
+    let ada = made(&store, "ada").await;
+    let event = trail
+        .one(0, Action::UserCreated, ("user", &ada.id), None)
+        .await;
+    assert_eq!(
+        (event.before, event.after),
+        (Value::Null, to_value(&ada)),
+        "all of it is new"
+    );
+    let change = UserChange {
+        name: Some(Some("Ada L.".to_owned())),
+        role: Some(Role::Admin),
+        ..UserChange::default()
+    };
+    done(store.change_user(ada.id, change, someone(1)).await);
+    let event = trail
+        .one(1, Action::UserChanged, ("user", &ada.id), None)
+        .await;
+    assert_eq!(
+        event.before,
+        json!({"name": null, "role": "user"}),
+        "what was different"
+    );
+    assert_eq!(
+        event.after,
+        json!({"name": "Ada L.", "role": "admin"}),
+        "and nothing else"
+    );
+    for (moment, disabled) in [(2, true), (3, false)] {
+        done(
+            store
+                .set_user_disabled(ada.id, disabled, someone(moment))
+                .await,
+        );
+        let event = trail
+            .one(moment, Action::UserChanged, ("user", &ada.id), None)
+            .await;
+        assert_eq!(event.before, json!({"disabled": !disabled}), "the one way");
+        assert_eq!(event.after, json!({"disabled": disabled}), "and the other");
+    }
+    let last = done(store.user(ada.id).await);
+    done(store.delete_user(ada.id, someone(4)).await);
+    let left = trail.left().await;
+    let event = left
+        .iter()
+        .find(|event| event.action == Action::UserDeleted);
+    let event = event.expect("the deletion is told");
+    assert_eq!(event.target.id, ada.id.to_string(), "of this account");
+    assert_eq!(event.author, someone(4), "by whom");
+    let facts = (event.before.clone(), event.after.clone());
+    assert_eq!(
+        facts,
+        (to_value(&last), Value::Null),
+        "what there is no more"
+    );
+}
+
+/// Those of a service concern its project.
+pub async fn a_service_leaves_events<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let project = project(&store, &ada).await.id;
+    let mut trail = Trail::begin(&store).await;
+    let robot = service(&store, project).await;
+    let target = ("user", &robot.id as &dyn ToString);
+    let event = trail
+        .one(0, Action::UserCreated, target, Some(project))
+        .await;
+    assert_eq!(event.after, to_value(&robot), "all of it is new");
+    done(store.set_user_disabled(robot.id, true, someone(1)).await);
+    let event = trail
+        .one(1, Action::UserChanged, target, Some(project))
+        .await;
+    assert_eq!(event.after, json!({"disabled": true}), "what is different");
+}
+
+/// That there is another one, and nothing of either.
+pub async fn a_password_leaves_events<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let mut trail = Trail::begin(&store).await;
+    done(
+        store
+            .set_password(ada.id, "second".to_owned(), None, someone(1))
+            .await,
+    );
+    let event = trail
+        .one(1, Action::PasswordChanged, ("user", &ada.id), None)
+        .await;
+    assert_eq!(
+        (event.before, event.after),
+        (Value::Null, Value::Null),
+        "no more than that"
+    );
+    let replaced = store.replace_password_hash(ada.id, "second".into(), "third".into());
+    assert!(done(replaced.await), "it was the old one");
+    trail.nothing("it is the same password").await;
+}
+
+/// By the ticket that was mailed, or together with a new password.
+pub async fn an_address_leaves_events<S: Store>(store: S) {
+    let make = async |email: &str| done(store.create_user(account(Some(email), None)).await);
+    let (ada, bob) = (make("ada@example.org").await, make("bob@example.org").await);
+    let verify = ticket(&ada, TicketPurpose::VerifyEmail, hash(1));
+    let reset = ticket(&bob, TicketPurpose::ResetPassword, hash(2));
+    let mut trail = Trail::begin(&store).await;
+    done(store.create_ticket(verify).await);
+    done(store.create_ticket(reset).await);
+    trail.nothing("a mail changes nothing").await;
+    done(store.verify_email(hash(1), someone(1)).await);
+    let event = trail
+        .one(1, Action::EmailVerified, ("user", &ada.id), None)
+        .await;
+    assert_eq!(event.before, json!({"email_verified": false}), "it was not");
+    assert_eq!(
+        event.after,
+        json!({"email_verified": true}),
+        "and now it is"
+    );
+    done(
+        store
+            .reset_password(hash(2), "second".to_owned(), someone(2))
+            .await,
+    );
+    let (password, address) = (Action::PasswordChanged, Action::EmailVerified);
+    let expected = sorted([(password, &bob.id), (address, &bob.id)]);
+    assert_eq!(
+        trail.several(2).await,
+        expected,
+        "who could read the mail reads the address"
+    );
+}
+
+/// Linked and unlinked.
+pub async fn an_identity_leaves_events<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let identity = Identity {
+        issuer: "https://a".to_owned(),
+        subject: "1".to_owned(),
+    };
+    let mut trail = Trail::begin(&store).await;
+    done(
+        store
+            .link_identity(ada.id, identity.clone(), someone(1))
+            .await,
+    );
+    let event = trail
+        .one(1, Action::IdentityLinked, ("user", &ada.id), None)
+        .await;
+    assert_eq!(
+        (event.before, event.after),
+        (Value::Null, to_value(&identity)),
+        "there is one"
+    );
+    done(
+        store
+            .unlink_identity(ada.id, identity.clone(), someone(2))
+            .await,
+    );
+    let event = trail
+        .one(2, Action::IdentityUnlinked, ("user", &ada.id), None)
+        .await;
+    assert_eq!(
+        (event.before, event.after),
+        (to_value(&identity), Value::Null),
+        "there was one"
+    );
+}
+
+/// Beginnings and ends, one each; what lies between is no news.
+pub async fn a_session_leaves_events<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let make = async |token| {
+        let mut new = session(&ada, hash(token));
+        new.author = someone(0);
+        let id = new.id;
+        done(store.create_session(new).await);
+        id
+    };
+    let mut trail = Trail::begin(&store).await;
+    let id = make(1).await;
+    let event = trail
+        .one(0, Action::SessionCreated, ("session", &id), None)
+        .await;
+    let kept = done(store.session(id, later(0)).await).expect("it lives");
+    assert_eq!(
+        (event.before, event.after),
+        (Value::Null, to_value(&kept)),
+        "all of it is new"
+    );
+    done(store.rotate_session(refresh(1, 2, 1, 100)).await);
+    trail.nothing("a rotation is neither").await;
+    let kept = done(store.session(id, later(1)).await).expect("it lives");
+    done(store.revoke_session(hash(2), someone(2)).await);
+    let event = trail
+        .one(2, Action::SessionRevoked, ("session", &id), None)
+        .await;
+    assert_eq!(
+        (event.before, event.after),
+        (to_value(&kept), Value::Null),
+        "it is over"
+    );
+    let id = make(3).await;
+    trail.left().await;
+    done(store.end_session(ada.id, id, someone(3)).await);
+    trail
+        .one(3, Action::SessionRevoked, ("session", &id), None)
+        .await;
+    let (one, two, three) = (make(4).await, make(5).await, make(6).await);
+    trail.left().await;
+    done(store.end_sessions(ada.id, Some(two), someone(4)).await);
+    let revoked = Action::SessionRevoked;
+    let expected = sorted([(revoked, &one), (revoked, &three)]);
+    assert_eq!(trail.several(4).await, expected, "one for each that ended");
+    done(store.prune(later(5_000)).await);
+    trail.nothing("what is forgotten had ended before").await;
+}
+
+/// Whoever brought the token is not who it says, so nobody else is named.
+pub async fn a_theft_is_told_by_the_gate_itself<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let new = session(&ada, hash(1));
+    let id = new.id;
+    done(store.create_session(new).await);
+    done(store.rotate_session(refresh(1, 2, 1, 100)).await);
+    let mut trail = Trail::begin(&store).await;
+    let again = done(store.rotate_session(refresh(1, 2, 50, 100)).await);
+    assert!(matches!(again, Rotation::Reused(_)), "it is long spent");
+    let left = trail.left().await;
+    assert_eq!(left.len(), 1, "one event: {left:?}");
+    assert_eq!(left[0].action, Action::SessionReused, "why it ended");
+    assert_eq!(
+        left[0].author,
+        Author::system(later(50)),
+        "the gate ended it"
+    );
+    assert_eq!(left[0].target.id, id.to_string(), "this one");
+    done(store.rotate_session(refresh(1, 2, 51, 100)).await);
+    trail.nothing("it ends once").await;
+}

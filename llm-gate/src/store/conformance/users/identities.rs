@@ -1,0 +1,113 @@
+//! Accounts that are known by other providers.
+
+use std::sync::Arc;
+
+use crate::identity::UserId;
+use crate::store::conformance::support::{account, at, conflict, done, race, user};
+use crate::store::{Identity, UserStore};
+
+fn identity(issuer: &str, subject: &str) -> Identity {
+    Identity {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+    }
+}
+
+async fn find<S: UserStore>(store: &S, identity: &Identity) -> Option<UserId> {
+    let found = done(store.user_by_identity(identity.clone()).await);
+    found.map(|user| user.id)
+}
+
+/// One is made with the account, others come later; each is a pair.
+pub async fn an_account_is_found_by_its_identities<S: UserStore>(store: S) {
+    let (one, two) = (identity("https://a", "1"), identity("https://b", "2"));
+    let mut new = account(Some("ada@example.org"), None);
+    new.password_hash = None;
+    new.identity = Some(one.clone());
+    let ada = done(store.create_user(new).await);
+    let found = done(store.user_by_identity(one.clone()).await);
+    assert_eq!(found.as_ref(), Some(&ada), "by the first");
+    assert!(
+        done(store.link_identity(ada.id, two.clone(), at(1)).await),
+        "there is such an account"
+    );
+    assert!(
+        done(store.link_identity(ada.id, two.clone(), at(2)).await),
+        "it has it already"
+    );
+    assert_eq!(find(&store, &two).await, Some(ada.id), "by the second");
+    let mut listed = done(store.identities(ada.id).await);
+    listed.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+    assert_eq!(listed, [one, two], "each once");
+    for (issuer, subject) in [("https://a", "2"), ("https://b", "1"), ("https://A", "1")] {
+        let other = find(&store, &identity(issuer, subject)).await;
+        assert_eq!(other, None, "{subject} of {issuer} is somebody else");
+    }
+    let bob = user(&store, "bob").await;
+    assert!(
+        done(store.identities(bob.id).await).is_empty(),
+        "bob has none"
+    );
+}
+
+/// Who comes by a provider enters one account.
+pub async fn an_identity_is_of_one_account<S: UserStore>(store: S) {
+    let one = identity("https://a", "1");
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    done(store.link_identity(ada.id, one.clone(), at(1)).await);
+    let linked = store.link_identity(bob.id, one.clone(), at(2)).await;
+    conflict(linked, "it is ada's");
+    let mut new = account(None, Some("eve"));
+    new.identity = Some(one.clone());
+    conflict(store.create_user(new).await, "nor is it a new account's");
+    assert!(
+        done(store.user_by_login("eve".to_owned()).await).is_none(),
+        "which is not made"
+    );
+    assert_eq!(find(&store, &one).await, Some(ada.id), "it is still ada's");
+    let nobody = store.link_identity(UserId::new(), identity("https://a", "2"), at(2));
+    assert!(!done(nobody.await), "nobody cannot be found");
+    done(store.delete_user(ada.id, at(3)).await);
+    assert_eq!(
+        find(&store, &one).await,
+        None,
+        "a deleted account is not found by it"
+    );
+    assert!(
+        done(store.link_identity(bob.id, one, at(4)).await),
+        "so it is free again"
+    );
+}
+
+/// What is taken away is what the account had.
+pub async fn an_identity_is_taken_from_its_account_alone<S: UserStore>(store: S) {
+    let one = identity("https://a", "1");
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    done(store.link_identity(ada.id, one.clone(), at(1)).await);
+    let foreign = store.unlink_identity(bob.id, one.clone(), at(2));
+    assert!(!done(foreign.await), "bob does not have it");
+    assert_eq!(find(&store, &one).await, Some(ada.id), "so ada keeps it");
+    let own = || store.unlink_identity(ada.id, one.clone(), at(3));
+    assert!(done(own().await), "ada has it");
+    assert!(!done(own().await), "and then no more");
+    assert_eq!(find(&store, &one).await, None, "it finds nobody");
+}
+
+/// Uniqueness holds against racers.
+pub async fn of_racing_links_one_wins<S: UserStore>(store: S) {
+    let mut users = Vec::new();
+    for number in 0..8 {
+        users.push(user(&store, &format!("user {number}")).await.id);
+    }
+    let store = Arc::new(store);
+    let linked = race(&store, 8, |store, number| {
+        let id = users[number];
+        async move {
+            let wanted = identity("https://a", "1");
+            store.link_identity(id, wanted, at(1)).await.is_ok()
+        }
+    })
+    .await;
+    let winners = linked.into_iter().filter(|linked| *linked).count();
+    assert_eq!(winners, 1, "an identity is given once");
+}

@@ -1,0 +1,53 @@
+//! The rules of [`UserStore`].
+
+mod accounts;
+mod changing;
+mod identities;
+mod tickets;
+
+pub use accounts::*;
+pub use changing::*;
+pub use identities::*;
+pub use tickets::*;
+
+use super::rules;
+use crate::store::UserStore;
+
+rules!(__users_rules where S: UserStore;
+    an_account_is_read_as_it_was_made,
+    an_unknown_account_is_none,
+    a_login_finds_by_either_name,
+    a_name_is_taken_across_both_kinds,
+    one_account_may_use_one_name_twice,
+    a_taken_identifier_is_a_conflict,
+    of_racing_registrations_one_wins,
+    a_refused_account_leaves_nothing_behind,
+    accounts_are_listed_in_pages,
+    an_account_may_have_no_password,
+    a_password_is_replaced_only_if_unchanged,
+    a_password_is_set,
+    disabling_is_seen_and_undone,
+    an_account_is_changed_in_parts,
+    another_address_is_unverified,
+    a_name_of_another_account_is_not_taken_over,
+    names_that_were_given_up_are_free,
+    a_deleted_account_is_none,
+    the_names_of_a_deleted_account_are_free,
+    an_enabled_admin_is_left,
+    of_racing_admins_one_is_left,
+    a_service_belongs_to_a_project_and_cannot_log_in,
+    an_account_is_found_by_its_identities,
+    an_identity_is_of_one_account,
+    an_identity_is_taken_from_its_account_alone,
+    of_racing_links_one_wins,
+    an_address_is_confirmed_by_its_ticket,
+    a_ticket_is_good_for_its_purpose_alone,
+    a_ticket_is_good_until_it_ends,
+    a_ticket_for_another_address_is_not_good,
+    a_new_ticket_replaces_the_last,
+    a_used_ticket_is_not_good,
+    of_racing_uses_of_a_ticket_one_counts,
+    a_ticket_sets_a_password,
+    another_password_voids_the_tickets_for_one,
+    a_ticket_of_nobody_is_not_good,
+);

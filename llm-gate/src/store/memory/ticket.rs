@@ -1,0 +1,97 @@
+use crate::clock::Timestamp;
+use crate::identity::{SessionId, UserId};
+use crate::store::{
+    Action, Author, Event, NewTicket, StoreError, Target, TicketPurpose, TokenHash, User,
+};
+
+use super::people::{People, conflict};
+
+impl People {
+    pub(super) fn create_ticket(&mut self, new: NewTicket) -> Result<(), StoreError> {
+        if self.tickets.contains_key(&new.hash) {
+            return Err(conflict());
+        }
+        self.void_tickets(new.user, new.purpose);
+        // Who was deleted meanwhile has no use for it.
+        if self.person(new.user).is_some() {
+            self.tickets.insert(new.hash, new);
+        }
+        Ok(())
+    }
+
+    fn void_tickets(&mut self, user: UserId, purpose: TicketPurpose) {
+        self.tickets
+            .retain(|_, ticket| ticket.user != user || ticket.purpose != purpose);
+    }
+
+    /// Returns whose ticket it is, if it is good.
+    pub(super) fn good_ticket(
+        &self,
+        hash: TokenHash,
+        purpose: TicketPurpose,
+        at: Timestamp,
+    ) -> Option<&User> {
+        let ticket = self.tickets.get(&hash)?;
+        let user = self.enabled(ticket.user)?;
+        let good = ticket.purpose == purpose
+            && at < ticket.expires_at
+            && user.email.as_ref() == Some(&ticket.email);
+        good.then_some(user)
+    }
+
+    pub(super) fn verify_email(&mut self, ticket: TokenHash, author: &Author) -> Option<User> {
+        let id = self
+            .good_ticket(ticket, TicketPurpose::VerifyEmail, author.at)?
+            .id;
+        self.tickets.remove(&ticket);
+        self.confirm(id, author)
+    }
+
+    pub(super) fn reset_password(
+        &mut self,
+        ticket: TokenHash,
+        hash: String,
+        author: &Author,
+    ) -> Option<User> {
+        let id = self
+            .good_ticket(ticket, TicketPurpose::ResetPassword, author.at)?
+            .id;
+        self.set_password(id, hash, None, author);
+        self.confirm(id, author)
+    }
+
+    /// Notes that a user reads its address.
+    fn confirm(&mut self, id: UserId, author: &Author) -> Option<User> {
+        let user = &mut self.accounts.get_mut(&id)?.user;
+        let before = user.clone();
+        user.email_verified = true;
+        let after = user.clone();
+        if before != after {
+            let event = Event::new(author, Action::EmailVerified, Target::new("user", id));
+            self.leave(event.change(&before, &after));
+        }
+        Some(after)
+    }
+
+    pub(super) fn set_password(
+        &mut self,
+        id: UserId,
+        hash: String,
+        keep: Option<SessionId>,
+        author: &Author,
+    ) -> bool {
+        if self.person(id).is_none() {
+            return false;
+        }
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.hash = Some(hash);
+        }
+        self.void_tickets(id, TicketPurpose::ResetPassword);
+        let target = Target::new("user", id);
+        self.leave(Event::new(author, Action::PasswordChanged, target));
+        self.end_sessions(author, |session| {
+            session.user == id && Some(session.id) != keep
+        });
+        true
+    }
+}
