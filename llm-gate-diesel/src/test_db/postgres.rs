@@ -21,6 +21,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -169,7 +170,10 @@ impl Cluster {
     pub async fn database(&self) -> PgConfig {
         let name = format!("test_{}", self.made.fetch_add(1, Ordering::Relaxed));
         self.create(&name, TEMPLATE).await;
-        PgConfig::new(self.url(&name)).database_time(false)
+        // Where hundreds of tests share two processors, a connection may take its time.
+        PgConfig::new(self.url(&name))
+            .database_time(false)
+            .connect_timeout(Duration::from_secs(60))
     }
 
     /// Describes a new database without tables.
@@ -180,7 +184,10 @@ impl Cluster {
     pub async fn empty_database(&self) -> PgConfig {
         let name = format!("empty_{}", self.made.fetch_add(1, Ordering::Relaxed));
         self.create(&name, "template0").await;
-        PgConfig::new(self.url(&name)).database_time(false)
+        // Where hundreds of tests share two processors, a connection may take its time.
+        PgConfig::new(self.url(&name))
+            .database_time(false)
+            .connect_timeout(Duration::from_secs(60))
     }
 
     /// Kills all processes of the server, as if it had crashed, and waits for their end.

@@ -36,7 +36,8 @@ async fn a_key_is_shown_once() {
     let text = String::from_utf8_lossy(&listed.body).into_owned();
     assert!(!text.contains(&secret) && !text.contains("api_key") && !text.contains("hash"));
     let expected = json!([{
-        "id": made.text("id"), "name": "laptop", "prefix": made.text("prefix"), "scopes": [],
+        "id": made.text("id"), "name": "laptop", "prefix": made.text("prefix"),
+        "scopes": ["inference", "models"],
         "expires_at": null, "last_used_at": null, "revoked": false, "clamps": false,
     }]);
     assert_eq!(listed.json(), expected);
