@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Wall time, since what is measured is mostly waiting for the disk. Each pair takes turns within the run; medians.
-//! Reservations are compared twice: on the disk there is, and with [`FLUSH`] added to every commit of both sides, which
-//! is what a disk takes that does not answer out of a cache. Without PostgreSQL on the machine that half is left out,
-//! and says so.
+//! Reservations are compared twice: on the disk there is, and with a wait of [`FLUSH`] behind every commit of both sides,
+//! to see how the two compare where commits cost more. Without PostgreSQL on the machine that half is left out, and says
+//! so.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ const CALLERS: usize = 256;
 const FIRST_BYTE: Duration = Duration::from_millis(20);
 /// Requests of each kind, where the added time is measured.
 const REQUESTS: usize = 400;
-/// What is added to every commit to show a disk without a cache.
+/// How long is waited behind every commit, in place of a slower disk.
 const FLUSH: Duration = Duration::from_millis(3);
 
 const TABLE: &str = "CREATE TABLE bench_single (id INTEGER PRIMARY KEY, n INTEGER NOT NULL); \

@@ -20,6 +20,9 @@ words! {
 }
 
 /// What a key may do: never more than its user may.
+///
+/// Stores keep it and [`Principal`](super::Principal) brings it along. Of all of it the layers look at `clamps` only:
+/// whoever makes narrower keys asks [`Principal::allows`](super::Principal::allows) and its companions before a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyGrants {
     /// What it may be used for, each once, in their order.
