@@ -129,7 +129,7 @@ pub fn username(text: &str) -> Result<String, &'static str> {
     Ok(name)
 }
 
-/// Checks the name of a key.
+/// Checks the name of a key, a project or whoever is called something.
 ///
 /// # Errors
 ///

@@ -37,6 +37,7 @@ pub mod foreign;
 mod gateway;
 pub mod logins;
 pub mod mail;
+pub mod names;
 pub mod observability;
 pub mod passwords;
 pub mod presumed;

@@ -3,7 +3,7 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use llm_gate::address::{ClientAddress, Network};
 use llm_gate::error::Rejection;
-use llm_gate::identity::{Credential, Principal, RequestId, Role};
+use llm_gate::identity::{Credential, Principal, RequestId, Role, Scope, SessionId};
 use llm_gate::limit::{Endpoint, Exceeded};
 use llm_gate::store::{Actor, Author, User};
 
@@ -20,6 +20,20 @@ pub(crate) enum Anyone {
 }
 
 const NO_LOGIN: &str = "this route needs a login, not an API key";
+
+/// A caller that manages what is its user's: one that has logged in, or a key that may manage.
+pub(crate) struct Account {
+    pub(crate) user: User,
+    pub(crate) author: Author,
+}
+
+/// A caller that has logged in, and who it is for the record. No API key changes a password, whatever it may manage.
+pub(crate) struct Login {
+    pub(crate) user: User,
+    pub(crate) author: Author,
+    /// Which session it is, where the credential says so.
+    pub(crate) session: Option<SessionId>,
+}
 
 /// A caller that has logged in, here or with another issuer. An API key manages nothing, and the operator
 /// has no account.
@@ -144,5 +158,40 @@ impl FromRequestParts<App> for Admin {
             }
             _ => Err(ApiError::forbidden(NO_LOGIN)),
         }
+    }
+}
+
+impl FromRequestParts<App> for Account {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let By(author) = By::from_request_parts(parts, app).await?;
+        match Anyone::from_request_parts(parts, app).await? {
+            Anyone::Operator => Err(Rejection::account_required().into()),
+            Anyone::Account { principal, user } if principal.allows(Scope::Manage) => {
+                Ok(Self { user, author })
+            }
+            Anyone::Account { .. } => Err(ApiError::forbidden(
+                "this route needs a login, or an API key that may manage",
+            )),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Login {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let session = parts
+            .extensions
+            .get::<Principal>()
+            .and_then(|principal| principal.session);
+        let By(author) = By::from_request_parts(parts, app).await?;
+        let Session(user) = Session::from_request_parts(parts, app).await?;
+        Ok(Self {
+            user,
+            author,
+            session,
+        })
     }
 }

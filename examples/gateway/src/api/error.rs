@@ -73,6 +73,15 @@ impl ApiError {
         }])
     }
 
+    /// Refuses a field of the body that only its handler can judge.
+    pub(crate) fn in_body(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Fields(vec![FieldError {
+            loc: ["body".into(), name.into()],
+            msg: message.into(),
+            kind: "value_error",
+        }])
+    }
+
     /// Logs a defect, and answers without it.
     pub(crate) fn defect(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "request failed");

@@ -4,18 +4,23 @@
 //! A route is one line in the table of [`management`], and that is also its place in the OpenAPI document:
 //! see [`document`].
 
+mod account;
 mod auth;
 mod caller;
 mod calls;
 mod docs;
 pub mod document;
 mod error;
+mod events;
 mod fields;
 mod health;
+mod invites;
 mod jwks;
+mod keys;
 mod ledger;
 mod limits;
 mod models;
+mod people;
 mod prices;
 mod projects;
 mod tokens;
@@ -71,6 +76,16 @@ fn management_surface() -> Surface {
         .route(operation!(users::me), &["/users/me", "/api/me"])
         .route(operation!(users::usage), &["/users/usage"])
         .route(operation!(users::set_own_limit), &["/users/me/token-limit"])
+        .route(operation!(account::change), &[])
+        .route(operation!(account::delete).hashing(), &[])
+        .route(operation!(account::set_password).hashing(), &[])
+        .route(operation!(account::sessions), &[])
+        .route(operation!(account::end_sessions), &[])
+        .route(operation!(account::end_session), &[])
+        .route(operation!(account::request_verification), &[])
+        .route(operation!(account::verify_email), &[])
+        .route(operation!(account::forgot_password).hashing(), &[])
+        .route(operation!(account::reset_password).hashing(), &[])
         .route(operation!(users::list), &[])
         .route(operation!(users::show), &[])
         .route(operation!(users::set_limit), &[])
@@ -82,9 +97,28 @@ fn management_surface() -> Surface {
         .route(operation!(tokens::project), &["/tokens/project/{project}"])
         .route(operation!(tokens::stats), &["/tokens/stats"])
         .route(operation!(projects::list), &["/api/projects"])
-        .route(operation!(projects::list_keys), &[])
-        .route(operation!(projects::create_key), &[])
-        .route(operation!(projects::revoke_key), &[])
+        .route(operation!(projects::create), &[])
+        .route(operation!(projects::show), &[])
+        .route(operation!(projects::rename), &[])
+        .route(operation!(projects::archive), &[])
+        .route(operation!(projects::members), &[])
+        .route(operation!(projects::set_member), &[])
+        .route(operation!(projects::remove_member), &[])
+        .route(operation!(projects::create_service), &[])
+        .route(operation!(keys::list), &[])
+        .route(operation!(keys::create), &[])
+        .route(operation!(keys::show), &[])
+        .route(operation!(keys::change), &[])
+        .route(operation!(keys::rotate), &[])
+        .route(operation!(keys::revoke), &[])
+        .route(operation!(invites::create), &[])
+        .route(operation!(invites::list), &[])
+        .route(operation!(invites::revoke), &[])
+        .route(operation!(invites::accept), &[])
+        .route(operation!(invites::create_for_project), &[])
+        .route(operation!(invites::list_of_project), &[])
+        .route(operation!(invites::revoke_of_project), &[])
+        .route(operation!(events::list), &[])
         .route(operation!(limits::list), &[])
         .route(operation!(limits::set), &[])
         .route(operation!(limits::remove), &[])

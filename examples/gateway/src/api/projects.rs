@@ -1,185 +1,400 @@
+//! Projects and who belongs to them. One of others looks as if it did not exist; admins of the platform see all.
+
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
-use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyGrants, KeyId, ProjectId};
-use llm_gate::store::{KeyName, User};
+use llm_gate::identity::{ProjectId, Role, UserId};
+use llm_gate::store::{Membership, NewProject, NewService, ProjectOutcome, ProjectRole, User};
+
 use serde_json::{Value, json};
 
-use super::caller::{By, Session};
-use super::document::Created;
+use super::caller::Account;
+use super::document::{Created, NoContent};
 use super::error::ApiError;
-use super::fields::{FLAG, Fields, Input, JsonDraft, MOMENT, Path, Text};
-use super::views::{IssuedKey, KeyView, Keys, ProjectView, Projects};
-use crate::accounts::{self, KeyRequest};
+use super::fields::{Fields, ID, Input, Json, Page, Path, Query};
+use super::people::NAME;
+use super::views::{MemberView, Members, ProjectView, Projects, ServiceView};
+use super::words::PROJECT_ROLE;
 use crate::app::App;
+use crate::names;
 
-/// How many keys somebody may have in one project, revoked ones included, so that a list stays a page.
-const MAX_KEYS: u32 = 200;
+const NO_PROJECT: &str = "no such project";
+const NO_MEMBER: &str = "no such member";
+
+/// What somebody may do in a project that is named in a path.
+pub(super) struct Place {
+    pub(super) membership: Membership,
+    /// Whether the caller manages it: as owner or admin, or as admin of the platform.
+    pub(super) manages: bool,
+}
+
+impl Place {
+    pub(super) const fn id(&self) -> ProjectId {
+        self.membership.project.id
+    }
+
+    /// Refuses those who may only use the project.
+    pub(super) fn managed(self) -> Result<Self, ApiError> {
+        if self.manages {
+            Ok(self)
+        } else {
+            Err(unmanaged())
+        }
+    }
+
+    /// Refuses all but owners.
+    fn owned(self) -> Result<Self, ApiError> {
+        if self.membership.role == ProjectRole::Owner {
+            Ok(self)
+        } else {
+            Err(ApiError::forbidden(
+                "only owners of the project may do that",
+            ))
+        }
+    }
+}
+
+pub(super) fn unmanaged() -> ApiError {
+    ApiError::forbidden("only owners and admins of the project may do that")
+}
+
+/// Reads which project a path names, of which `user` is a member.
+pub(super) async fn member(app: &App, user: &User, project: &str) -> Result<ProjectId, ApiError> {
+    Ok(place(app, user, project).await?.id())
+}
+
+/// Reads the project of a path as `user` may see it.
+pub(super) async fn place(app: &App, user: &User, project: &str) -> Result<Place, ApiError> {
+    let id: ProjectId = project
+        .parse()
+        .map_err(|_| ApiError::not_found(NO_PROJECT))?;
+    if let Some(membership) = app.store.membership(id, user.id).await? {
+        return Ok(Place {
+            manages: membership.role.manages() || user.role == Role::Admin,
+            membership,
+        });
+    }
+    if user.role == Role::Admin
+        && let Some(project) = app.store.project(id).await?
+        && project.archived_at.is_none()
+    {
+        let membership = Membership {
+            project,
+            role: ProjectRole::Owner,
+        };
+        return Ok(Place {
+            membership,
+            manages: true,
+        });
+    }
+    Err(ApiError::not_found(NO_PROJECT))
+}
+
+pub(super) fn outcome<T>(outcome: ProjectOutcome<T>, absent: &'static str) -> Result<T, ApiError> {
+    match outcome {
+        ProjectOutcome::Done(value) => Ok(value),
+        ProjectOutcome::LastOwner => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "a project needs an owner: make another one first",
+        )),
+        ProjectOutcome::Personal => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "a personal project lives as long as its user, who always owns it",
+        )),
+        _ => Err(ApiError::not_found(absent)),
+    }
+}
 
 /// Lists the own projects.
 #[utoipa::path(get, path = "/api/v1/projects")]
 pub(super) async fn list(
     State(app): State<App>,
-    Session(user): Session,
+    Account { user, .. }: Account,
 ) -> Result<Answer<Projects>, ApiError> {
     let projects = app.store.projects_of(user.id).await?;
     let projects = projects.into_iter().map(ProjectView::from);
     Ok(Answer(Projects(projects.collect())))
 }
 
-/// Lists the own API keys of a project.
-#[utoipa::path(
-    get,
-    path = "/api/v1/projects/{id}/api-keys",
-    responses((status = 404, description = "No such project, or not one of the caller's"))
-)]
-pub(super) async fn list_keys(
-    State(app): State<App>,
-    Session(user): Session,
-    Path(project): Path<String>,
-) -> Result<Answer<Keys>, ApiError> {
-    let project = member(&app, &user, &project).await?;
-    let keys = app
-        .store
-        .keys(project, Some(user.id), None, MAX_KEYS)
-        .await?;
-    Ok(Answer(Keys(keys.into_iter().map(KeyView::from).collect())))
+/// A project that is wanted, or another name for one.
+pub(super) struct ProjectName {
+    name: Option<String>,
 }
 
-/// A key that is wanted.
-pub(super) struct WantedKey {
-    name: String,
-    expires_at: Option<Timestamp>,
-    clamps: bool,
-}
-
-impl Input for WantedKey {
-    const NAME: &'static str = "NewKey";
+impl Input for ProjectName {
+    const NAME: &'static str = "NewProject";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        const NAME: Text<String> =
-            Text::new(|text| accounts::key_name(text).map_err(Into::into)).sized(1, 100);
-        let name = fields.or("name", "What the key is for", &NAME, "key".to_owned());
-        let expires_at = fields.optional("expires_at", "When it stops working by itself", &MOMENT);
-        let clamps = fields.or(
-            "clamps",
-            "Whether a call that does not fit is cut down to what is left",
-            &FLAG,
-            false,
-        );
         Some(Self {
-            name,
-            expires_at: expires_at.map(|at| Timestamp::from_micros(at.as_microsecond())),
-            clamps,
+            name: fields.optional(
+                "name",
+                "What it is called; one is made up unless given",
+                &NAME,
+            ),
         })
     }
 
     fn example() -> Value {
-        json!({ "name": "laptop" })
+        json!({"name": "Research"})
     }
 }
 
-/// Makes an API key. Its secret is shown this once.
-#[utoipa::path(
-    post,
-    path = "/api/v1/projects/{id}/api-keys",
-    responses(
-        (status = 404, description = "No such project, or not one of the caller's"),
-        (status = 409, description = "There are as many keys in the project as one may have"),
-    )
-)]
-pub(super) async fn create_key(
+/// Makes a project, which the caller owns.
+#[utoipa::path(post, path = "/api/v1/projects")]
+pub(super) async fn create(
     State(app): State<App>,
-    Session(user): Session,
-    By(author): By,
-    Path(project): Path<String>,
-    JsonDraft(mut draft): JsonDraft<WantedKey>,
-) -> Result<Created<IssuedKey>, ApiError> {
-    let project = member(&app, &user, &project).await?;
-    let now = app.clock.now();
-    draft.check("expires_at", |wanted| {
-        let past = wanted.expires_at.is_some_and(|at| at <= now);
-        if past {
-            Err("must lie in the future")
-        } else {
-            Ok(())
-        }
-    });
-    let WantedKey {
-        name,
-        expires_at,
-        clamps,
-    } = draft.finish()?;
-    let known = app
-        .store
-        .keys(project, Some(user.id), None, MAX_KEYS)
-        .await?;
-    if known.len() >= MAX_KEYS as usize {
-        return Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "there are as many keys in this project as one may have",
-        ));
-    }
-    let request = KeyRequest {
-        name,
-        user: user.id,
-        project,
-        expires_at,
-        grants: KeyGrants {
-            clamps,
-            ..KeyGrants::default()
-        },
+    Account { user, author }: Account,
+    Json(ProjectName { name }): Json<ProjectName>,
+) -> Result<Created<ProjectView>, ApiError> {
+    let new = NewProject {
+        id: ProjectId::new(),
+        name: name.unwrap_or_else(names::project),
+        owner: user.id,
         author,
     };
-    let (key, secret) = accounts::create_key(&*app.store, &app.hasher, request).await?;
-    app.keys.created(&key.public_id);
-    let issued = IssuedKey {
-        key: key.into(),
-        api_key: secret.expose().to_owned(),
-    };
-    Ok(Created(issued))
+    let made = app.store.create_project(new).await?;
+    let project = made.ok_or_else(|| ApiError::not_found(super::people::NO_USER))?;
+    Ok(Created(ProjectView::from(Membership {
+        project,
+        role: ProjectRole::Owner,
+    })))
 }
 
-/// Revokes an API key: it gets no further reservation.
+/// Shows a project.
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{id}",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    Account { user, .. }: Account,
+    Path(id): Path<String>,
+) -> Result<Answer<ProjectView>, ApiError> {
+    Ok(Answer(place(&app, &user, &id).await?.membership.into()))
+}
+
+/// Another name for a project.
+pub(super) struct Renaming {
+    name: String,
+}
+
+impl Input for Renaming {
+    const NAME: &'static str = "ProjectChange";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let name = fields.required("name", "What it is called from now on", &NAME);
+        Some(Self { name: name? })
+    }
+
+    fn example() -> Value {
+        json!({"name": "Research"})
+    }
+}
+
+/// Gives a project another name.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/projects/{id}",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn rename(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path(id): Path<String>,
+    Json(Renaming { name }): Json<Renaming>,
+) -> Result<Answer<ProjectView>, ApiError> {
+    let place = place(&app, &user, &id).await?.managed()?;
+    let renamed = app.store.rename_project(place.id(), name, author).await?;
+    let project = outcome(renamed, NO_PROJECT)?;
+    Ok(Answer(ProjectView::from(Membership {
+        project,
+        role: place.membership.role,
+    })))
+}
+
+/// Closes a project for good: its keys are revoked, its invites withdrawn. What was used stays in the books.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/projects/{id}",
+    responses(
+        (status = 404, description = "No such project, or not one of the caller's"),
+        (status = 409, description = "Somebody's personal project"),
+    )
+)]
+pub(super) async fn archive(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path(id): Path<String>,
+) -> Result<NoContent, ApiError> {
+    let place = place(&app, &user, &id).await?.owned()?;
+    outcome(
+        app.store.archive_project(place.id(), author).await?,
+        NO_PROJECT,
+    )?;
+    app.keys.invalidate_all();
+    Ok(NoContent)
+}
+
+/// Lists the members of a project.
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{id}/members",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn members(
+    State(app): State<App>,
+    Account { user, .. }: Account,
+    Path(id): Path<String>,
+    Query(page): Query<Page<UserId>>,
+) -> Result<Answer<Members>, ApiError> {
+    let place = place(&app, &user, &id).await?;
+    let found = app
+        .store
+        .members(place.id(), page.after, page.ask())
+        .await?;
+    let page = page.of(found, |member| member.user.id);
+    Ok(Answer(Members {
+        members: page.entries.into_iter().map(MemberView::from).collect(),
+        next_cursor: page.next,
+    }))
+}
+
+/// Somebody to become a member.
+pub(super) struct NewMember {
+    user: UserId,
+    role: ProjectRole,
+}
+
+impl Input for NewMember {
+    const NAME: &'static str = "NewMember";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let user = fields.required("user_id", "Who it is", &ID);
+        let role = fields
+            .optional("role", "What the member may do", &PROJECT_ROLE)
+            .unwrap_or(ProjectRole::Member);
+        Some(Self {
+            user: UserId::from_uuid(user?),
+            role,
+        })
+    }
+
+    fn example() -> Value {
+        json!({"user_id": "01890a5d-ac96-774b-bcce-b302099a8057", "role": "member"})
+    }
+}
+
+/// Makes somebody who has an account a member, or gives a member another role.
+///
+/// Whoever manages the project may do that; only owners make owners, and change what owners are.
 #[utoipa::path(
     post,
-    path = "/api/v1/projects/{id}/api-keys/{key}/revoke",
-    responses((status = 404, description = "No such project or key, or not one of the caller's"))
+    path = "/api/v1/projects/{id}/members",
+    responses(
+        (status = 404, description = "No such project or user, or not one of the caller's"),
+        (status = 409, description = "The project would have no owner"),
+    )
 )]
-pub(super) async fn revoke_key(
+pub(super) async fn set_member(
     State(app): State<App>,
-    Session(user): Session,
-    By(author): By,
-    Path((project, key)): Path<(String, String)>,
-) -> Result<Answer<KeyView>, ApiError> {
-    const NO_KEY: &str = "no such key";
-    let project = member(&app, &user, &project).await?;
-    let key: KeyId = key.parse().map_err(|_| ApiError::not_found(NO_KEY))?;
-    let revoked = app
-        .store
-        .revoke_key(
-            KeyName {
-                project,
-                owner: Some(user.id),
-                id: key,
-            },
-            author,
-        )
-        .await?;
-    let key = revoked.ok_or_else(|| ApiError::not_found(NO_KEY))?;
-    app.keys.invalidate(&key.public_id);
-    Ok(Answer(key.into()))
+    Account { user, author }: Account,
+    Path(id): Path<String>,
+    Json(NewMember { user: who, role }): Json<NewMember>,
+) -> Result<Answer<MemberView>, ApiError> {
+    let place = place(&app, &user, &id).await?.managed()?;
+    touches_owner(&app, &place, who, Some(role)).await?;
+    let set = app.store.set_member(place.id(), who, role, author).await?;
+    Ok(Answer(outcome(set, super::people::NO_USER)?.into()))
 }
 
-/// Reads the project of a path. One of others looks as if it did not exist.
-pub(super) async fn member(app: &App, user: &User, project: &str) -> Result<ProjectId, ApiError> {
-    const NO_PROJECT: &str = "no such project";
-    let project: ProjectId = project
-        .parse()
-        .map_err(|_| ApiError::not_found(NO_PROJECT))?;
-    match app.store.membership(project, user.id).await? {
-        Some(membership) => Ok(membership.project.id),
-        None => Err(ApiError::not_found(NO_PROJECT)),
+/// Puts a member out, and revokes the member's keys here. Members may leave by themselves.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/projects/{id}/members/{user}",
+    responses(
+        (status = 404, description = "No such project or member, or not one of the caller's"),
+        (status = 409, description = "The project would have no owner"),
+    )
+)]
+pub(super) async fn remove_member(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path((id, member)): Path<(String, String)>,
+) -> Result<NoContent, ApiError> {
+    let mut place = place(&app, &user, &id).await?;
+    let who: UserId = member.parse().map_err(|_| ApiError::not_found(NO_MEMBER))?;
+    if who != user.id {
+        place = place.managed()?;
+        touches_owner(&app, &place, who, None).await?;
     }
+    outcome(
+        app.store.remove_member(place.id(), who, author).await?,
+        NO_MEMBER,
+    )?;
+    app.keys.invalidate_all();
+    Ok(NoContent)
+}
+
+/// Refuses admins of a project what only its owners may do.
+async fn touches_owner(
+    app: &App,
+    place: &Place,
+    who: UserId,
+    role: Option<ProjectRole>,
+) -> Result<(), ApiError> {
+    if place.membership.role == ProjectRole::Owner {
+        return Ok(());
+    }
+    let now = app.store.membership(place.id(), who).await?;
+    let is_owner = now.is_some_and(|membership| membership.role == ProjectRole::Owner);
+    if is_owner || role == Some(ProjectRole::Owner) {
+        Err(ApiError::forbidden(
+            "only owners of the project may do that",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// A service that is wanted.
+pub(super) struct WantedService {
+    name: String,
+}
+
+impl Input for WantedService {
+    const NAME: &'static str = "NewService";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let name = fields.required("name", "What it is called", &NAME);
+        Some(Self { name: name? })
+    }
+
+    fn example() -> Value {
+        json!({"name": "ci"})
+    }
+}
+
+/// Makes a service account: a member that has API keys and cannot log in.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/services",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn create_service(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path(id): Path<String>,
+    Json(WantedService { name }): Json<WantedService>,
+) -> Result<Created<ServiceView>, ApiError> {
+    let place = place(&app, &user, &id).await?.managed()?;
+    let new = NewService {
+        id: UserId::new(),
+        name,
+        project: place.id(),
+        author,
+    };
+    let made = app.store.create_service(new).await?;
+    let service = made.ok_or_else(|| ApiError::not_found(NO_PROJECT))?;
+    Ok(Created(service.into()))
 }

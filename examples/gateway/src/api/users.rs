@@ -142,7 +142,7 @@ async fn find(app: &App, id: &str) -> Result<User, ApiError> {
     user.ok_or_else(|| ApiError::not_found(NO_USER))
 }
 
-async fn view(app: &App, user: User) -> Result<UserView, ApiError> {
+pub(super) async fn view(app: &App, user: User) -> Result<UserView, ApiError> {
     let standing = app.store.standing(Subject::User(user.id)).await?;
     Ok(UserView::new(user, &standing))
 }

@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
+use std::net::IpAddr;
+
 use jiff::Timestamp as Moment;
+use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, Role, Scope, UserId};
+use llm_gate::identity::{
+    ConversationId, EventId, InviteId, KeyId, Network, ProjectId, RequestId, Role, Scope,
+    SessionId, UserId,
+};
 use llm_gate::store::{
-    ApiKey, CallRecord, Ending, Finding, Limit, Membership, Period, Price, ProjectRole, Source,
-    Standing, Unit, User,
+    Action, ApiKey, CallRecord, Ending, Event, Finding, Invite, Limit, Member, Membership, Period,
+    Price, ProjectRole, Session, Source, Standing, Unit, User, UserKind,
 };
 use llm_gate::tokens::{Amount, Tokens};
 use llm_gate::upstream::UpstreamName;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -113,6 +120,16 @@ pub(crate) struct KeyView {
     /// What it may be used for.
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
+    /// The models it may call; null for all.
+    models: Option<Vec<String>>,
+    /// The networks it may be used from; null for any.
+    #[schema(value_type = Option<Vec<String>>)]
+    networks: Option<Vec<Network>>,
+    /// Whose calls it makes.
+    #[schema(value_type = String, format = Uuid)]
+    user_id: UserId,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Moment>,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -128,6 +145,10 @@ impl From<ApiKey> for KeyView {
             name: key.name,
             prefix: format!("lg_{}", key.public_id),
             scopes: key.grants.scopes,
+            models: key.grants.models,
+            networks: key.grants.networks,
+            user_id: key.user,
+            created_at: moment(key.created_at),
             expires_at: key.expires_at.and_then(moment),
             last_used_at: key.last_used_at.and_then(moment),
             revoked: key.revoked_at.is_some(),
@@ -142,6 +163,248 @@ pub(crate) struct IssuedKey {
     pub(crate) key: KeyView,
     /// Shown this once.
     pub(crate) api_key: String,
+}
+
+impl IssuedKey {
+    pub(crate) fn new(key: ApiKey, secret: &ApiKeySecret) -> Self {
+        Self {
+            key: key.into(),
+            api_key: secret.expose().to_owned(),
+        }
+    }
+}
+
+/// One of the own sessions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(crate) struct SessionView {
+    #[schema(value_type = String, format = Uuid)]
+    id: SessionId,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    refreshed_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ends_at: Option<Moment>,
+    /// From where it was made.
+    #[schema(value_type = Option<String>)]
+    address: Option<IpAddr>,
+    /// What the client calls itself.
+    agent: Option<String>,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+impl SessionView {
+    pub(crate) fn new(session: Session, current: Option<SessionId>) -> Self {
+        Self {
+            current: current == Some(session.id),
+            id: session.id,
+            created_at: moment(session.created_at),
+            refreshed_at: moment(session.refreshed_at),
+            ends_at: moment(session.ends_at),
+            address: session.address,
+            agent: session.agent,
+        }
+    }
+}
+
+/// The own sessions, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Sessions {
+    pub(crate) sessions: Vec<SessionView>,
+}
+
+/// A member of a project.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
+pub(crate) struct MemberView {
+    #[schema(value_type = String, format = Uuid)]
+    user_id: UserId,
+    /// `person` or `service`.
+    #[schema(value_type = String)]
+    kind: UserKind,
+    username: Option<String>,
+    email: Option<String>,
+    name: Option<String>,
+    #[schema(schema_with = words::project_role)]
+    role: ProjectRole,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Moment>,
+}
+
+impl From<Member> for MemberView {
+    fn from(member: Member) -> Self {
+        Self {
+            user_id: member.user.id,
+            kind: member.user.kind,
+            username: member.user.username,
+            email: member.user.email,
+            name: member.user.name,
+            role: member.role,
+            since: moment(member.since),
+        }
+    }
+}
+
+/// A page of members.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Members {
+    pub(crate) members: Vec<MemberView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<UserId>,
+}
+
+/// A service account.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Service)]
+pub(crate) struct ServiceView {
+    #[schema(value_type = String, format = Uuid)]
+    id: UserId,
+    name: Option<String>,
+    #[schema(value_type = String, format = Uuid)]
+    project_id: ProjectId,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Moment>,
+}
+
+impl From<User> for ServiceView {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            name: user.name,
+            project_id: user.personal_project,
+            created_at: moment(user.created_at),
+        }
+    }
+}
+
+/// An invite.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Invite)]
+pub(crate) struct InviteView {
+    #[schema(value_type = String, format = Uuid)]
+    id: InviteId,
+    email: String,
+    #[schema(schema_with = words::role)]
+    role: Role,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    project_id: Option<ProjectId>,
+    #[schema(value_type = Option<String>)]
+    project_role: Option<ProjectRole>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    created_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Moment>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    accepted_at: Option<Moment>,
+    revoked: bool,
+}
+
+impl From<Invite> for InviteView {
+    fn from(invite: Invite) -> Self {
+        Self {
+            id: invite.id,
+            email: invite.email,
+            role: invite.role,
+            project_id: invite.project.map(|(project, _)| project),
+            project_role: invite.project.map(|(_, role)| role),
+            created_at: moment(invite.created_at),
+            expires_at: moment(invite.expires_at),
+            accepted_at: invite.accepted.and_then(|(at, _)| moment(at)),
+            revoked: invite.revoked_at.is_some(),
+        }
+    }
+}
+
+/// An invite and its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IssuedInvite {
+    #[serde(flatten)]
+    invite: InviteView,
+    /// Shown this once.
+    token: String,
+}
+
+impl IssuedInvite {
+    pub(crate) fn new(invite: Invite, token: &str) -> Self {
+        Self {
+            invite: invite.into(),
+            token: token.to_owned(),
+        }
+    }
+}
+
+/// A page of invites, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Invites {
+    pub(crate) invites: Vec<InviteView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<InviteId>,
+}
+
+/// Something that was done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventView {
+    #[schema(value_type = String, format = Uuid)]
+    id: EventId,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
+    /// `system`, `anonymous`, `operator`, `user` or `key`.
+    actor: &'static str,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    actor_id: Option<UserId>,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    key_id: Option<KeyId>,
+    #[schema(value_type = Option<String>)]
+    address: Option<IpAddr>,
+    request_id: Option<String>,
+    #[schema(value_type = String)]
+    action: Action,
+    /// What it was done to: a kind.
+    target: String,
+    target_id: String,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    project_id: Option<ProjectId>,
+    /// What was different before; null where it did not exist.
+    #[schema(value_type = Option<Object>)]
+    before: Value,
+    /// What is different now; null where it does not exist any more.
+    #[schema(value_type = Option<Object>)]
+    after: Value,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        let (actor, actor_id, key_id) = event.author.actor.parts();
+        Self {
+            id: event.id,
+            at: moment(event.author.at),
+            actor,
+            actor_id,
+            key_id,
+            address: event.author.address,
+            request_id: event.author.request,
+            action: event.action,
+            target: event.target.kind,
+            target_id: event.target.id,
+            project_id: event.project,
+            before: event.before,
+            after: event.after,
+        }
+    }
+}
+
+/// A page of events, newest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Events {
+    pub(crate) events: Vec<EventView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<EventId>,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! Enumerations as requests and answers have them.
 
-use llm_gate::identity::{Role, Subject};
-use llm_gate::store::{Ending, Period, ProjectRole, Source, Unit, UnknownZone, Zone};
+use llm_gate::identity::{Role, Scope, Subject};
+use llm_gate::store::{Action, Ending, Period, ProjectRole, Source, Unit, UnknownZone, Zone};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use uuid::Uuid;
 
@@ -38,6 +38,31 @@ const SOURCE: Word<Source> = Word::new(
 pub(super) const ENDING: Word<Ending> = Word::new(
     || Ending::ALL.iter().map(|one| one.as_str()).collect(),
     Ending::from_word,
+);
+
+/// What somebody may do on the platform.
+pub(super) const ROLE: Word<Role> = Word::new(
+    || vec!["user", "admin"],
+    |word| match word {
+        "user" => Some(Role::User),
+        "admin" => Some(Role::Admin),
+        _ => None,
+    },
+);
+/// What a member may do in a project.
+pub(super) const PROJECT_ROLE: Word<ProjectRole> = Word::new(
+    || ProjectRole::ALL.iter().map(|one| one.as_str()).collect(),
+    ProjectRole::from_word,
+);
+/// What a key may be used for.
+pub(super) const SCOPE: Word<Scope> = Word::new(
+    || Scope::ALL.iter().map(|one| one.as_str()).collect(),
+    Scope::from_word,
+);
+/// What was done.
+pub(super) const ACTION: Word<Action> = Word::new(
+    || Action::ALL.iter().map(|one| one.as_str()).collect(),
+    Action::from_word,
 );
 
 /// Puts a kind and an identifier together.

@@ -38,6 +38,7 @@ async fn a_key_is_shown_once() {
     let expected = json!([{
         "id": made.text("id"), "name": "laptop", "prefix": made.text("prefix"),
         "scopes": ["inference", "models"],
+        "models": null, "networks": null, "user_id": ada.id, "created_at": made.text("created_at"),
         "expires_at": null, "last_used_at": null, "revoked": false, "clamps": false,
     }]);
     assert_eq!(listed.json(), expected);

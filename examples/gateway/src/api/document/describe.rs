@@ -7,7 +7,7 @@ use llm_gate::identity::Principal;
 use utoipa::ToSchema;
 
 use super::{Access, Sketch};
-use crate::api::caller::{Admin, Anyone, By, Origin, Session};
+use crate::api::caller::{Account, Admin, Anyone, By, Login, Origin, Session};
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
 use crate::app::App;
@@ -89,6 +89,18 @@ impl Part for Anyone {
     }
 }
 
+impl Part for Account {
+    fn describe(sketch: &mut Sketch) {
+        sketch.access(Access::Login);
+    }
+}
+
+impl Part for Login {
+    fn describe(sketch: &mut Sketch) {
+        sketch.access(Access::Login);
+    }
+}
+
 impl Part for Session {
     fn describe(sketch: &mut Sketch) {
         sketch.access(Access::Login);
@@ -157,6 +169,21 @@ impl<T: serde::Serialize> IntoResponse for Created<T> {
 impl<T: ToSchema> Reply for Created<T> {
     fn describe(sketch: &mut Sketch) {
         sketch.answer_json::<T>(StatusCode::CREATED, "Made");
+    }
+}
+
+/// 202: it will be done.
+pub(in crate::api) struct Accepted;
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        StatusCode::ACCEPTED.into_response()
+    }
+}
+
+impl Reply for Accepted {
+    fn describe(sketch: &mut Sketch) {
+        sketch.answer(StatusCode::ACCEPTED, "It will be done", []);
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Server};
 
-pub(super) use self::describe::{Created, NoContent, Part, Reply, described};
+pub(super) use self::describe::{Accepted, Created, NoContent, Part, Reply, described};
 pub(super) use self::shapes::literal;
 pub(super) use self::sketch::{Access, Sketch};
 pub(super) use self::surface::{Described, Routers, Surface};
@@ -27,12 +27,16 @@ pub(super) const API_KEY_HEADER: &str = "api_key_header";
 pub(super) const OPERATOR: &str = "operator";
 
 /// What the parts of the surface are for.
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 17] = [
     ("calls", "Calls to models, as OpenAI has them"),
     ("models", "The models there are"),
     ("auth", "Accounts, logins and credentials"),
     ("users", "The own account, and those of others"),
-    ("projects", "Projects and their API keys"),
+    ("account", "The own names, password and sessions"),
+    ("projects", "Projects and their members"),
+    ("keys", "API keys"),
+    ("invites", "Invites to the platform and to projects"),
+    ("events", "What was done, by whom, to what"),
     ("usage", "Reports of what was used, by day and call by call"),
     (
         "tokens",

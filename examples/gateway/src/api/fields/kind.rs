@@ -115,6 +115,20 @@ impl<T> Whole<T> {
     }
 }
 
+/// Several values of one kind.
+pub(crate) struct List<'a, K> {
+    kind: &'a K,
+    least: usize,
+    most: usize,
+}
+
+impl<'a, K> List<'a, K> {
+    /// Takes from `least` to `most` of `kind`.
+    pub(crate) const fn new(kind: &'a K, least: usize, most: usize) -> Self {
+        Self { kind, least, most }
+    }
+}
+
 /// Yes or no.
 pub(crate) struct Flag;
 
@@ -170,6 +184,32 @@ impl<T> Kind for Whole<T> {
             let (least, most) = (self.least, self.most);
             Cow::Owned(format!("must be a whole number from {least} to {most}"))
         })
+    }
+}
+
+impl<K: Kind> Kind for List<'_, K> {
+    type Value = Vec<K::Value>;
+
+    fn schema(&self) -> ObjectBuilder {
+        // What the values are, their own schema says; an object builder has no place for it.
+        ObjectBuilder::new().schema_type(Type::Array)
+    }
+
+    fn read(&self, given: Given<'_>) -> Result<Self::Value, Cow<'static, str>> {
+        let Value::Array(values) = given.value else {
+            return Err(Cow::Borrowed("must be a list"));
+        };
+        if !(self.least..=self.most).contains(&values.len()) {
+            let (least, most) = (self.least, self.most);
+            return Err(Cow::Owned(format!("must have {least} to {most} entries")));
+        }
+        let read = |value| {
+            self.kind.read(Given {
+                value,
+                textual: false,
+            })
+        };
+        values.iter().map(read).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 pub(super) use self::extract::{Form, Json, JsonDraft, JsonOrQuery, MAX_BODY, Path, Query};
 pub(super) use self::kind::{
-    DAY, FLAG, Given, ID, Kind, MODEL, MOMENT, SECRET, TEXT, TOKENS, Text, Whole, Word,
+    DAY, FLAG, Given, ID, Kind, List, MODEL, MOMENT, SECRET, TEXT, TOKENS, Text, Whole, Word,
 };
 pub(super) use self::page::Page;
 use super::error::{ApiError, FieldError};
@@ -199,6 +199,20 @@ impl Fields {
             }
             Some(Value::Null) => Some(None),
             Some(value) => self.convert(name, kind, &value).map(Some),
+        }
+    }
+
+    /// Takes a field that changes something: missing, it changes nothing; null takes away what is there.
+    pub(super) fn changed<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &K,
+    ) -> Option<Option<K::Value>> {
+        self.declare(name, about, kind, |declared| declared.nullable = true);
+        match self.values.remove(name)? {
+            Value::Null => Some(None),
+            value => self.convert(name, kind, &value).map(Some),
         }
     }
 

@@ -1,0 +1,267 @@
+//! Invites to the platform and to projects.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::auth::InviteToken;
+use llm_gate::identity::{InviteId, ProjectId, Role};
+use llm_gate::store::{NewInvite, ProjectRole};
+
+use serde_json::{Value, json};
+
+use super::caller::{Account, Admin, By, Login};
+use super::document::{Created, NoContent};
+use super::error::ApiError;
+use super::fields::{Fields, Input, Json, Page, Path, Query, SECRET};
+use super::people::EMAIL;
+use super::projects::place;
+use super::views::{InviteView, Invites, IssuedInvite};
+use super::words::{PROJECT_ROLE, ROLE};
+use crate::app::App;
+use crate::config::Secret;
+use crate::mail::Letter;
+
+/// How long an invite is good.
+const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+const NO_INVITE: &str = "no such invite";
+
+/// Somebody to be invited to a project.
+pub(super) struct NewProjectInvite {
+    email: String,
+    role: ProjectRole,
+}
+
+impl Input for NewProjectInvite {
+    const NAME: &'static str = "NewProjectInvite";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", "Whom to invite", &EMAIL);
+        let role = fields
+            .optional("role", "What the member may do", &PROJECT_ROLE)
+            .unwrap_or(ProjectRole::Member);
+        Some(Self {
+            email: email?,
+            role,
+        })
+    }
+
+    fn example() -> Value {
+        json!({"email": "grace@example.org", "role": "member"})
+    }
+}
+
+/// Invites somebody to a project. The secret is mailed, and shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/invites",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn create_for_project(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path(id): Path<String>,
+    Json(NewProjectInvite { email, role }): Json<NewProjectInvite>,
+) -> Result<Created<IssuedInvite>, ApiError> {
+    let place = place(&app, &user, &id).await?.managed()?;
+    if role == ProjectRole::Owner && place.membership.role != ProjectRole::Owner {
+        return Err(ApiError::forbidden(
+            "only owners of the project may do that",
+        ));
+    }
+    let new = |token: &InviteToken| NewInvite {
+        id: InviteId::new(),
+        hash: token.hash(),
+        email,
+        role: Role::User,
+        project: Some((place.id(), role)),
+        expires_at: author.at.after(GOOD_FOR),
+        author,
+    };
+    issue(&app, new, Some(&place.membership.project.name)).await
+}
+
+/// Somebody to be invited to the platform.
+pub(super) struct NewPlatformInvite {
+    email: String,
+    role: Role,
+}
+
+impl Input for NewPlatformInvite {
+    const NAME: &'static str = "NewInvite";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", "Whom to invite", &EMAIL);
+        let role = fields
+            .optional("role", "What the user may do on the platform", &ROLE)
+            .unwrap_or(Role::User);
+        Some(Self {
+            email: email?,
+            role,
+        })
+    }
+
+    fn example() -> Value {
+        json!({"email": "grace@example.org", "role": "user"})
+    }
+}
+
+/// Invites somebody to make an account, also where registration is closed. The secret is mailed, and shown this once.
+#[utoipa::path(post, path = "/api/v1/invites")]
+pub(super) async fn create(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Json(NewPlatformInvite { email, role }): Json<NewPlatformInvite>,
+) -> Result<Created<IssuedInvite>, ApiError> {
+    let new = |token: &InviteToken| NewInvite {
+        id: InviteId::new(),
+        hash: token.hash(),
+        email,
+        role,
+        project: None,
+        expires_at: author.at.after(GOOD_FOR),
+        author,
+    };
+    issue(&app, new, None).await
+}
+
+async fn issue(
+    app: &App,
+    new: impl FnOnce(&InviteToken) -> NewInvite,
+    project: Option<&str>,
+) -> Result<Created<IssuedInvite>, ApiError> {
+    let token = InviteToken::generate();
+    let made = app.store.create_invite(new(&token)).await?;
+    let invite = made.ok_or_else(|| ApiError::not_found("no such project"))?;
+    if let Some(mailer) = &app.mailer {
+        mailer.post(Letter::invite(
+            mailer.web_url(),
+            &invite.email,
+            project,
+            token.expose(),
+        ));
+    }
+    Ok(Created(IssuedInvite::new(invite, token.expose())))
+}
+
+/// Lists the invites to a project, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{id}/invites",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn list_of_project(
+    State(app): State<App>,
+    Account { user, .. }: Account,
+    Path(id): Path<String>,
+    Query(page): Query<Page<InviteId>>,
+) -> Result<Answer<Invites>, ApiError> {
+    let place = place(&app, &user, &id).await?.managed()?;
+    listed(&app, Some(place.id()), page).await
+}
+
+/// Lists all invites, newest first.
+#[utoipa::path(get, path = "/api/v1/invites")]
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Admin,
+    Query(page): Query<Page<InviteId>>,
+) -> Result<Answer<Invites>, ApiError> {
+    listed(&app, None, page).await
+}
+
+async fn listed(
+    app: &App,
+    project: Option<ProjectId>,
+    page: Page<InviteId>,
+) -> Result<Answer<Invites>, ApiError> {
+    let found = app.store.invites(project, page.after, page.ask()).await?;
+    let page = page.of(found, |invite| invite.id);
+    Ok(Answer(Invites {
+        invites: page.entries.into_iter().map(InviteView::from).collect(),
+        next_cursor: page.next,
+    }))
+}
+
+/// Withdraws an invite to a project.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/projects/{id}/invites/{invite}",
+    responses((status = 404, description = "No such project or invite, or it is taken up"))
+)]
+pub(super) async fn revoke_of_project(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path((id, invite)): Path<(String, String)>,
+) -> Result<NoContent, ApiError> {
+    let place = place(&app, &user, &id).await?.managed()?;
+    let invite = invite.parse().map_err(|_| ApiError::not_found(NO_INVITE))?;
+    let revoked = app
+        .store
+        .revoke_invite(Some(place.id()), invite, author)
+        .await?;
+    revoked
+        .map(|_| NoContent)
+        .ok_or_else(|| ApiError::not_found(NO_INVITE))
+}
+
+/// Withdraws an invite.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/invites/{id}",
+    responses((status = 404, description = "No such invite, or it is taken up"))
+)]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path(id): Path<String>,
+) -> Result<NoContent, ApiError> {
+    let id = id.parse().map_err(|_| ApiError::not_found(NO_INVITE))?;
+    let revoked = app.store.revoke_invite(None, id, author).await?;
+    revoked
+        .map(|_| NoContent)
+        .ok_or_else(|| ApiError::not_found(NO_INVITE))
+}
+
+/// The secret of an invite.
+pub(super) struct Acceptance {
+    token: Secret,
+}
+
+impl Input for Acceptance {
+    const NAME: &'static str = "InviteAcceptance";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let token = fields.required("token", "What stands in the link that was mailed", &SECRET);
+        Some(Self { token: token? })
+    }
+
+    fn example() -> Value {
+        json!({"token": "lgi_…"})
+    }
+}
+
+/// Takes up an invite to a project with the own account, whose confirmed address must be the one that was invited.
+#[utoipa::path(
+    post,
+    path = "/api/v1/invites/accept",
+    responses((status = 403, description = "Used, withdrawn, too old, for another address, or no login"))
+)]
+pub(super) async fn accept(
+    State(app): State<App>,
+    Login { user, author, .. }: Login,
+    Json(Acceptance { token }): Json<Acceptance>,
+) -> Result<Answer<InviteView>, ApiError> {
+    let refused =
+        || ApiError::forbidden("the invite is used, withdrawn, too old, or for another address");
+    let token = InviteToken::parse(token.expose()).map_err(|_| refused())?;
+    let accepted = app
+        .store
+        .accept_invite(token.hash(), user.id, author)
+        .await?;
+    accepted
+        .map(|invite| Answer(invite.into()))
+        .ok_or_else(refused)
+}

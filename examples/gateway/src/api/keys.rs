@@ -1,0 +1,420 @@
+//! API keys of a project.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use http::StatusCode;
+use llm_gate::auth::ApiKeySecret;
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{KeyGrants, KeyId, Network, ProjectId, Scope, UserId};
+use llm_gate::store::{KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
+
+use serde_json::{Value, json};
+
+use super::caller::Account;
+use super::document::Created;
+use super::error::ApiError;
+use super::fields::{
+    FLAG, Fields, ID, Input, Json, JsonDraft, List, MODEL, MOMENT, Page, Path, Query, Text, Whole,
+};
+use super::people::NAME;
+use super::projects::{Place, place, unmanaged};
+use super::views::{IssuedKey, KeyView, Keys};
+use super::words::SCOPE;
+use crate::accounts::{self, KeyRequest};
+use crate::app::App;
+
+/// How many keys somebody may have in one project that are not revoked.
+const MAX_KEYS: u32 = 200;
+/// How long an old secret may work beside the new one, in seconds: a week.
+const LONGEST_OVERLAP: u64 = 7 * 24 * 3600;
+const NO_KEY: &str = "no such key";
+
+/// A range of addresses.
+const NETWORK: Text<Network> = Text::new(|text| {
+    text.parse()
+        .map_err(|_| Cow::Borrowed("must be an address or a network such as 192.0.2.0/24"))
+});
+
+/// Which keys are wanted.
+pub(super) struct Wanted {
+    page: Page<KeyId>,
+    all: bool,
+}
+
+impl Input for Wanted {
+    const NAME: &'static str = "KeyQuery";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let page = Page::read(fields);
+        let all = fields.or(
+            "all",
+            "Whether to list the keys of all members: for owners and admins",
+            &FLAG,
+            false,
+        );
+        Some(Self { page: page?, all })
+    }
+
+    fn example() -> Value {
+        json!({"limit": 50})
+    }
+}
+
+/// Lists the own API keys of a project, newest first; those of all members for owners and admins who ask for them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{id}/api-keys",
+    responses((status = 404, description = "No such project, or not one of the caller's"))
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Account { user, .. }: Account,
+    Path(id): Path<String>,
+    Query(Wanted { page, all }): Query<Wanted>,
+) -> Result<Answer<Keys>, ApiError> {
+    let mut place = place(&app, &user, &id).await?;
+    if all {
+        place = place.managed()?;
+    }
+    let owner = (!all).then_some(user.id);
+    let found = app
+        .store
+        .keys(place.id(), owner, page.after, page.ask())
+        .await?;
+    let page = page.of(found, |key| key.id);
+    Ok(Answer(Keys(
+        page.entries.into_iter().map(KeyView::from).collect(),
+    )))
+}
+
+/// What a key may do, as it is asked for.
+struct Grants {
+    scopes: Option<Vec<Scope>>,
+    models: Option<Option<Vec<String>>>,
+    networks: Option<Option<Vec<Network>>>,
+    clamps: Option<bool>,
+}
+
+impl Grants {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            scopes: fields.optional(
+                "scopes",
+                "What it may be used for; calls of models and their list unless given",
+                &List::new(&SCOPE, 1, 8),
+            ),
+            models: fields.changed(
+                "models",
+                "The models it may call, by the names clients use; null for all",
+                &List::new(&MODEL, 1, 100),
+            ),
+            networks: fields.changed(
+                "networks",
+                "The addresses and networks it may be used from; null for any",
+                &List::new(&NETWORK, 1, 100),
+            ),
+            clamps: fields.optional(
+                "clamps",
+                "Whether a call that does not fit is cut down to what is left",
+                &FLAG,
+            ),
+        }
+    }
+
+    /// Puts them over what holds so far.
+    fn over(self, mut grants: KeyGrants) -> KeyGrants {
+        if let Some(mut scopes) = self.scopes {
+            scopes.sort_unstable();
+            scopes.dedup();
+            grants.scopes = scopes;
+        }
+        if let Some(models) = self.models {
+            grants.models = models;
+        }
+        if let Some(networks) = self.networks {
+            grants.networks = networks;
+        }
+        grants.clamps = self.clamps.unwrap_or(grants.clamps);
+        grants
+    }
+}
+
+/// A key that is wanted.
+pub(super) struct WantedKey {
+    name: String,
+    expires_at: Option<Timestamp>,
+    grants: Grants,
+    service: Option<UserId>,
+}
+
+impl Input for WantedKey {
+    const NAME: &'static str = "NewKey";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let name = fields.or("name", "What the key is for", &NAME, "key".to_owned());
+        let expires_at = fields.optional("expires_at", "When it stops working by itself", &MOMENT);
+        let grants = Grants::read(fields);
+        let service = fields.optional(
+            "service_id",
+            "The service account whose key it is; the caller's own unless given",
+            &ID,
+        );
+        Some(Self {
+            name,
+            expires_at: expires_at.map(|at| Timestamp::from_micros(at.as_microsecond())),
+            grants,
+            service: service.map(UserId::from_uuid),
+        })
+    }
+
+    fn example() -> Value {
+        json!({"name": "laptop", "scopes": ["inference", "models"]})
+    }
+}
+
+/// Makes an API key. Its secret is shown this once.
+///
+/// It may never do more than its owner. Owners and admins of the project make keys for its service accounts.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/api-keys",
+    responses(
+        (status = 404, description = "No such project or service, or not one of the caller's"),
+        (status = 409, description = "There are as many keys in the project as one may have"),
+    )
+)]
+pub(super) async fn create(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path(id): Path<String>,
+    JsonDraft(mut draft): JsonDraft<WantedKey>,
+) -> Result<Created<IssuedKey>, ApiError> {
+    let place = place(&app, &user, &id).await?;
+    draft.check("expires_at", |wanted| {
+        in_future(wanted.expires_at, author.at)
+    });
+    let wanted = draft.finish()?;
+    let owner = match wanted.service {
+        Some(_) if !place.manages => return Err(unmanaged()),
+        Some(service) => service_of(&app, place.id(), service).await?,
+        None => user.id,
+    };
+    let known = app
+        .store
+        .keys(place.id(), Some(owner), None, MAX_KEYS)
+        .await?;
+    if known.len() >= MAX_KEYS as usize {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "there are as many keys in this project as one may have",
+        ));
+    }
+    let request = KeyRequest {
+        name: wanted.name,
+        user: owner,
+        project: place.id(),
+        expires_at: wanted.expires_at,
+        grants: wanted.grants.over(KeyGrants::default()),
+        author,
+    };
+    let made = accounts::create_key(&*app.store, &app.hasher, request).await;
+    let (key, secret) = match made {
+        // An admin of the platform who is no member, or a member who was put out at this moment.
+        Err(error) if error.kind() == StoreErrorKind::Conflict => {
+            return Err(ApiError::forbidden("only members have keys in a project"));
+        }
+        other => other?,
+    };
+    app.keys.created(&key.public_id);
+    Ok(Created(IssuedKey::new(key, &secret)))
+}
+
+/// Reads a service account of the project.
+async fn service_of(app: &App, project: ProjectId, id: UserId) -> Result<UserId, ApiError> {
+    const NO_SERVICE: &str = "no such service";
+    let service = app.store.user(id).await?;
+    service
+        .filter(|service| service.kind == UserKind::Service && service.personal_project == project)
+        .map(|service| service.id)
+        .ok_or_else(|| ApiError::not_found(NO_SERVICE))
+}
+
+fn in_future(at: Option<Timestamp>, now: Timestamp) -> Result<(), &'static str> {
+    if at.is_some_and(|at| at <= now) {
+        Err("must lie in the future")
+    } else {
+        Ok(())
+    }
+}
+
+/// Which key a path names, as the caller may see it: members their own, those who manage everybody's.
+fn named(place: &Place, caller: UserId, key: &str) -> Result<KeyName, ApiError> {
+    Ok(KeyName {
+        project: place.id(),
+        owner: (!place.manages).then_some(caller),
+        id: key.parse().map_err(|_| ApiError::not_found(NO_KEY))?,
+    })
+}
+
+/// Shows an API key.
+#[utoipa::path(
+    get,
+    path = "/api/v1/projects/{id}/api-keys/{key}",
+    responses((status = 404, description = "No such project or key, or not one of the caller's"))
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    Account { user, .. }: Account,
+    Path((id, key)): Path<(String, String)>,
+) -> Result<Answer<KeyView>, ApiError> {
+    let place = place(&app, &user, &id).await?;
+    let key = app.store.key(named(&place, user.id, &key)?).await?;
+    key.map(|key| Answer(key.into()))
+        .ok_or_else(|| ApiError::not_found(NO_KEY))
+}
+
+/// What of a key is to be different.
+pub(super) struct Changes {
+    name: Option<String>,
+    expires_at: Option<Option<Timestamp>>,
+    grants: Grants,
+}
+
+impl Input for Changes {
+    const NAME: &'static str = "KeyChange";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let name = fields.optional("name", "What the key is for", &NAME);
+        let expires_at = fields.changed(
+            "expires_at",
+            "When it stops working by itself; null for never",
+            &MOMENT,
+        );
+        Some(Self {
+            name,
+            expires_at: expires_at
+                .map(|at| at.map(|at| Timestamp::from_micros(at.as_microsecond()))),
+            grants: Grants::read(fields),
+        })
+    }
+
+    fn example() -> Value {
+        json!({"name": "desktop"})
+    }
+}
+
+/// Changes an API key. A field that is missing stays as it is.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/projects/{id}/api-keys/{key}",
+    responses((status = 404, description = "No such project or key, not one of the caller's, or revoked"))
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path((id, key)): Path<(String, String)>,
+    JsonDraft(mut draft): JsonDraft<Changes>,
+) -> Result<Answer<KeyView>, ApiError> {
+    let place = place(&app, &user, &id).await?;
+    let name = named(&place, user.id, &key)?;
+    draft.check("expires_at", |wanted| {
+        in_future(wanted.expires_at.flatten(), author.at)
+    });
+    let wanted = draft.finish()?;
+    let known = app
+        .store
+        .key(name)
+        .await?
+        .ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    let change = KeyChange {
+        name: wanted.name,
+        grants: Some(wanted.grants.over(known.grants)),
+        expires_at: wanted.expires_at,
+    };
+    let changed = app.store.change_key(name, change, author).await?;
+    let key = changed.ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    app.keys.invalidate(&key.public_id);
+    Ok(Answer(key.into()))
+}
+
+/// How long two secrets overlap.
+pub(super) struct Rotation {
+    overlap: Duration,
+}
+
+impl Input for Rotation {
+    const NAME: &'static str = "KeyRotation";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let seconds = fields.or(
+            "overlap_seconds",
+            "How long the old secret works beside the new one",
+            &Whole::new(0, LONGEST_OVERLAP, Some),
+            3600,
+        );
+        Some(Self {
+            overlap: Duration::from_secs(seconds),
+        })
+    }
+
+    fn example() -> Value {
+        json!({"overlap_seconds": 3600})
+    }
+}
+
+/// Gives an API key another secret, shown this once. Its limits and what it used stay.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/api-keys/{key}/rotate",
+    responses((status = 404, description = "No such project or key, not one of the caller's, or revoked"))
+)]
+pub(super) async fn rotate(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path((id, key)): Path<(String, String)>,
+    Json(Rotation { overlap }): Json<Rotation>,
+) -> Result<Answer<IssuedKey>, ApiError> {
+    let place = place(&app, &user, &id).await?;
+    let name = named(&place, user.id, &key)?;
+    let known = app
+        .store
+        .key(name)
+        .await?
+        .ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    let secret = ApiKeySecret::generate();
+    let new = NewKeySecret {
+        public_id: secret.public_id().to_owned(),
+        hash: secret.hash(&app.hasher),
+        overlap_until: author.at.after(overlap),
+        author,
+    };
+    let rotated = app.store.rotate_key(name, new).await?;
+    let key = rotated.ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    app.keys.invalidate(&known.public_id);
+    app.keys.created(&key.public_id);
+    Ok(Answer(IssuedKey::new(key, &secret)))
+}
+
+/// Revokes an API key: it gets no further reservation.
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects/{id}/api-keys/{key}/revoke",
+    responses((status = 404, description = "No such project or key, or not one of the caller's"))
+)]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    Account { user, author }: Account,
+    Path((id, key)): Path<(String, String)>,
+) -> Result<Answer<KeyView>, ApiError> {
+    let place = place(&app, &user, &id).await?;
+    let revoked = app
+        .store
+        .revoke_key(named(&place, user.id, &key)?, author)
+        .await?;
+    let key = revoked.ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    app.keys.invalidate(&key.public_id);
+    Ok(Answer(key.into()))
+}
