@@ -14,8 +14,10 @@ words! {
         Models = "models",
         /// Reports of what the key's user and project have used, and their limits.
         Usage = "usage",
-        /// All that its user may manage.
+        /// All that its user may manage in the own account and in projects, the role of an admin left aside.
         Manage = "manage",
+        /// All that an admin may manage, while its user is one.
+        Admin = "admin",
     }
 }
 
@@ -61,6 +63,29 @@ impl KeyGrants {
         models.is_none_or(|models| models.iter().any(|allowed| allowed == model))
     }
 
+    /// Returns whether nothing of it goes beyond what `other` may do.
+    ///
+    /// Whoever may manage may read reports too.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        let scopes = self.scopes.iter().all(|scope| {
+            other.allows(*scope) || (*scope == Scope::Usage && other.allows(Scope::Manage))
+        });
+        let models = other.models.is_none()
+            || self
+                .models
+                .as_ref()
+                .is_some_and(|models| models.iter().all(|model| other.allows_model(model)));
+        let networks = other.networks.as_ref().is_none_or(|outer| {
+            let own = self.networks.as_ref();
+            own.is_some_and(|own| {
+                own.iter()
+                    .all(|own| outer.iter().any(|outer| own.within(outer)))
+            })
+        });
+        scopes && models && networks
+    }
+
     /// Returns whether it may be used from `address`; from one that is not known only where any will do.
     #[must_use]
     pub fn allows_address(&self, address: Option<IpAddr>) -> bool {
@@ -87,6 +112,12 @@ pub struct Network {
 pub struct NotANetwork;
 
 impl Network {
+    /// Returns whether all its addresses lie in `other` too.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        self.prefix >= other.prefix && other.contains(self.address)
+    }
+
     /// Returns whether `address` lies in it. An IPv4 address that came as an IPv6 one (RFC 4291, 2.5.5.2) counts as itself.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -200,5 +231,42 @@ mod tests {
         assert!(grants.allows_address("192.0.2.1".parse().ok()));
         grants.models = Some(vec!["small".to_owned()]);
         assert!(grants.allows_model("small") && !grants.allows_model("large"));
+    }
+
+    #[test]
+    fn grants_lie_within_others_only_where_nothing_goes_beyond_them() {
+        let grants = |scopes: &[Scope], models: Option<&[&str]>, networks: Option<&[&str]>| {
+            let network = |network: &&str| network.parse().expect("a network");
+            KeyGrants {
+                scopes: scopes.to_vec(),
+                models: models.map(|all| all.iter().map(|one| (*one).to_owned()).collect()),
+                networks: networks.map(|all| all.iter().map(network).collect()),
+                clamps: false,
+            }
+        };
+        let outer = grants(
+            &[Scope::Inference, Scope::Manage],
+            Some(&["small", "large"]),
+            Some(&["192.0.2.0/24", "2001:db8::/32"]),
+        );
+        let some = Some(&["small"][..]);
+        let near = Some(&["192.0.2.128/25"][..]);
+        assert!(outer.within(&outer));
+        assert!(outer.within(&grants(&Scope::ALL, None, None)));
+        assert!(grants(&[Scope::Inference, Scope::Usage], some, near).within(&outer));
+        for (wider, why) in [
+            (grants(&[Scope::Models], some, near), "another scope"),
+            (grants(&[Scope::Admin], some, near), "the scope of admins"),
+            (grants(&[Scope::Inference], None, near), "all models"),
+            (grants(&[], Some(&["huge"]), near), "another model"),
+            (grants(&[], some, None), "any network"),
+            (
+                grants(&[], some, Some(&["192.0.0.0/16"])),
+                "a wider network",
+            ),
+            (grants(&[], some, Some(&["::/0"])), "a wider network"),
+        ] {
+            assert!(!wider.within(&outer), "{why} is more than the outer has");
+        }
     }
 }

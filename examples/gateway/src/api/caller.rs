@@ -1,9 +1,13 @@
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use llm_gate::address::{ClientAddress, Network};
 use llm_gate::error::Rejection;
-use llm_gate::identity::{Credential, Principal, RequestId, Role, Scope, SessionId};
+use llm_gate::identity::{
+    Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId,
+};
 use llm_gate::limit::{Endpoint, Exceeded};
 use llm_gate::store::{Actor, Author, User};
 
@@ -25,7 +29,16 @@ const NO_LOGIN: &str = "this route needs a login, not an API key";
 pub(crate) struct Account {
     pub(crate) user: User,
     pub(crate) author: Author,
+    /// Whether it acts as an admin of the platform: its user is one, and its credential may do as much.
+    pub(crate) admin: bool,
+    /// The key it came with, which makes no other that may do more.
+    pub(crate) grants: Option<Arc<KeyGrants>>,
+    /// The only project it may see, where its key is for one.
+    pub(crate) only: Option<ProjectId>,
 }
+
+/// A caller that reads reports of what is its user's: one that has logged in, or a key that may.
+pub(crate) struct Reader(pub(crate) Account);
 
 /// A caller that has logged in, and who it is for the record. No API key changes a password, whatever it may manage.
 pub(crate) struct Login {
@@ -39,7 +52,7 @@ pub(crate) struct Login {
 /// has no account.
 pub(crate) struct Session(pub(crate) User);
 
-/// An admin that has logged in here, or the operator.
+/// An admin that has logged in here, an admin's key that may do as much, or the operator.
 pub(crate) struct Admin;
 
 /// Where a request comes from.
@@ -150,31 +163,66 @@ impl FromRequestParts<App> for Admin {
         else {
             return Ok(Self);
         };
-        match (principal.credential, user.role) {
-            (Credential::Session, Role::Admin) => Ok(Self),
-            // Who could make a token of another issuer could make an admin's.
-            (Credential::Session | Credential::Foreign, _) => {
+        match principal.credential {
+            _ if administers(&principal, &user) => Ok(Self),
+            Credential::Session | Credential::Foreign => {
                 Err(ApiError::forbidden("this route is for admins"))
             }
-            _ => Err(ApiError::forbidden(NO_LOGIN)),
+            _ => Err(ApiError::forbidden(
+                "this route is for admins: it needs their login, or an API key of theirs with the scope \"admin\"",
+            )),
         }
     }
+}
+
+impl Account {
+    async fn read(parts: &mut Parts, app: &App, scope: Scope) -> Result<Self, ApiError> {
+        let By(author) = By::from_request_parts(parts, app).await?;
+        let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
+        else {
+            return Err(Rejection::account_required().into());
+        };
+        let all = principal.allows(Scope::Manage);
+        if !all && !principal.allows(scope) {
+            return Err(ApiError::forbidden(match scope {
+                Scope::Usage => "this route needs a login, or an API key with the scope \"usage\"",
+                _ => "this route needs a login, or an API key with the scope \"manage\"",
+            }));
+        }
+        Ok(Self {
+            admin: administers(&principal, &user),
+            only: (!all).then_some(principal.project),
+            grants: principal.grants,
+            user,
+            author,
+        })
+    }
+}
+
+/// Returns whether somebody acts as an admin of the platform.
+fn administers(principal: &Principal, user: &User) -> bool {
+    let may = match principal.credential {
+        Credential::Session => true,
+        Credential::Key(_) => principal.allows(Scope::Admin),
+        // Who could make a token of another issuer could make an admin's.
+        _ => false,
+    };
+    may && user.role == Role::Admin
 }
 
 impl FromRequestParts<App> for Account {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let By(author) = By::from_request_parts(parts, app).await?;
-        match Anyone::from_request_parts(parts, app).await? {
-            Anyone::Operator => Err(Rejection::account_required().into()),
-            Anyone::Account { principal, user } if principal.allows(Scope::Manage) => {
-                Ok(Self { user, author })
-            }
-            Anyone::Account { .. } => Err(ApiError::forbidden(
-                "this route needs a login, or an API key that may manage",
-            )),
-        }
+        Self::read(parts, app, Scope::Manage).await
+    }
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Account::read(parts, app, Scope::Usage).await.map(Self)
     }
 }
 

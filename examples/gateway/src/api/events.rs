@@ -3,7 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{EventId, ProjectId, Role, UserId};
+use llm_gate::identity::{EventId, ProjectId, UserId};
 use llm_gate::store::{Action, EventQuery};
 
 use serde_json::{Value, json};
@@ -68,15 +68,17 @@ impl Input for Wanted {
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    Account { user, .. }: Account,
+    account: Account,
     Query(Wanted { page, mut query }): Query<Wanted>,
 ) -> Result<Answer<Events>, ApiError> {
     match query.project {
         Some(project) => {
-            place(&app, &user, &project.to_string()).await?.managed()?;
+            place(&app, &account, &project.to_string())
+                .await?
+                .managed()?;
         }
         // What others do outside of projects is for admins to see.
-        None if user.role != Role::Admin => query.actor = Some(user.id),
+        None if !account.admin => query.actor = Some(account.user.id),
         None => {}
     }
     query.before = page.after;

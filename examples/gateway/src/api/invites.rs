@@ -59,11 +59,11 @@ impl Input for NewProjectInvite {
 )]
 pub(super) async fn create_for_project(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path(id): Path<String>,
     Json(NewProjectInvite { email, role }): Json<NewProjectInvite>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
-    let place = place(&app, &user, &id).await?.managed()?;
+    let place = place(&app, &account, &id).await?.managed()?;
     if role == ProjectRole::Owner && place.membership.role != ProjectRole::Owner {
         return Err(ApiError::forbidden(
             "only owners of the project may do that",
@@ -75,8 +75,8 @@ pub(super) async fn create_for_project(
         email,
         role: Role::User,
         project: Some((place.id(), role)),
-        expires_at: author.at.after(GOOD_FOR),
-        author,
+        expires_at: account.author.at.after(GOOD_FOR),
+        author: account.author,
     };
     issue(&app, new, Some(&place.membership.project.name)).await
 }
@@ -153,11 +153,11 @@ async fn issue(
 )]
 pub(super) async fn list_of_project(
     State(app): State<App>,
-    Account { user, .. }: Account,
+    account: Account,
     Path(id): Path<String>,
     Query(page): Query<Page<InviteId>>,
 ) -> Result<Answer<Invites>, ApiError> {
-    let place = place(&app, &user, &id).await?.managed()?;
+    let place = place(&app, &account, &id).await?.managed()?;
     listed(&app, Some(place.id()), page).await
 }
 
@@ -192,14 +192,14 @@ async fn listed(
 )]
 pub(super) async fn revoke_of_project(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path((id, invite)): Path<(String, String)>,
 ) -> Result<NoContent, ApiError> {
-    let place = place(&app, &user, &id).await?.managed()?;
+    let place = place(&app, &account, &id).await?.managed()?;
     let invite = invite.parse().map_err(|_| ApiError::not_found(NO_INVITE))?;
     let revoked = app
         .store
-        .revoke_invite(Some(place.id()), invite, author)
+        .revoke_invite(Some(place.id()), invite, account.author)
         .await?;
     revoked
         .map(|_| NoContent)

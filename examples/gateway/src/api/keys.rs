@@ -71,15 +71,15 @@ impl Input for Wanted {
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    Account { user, .. }: Account,
+    account: Account,
     Path(id): Path<String>,
     Query(Wanted { page, all }): Query<Wanted>,
 ) -> Result<Answer<Keys>, ApiError> {
-    let mut place = place(&app, &user, &id).await?;
+    let mut place = place(&app, &account, &id).await?;
     if all {
         place = place.managed()?;
     }
-    let owner = (!all).then_some(user.id);
+    let owner = (!all).then_some(account.user.id);
     let found = app
         .store
         .keys(place.id(), owner, page.after, page.ask())
@@ -188,20 +188,22 @@ impl Input for WantedKey {
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path(id): Path<String>,
     JsonDraft(mut draft): JsonDraft<WantedKey>,
 ) -> Result<Created<IssuedKey>, ApiError> {
-    let place = place(&app, &user, &id).await?;
+    let place = place(&app, &account, &id).await?;
     draft.check("expires_at", |wanted| {
-        in_future(wanted.expires_at, author.at)
+        in_future(wanted.expires_at, account.author.at)
     });
     let wanted = draft.finish()?;
     let owner = match wanted.service {
         Some(_) if !place.manages => return Err(unmanaged()),
         Some(service) => service_of(&app, place.id(), service).await?,
-        None => user.id,
+        None => account.user.id,
     };
+    let grants = wanted.grants.over(KeyGrants::default());
+    grantable(&account, owner, &grants)?;
     let known = app
         .store
         .keys(place.id(), Some(owner), None, MAX_KEYS)
@@ -217,8 +219,8 @@ pub(super) async fn create(
         user: owner,
         project: place.id(),
         expires_at: wanted.expires_at,
-        grants: wanted.grants.over(KeyGrants::default()),
-        author,
+        grants,
+        author: account.author,
     };
     let made = accounts::create_key(&*app.store, &app.hasher, request).await;
     let (key, secret) = match made {
@@ -250,6 +252,30 @@ fn in_future(at: Option<Timestamp>, now: Timestamp) -> Result<(), &'static str> 
     }
 }
 
+/// Refuses a key that may do more than whoever makes it, or that would act as somebody else beyond the project.
+fn grantable(account: &Account, owner: UserId, grants: &KeyGrants) -> Result<(), ApiError> {
+    let own = account.user.id == owner;
+    if account
+        .grants
+        .as_ref()
+        .is_some_and(|limit| !grants.within(limit))
+    {
+        Err(ApiError::forbidden(
+            "an API key makes no other that may do more than itself",
+        ))
+    } else if grants.allows(Scope::Admin) && !(own && account.admin) {
+        Err(ApiError::forbidden(
+            "the scope \"admin\" is for the own keys of admins",
+        ))
+    } else if grants.allows(Scope::Manage) && !own {
+        Err(ApiError::forbidden(
+            "the scope \"manage\" is for the own keys of whoever gives it",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
 /// Which key a path names, as the caller may see it: members their own, those who manage everybody's.
 fn named(place: &Place, caller: UserId, key: &str) -> Result<KeyName, ApiError> {
     Ok(KeyName {
@@ -267,11 +293,11 @@ fn named(place: &Place, caller: UserId, key: &str) -> Result<KeyName, ApiError> 
 )]
 pub(super) async fn show(
     State(app): State<App>,
-    Account { user, .. }: Account,
+    account: Account,
     Path((id, key)): Path<(String, String)>,
 ) -> Result<Answer<KeyView>, ApiError> {
-    let place = place(&app, &user, &id).await?;
-    let key = app.store.key(named(&place, user.id, &key)?).await?;
+    let place = place(&app, &account, &id).await?;
+    let key = app.store.key(named(&place, account.user.id, &key)?).await?;
     key.map(|key| Answer(key.into()))
         .ok_or_else(|| ApiError::not_found(NO_KEY))
 }
@@ -314,14 +340,14 @@ impl Input for Changes {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path((id, key)): Path<(String, String)>,
     JsonDraft(mut draft): JsonDraft<Changes>,
 ) -> Result<Answer<KeyView>, ApiError> {
-    let place = place(&app, &user, &id).await?;
-    let name = named(&place, user.id, &key)?;
+    let place = place(&app, &account, &id).await?;
+    let name = named(&place, account.user.id, &key)?;
     draft.check("expires_at", |wanted| {
-        in_future(wanted.expires_at.flatten(), author.at)
+        in_future(wanted.expires_at.flatten(), account.author.at)
     });
     let wanted = draft.finish()?;
     let known = app
@@ -329,12 +355,16 @@ pub(super) async fn change(
         .key(name)
         .await?
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    let grants = wanted.grants.over(known.grants.clone());
+    if grants != known.grants {
+        grantable(&account, known.user, &grants)?;
+    }
     let change = KeyChange {
         name: wanted.name,
-        grants: Some(wanted.grants.over(known.grants)),
+        grants: Some(grants),
         expires_at: wanted.expires_at,
     };
-    let changed = app.store.change_key(name, change, author).await?;
+    let changed = app.store.change_key(name, change, account.author).await?;
     let key = changed.ok_or_else(|| ApiError::not_found(NO_KEY))?;
     app.keys.invalidate(&key.public_id);
     Ok(Answer(key.into()))
@@ -373,23 +403,25 @@ impl Input for Rotation {
 )]
 pub(super) async fn rotate(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path((id, key)): Path<(String, String)>,
     Json(Rotation { overlap }): Json<Rotation>,
 ) -> Result<Answer<IssuedKey>, ApiError> {
-    let place = place(&app, &user, &id).await?;
-    let name = named(&place, user.id, &key)?;
+    let place = place(&app, &account, &id).await?;
+    let name = named(&place, account.user.id, &key)?;
     let known = app
         .store
         .key(name)
         .await?
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    // Whoever gets the new secret can do what the key may.
+    grantable(&account, known.user, &known.grants)?;
     let secret = ApiKeySecret::generate();
     let new = NewKeySecret {
         public_id: secret.public_id().to_owned(),
         hash: secret.hash(&app.hasher),
-        overlap_until: author.at.after(overlap),
-        author,
+        overlap_until: account.author.at.after(overlap),
+        author: account.author,
     };
     let rotated = app.store.rotate_key(name, new).await?;
     let key = rotated.ok_or_else(|| ApiError::not_found(NO_KEY))?;
@@ -406,13 +438,13 @@ pub(super) async fn rotate(
 )]
 pub(super) async fn revoke(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path((id, key)): Path<(String, String)>,
 ) -> Result<Answer<KeyView>, ApiError> {
-    let place = place(&app, &user, &id).await?;
+    let place = place(&app, &account, &id).await?;
     let revoked = app
         .store
-        .revoke_key(named(&place, user.id, &key)?, author)
+        .revoke_key(named(&place, account.user.id, &key)?, account.author)
         .await?;
     let key = revoked.ok_or_else(|| ApiError::not_found(NO_KEY))?;
     app.keys.invalidate(&key.public_id);

@@ -3,8 +3,8 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
-use llm_gate::identity::{ProjectId, Role, UserId};
-use llm_gate::store::{Membership, NewProject, NewService, ProjectOutcome, ProjectRole, User};
+use llm_gate::identity::{ProjectId, UserId};
+use llm_gate::store::{Membership, NewProject, NewService, ProjectOutcome, ProjectRole};
 
 use serde_json::{Value, json};
 
@@ -59,22 +59,29 @@ pub(super) fn unmanaged() -> ApiError {
 }
 
 /// Reads which project a path names, of which `user` is a member.
-pub(super) async fn member(app: &App, user: &User, project: &str) -> Result<ProjectId, ApiError> {
-    Ok(place(app, user, project).await?.id())
+pub(super) async fn member(
+    app: &App,
+    account: &Account,
+    project: &str,
+) -> Result<ProjectId, ApiError> {
+    Ok(place(app, account, project).await?.id())
 }
 
-/// Reads the project of a path as `user` may see it.
-pub(super) async fn place(app: &App, user: &User, project: &str) -> Result<Place, ApiError> {
+/// Reads the project of a path as the caller may see it.
+pub(super) async fn place(app: &App, account: &Account, project: &str) -> Result<Place, ApiError> {
     let id: ProjectId = project
         .parse()
         .map_err(|_| ApiError::not_found(NO_PROJECT))?;
-    if let Some(membership) = app.store.membership(id, user.id).await? {
+    if account.only.is_some_and(|only| only != id) {
+        return Err(ApiError::not_found(NO_PROJECT));
+    }
+    if let Some(membership) = app.store.membership(id, account.user.id).await? {
         return Ok(Place {
-            manages: membership.role.manages() || user.role == Role::Admin,
+            manages: membership.role.manages() || account.admin,
             membership,
         });
     }
-    if user.role == Role::Admin
+    if account.admin
         && let Some(project) = app.store.project(id).await?
         && project.archived_at.is_none()
     {
@@ -143,7 +150,7 @@ impl Input for ProjectName {
 #[utoipa::path(post, path = "/api/v1/projects")]
 pub(super) async fn create(
     State(app): State<App>,
-    Account { user, author }: Account,
+    Account { user, author, .. }: Account,
     Json(ProjectName { name }): Json<ProjectName>,
 ) -> Result<Created<ProjectView>, ApiError> {
     let new = NewProject {
@@ -168,10 +175,10 @@ pub(super) async fn create(
 )]
 pub(super) async fn show(
     State(app): State<App>,
-    Account { user, .. }: Account,
+    account: Account,
     Path(id): Path<String>,
 ) -> Result<Answer<ProjectView>, ApiError> {
-    Ok(Answer(place(&app, &user, &id).await?.membership.into()))
+    Ok(Answer(place(&app, &account, &id).await?.membership.into()))
 }
 
 /// Another name for a project.
@@ -200,12 +207,15 @@ impl Input for Renaming {
 )]
 pub(super) async fn rename(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path(id): Path<String>,
     Json(Renaming { name }): Json<Renaming>,
 ) -> Result<Answer<ProjectView>, ApiError> {
-    let place = place(&app, &user, &id).await?.managed()?;
-    let renamed = app.store.rename_project(place.id(), name, author).await?;
+    let place = place(&app, &account, &id).await?.managed()?;
+    let renamed = app
+        .store
+        .rename_project(place.id(), name, account.author)
+        .await?;
     let project = outcome(renamed, NO_PROJECT)?;
     Ok(Answer(ProjectView::from(Membership {
         project,
@@ -224,12 +234,14 @@ pub(super) async fn rename(
 )]
 pub(super) async fn archive(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path(id): Path<String>,
 ) -> Result<NoContent, ApiError> {
-    let place = place(&app, &user, &id).await?.owned()?;
+    let place = place(&app, &account, &id).await?.owned()?;
     outcome(
-        app.store.archive_project(place.id(), author).await?,
+        app.store
+            .archive_project(place.id(), account.author)
+            .await?,
         NO_PROJECT,
     )?;
     app.keys.invalidate_all();
@@ -244,11 +256,11 @@ pub(super) async fn archive(
 )]
 pub(super) async fn members(
     State(app): State<App>,
-    Account { user, .. }: Account,
+    account: Account,
     Path(id): Path<String>,
     Query(page): Query<Page<UserId>>,
 ) -> Result<Answer<Members>, ApiError> {
-    let place = place(&app, &user, &id).await?;
+    let place = place(&app, &account, &id).await?;
     let found = app
         .store
         .members(place.id(), page.after, page.ask())
@@ -298,13 +310,16 @@ impl Input for NewMember {
 )]
 pub(super) async fn set_member(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path(id): Path<String>,
     Json(NewMember { user: who, role }): Json<NewMember>,
 ) -> Result<Answer<MemberView>, ApiError> {
-    let place = place(&app, &user, &id).await?.managed()?;
+    let place = place(&app, &account, &id).await?.managed()?;
     touches_owner(&app, &place, who, Some(role)).await?;
-    let set = app.store.set_member(place.id(), who, role, author).await?;
+    let set = app
+        .store
+        .set_member(place.id(), who, role, account.author)
+        .await?;
     Ok(Answer(outcome(set, super::people::NO_USER)?.into()))
 }
 
@@ -319,17 +334,19 @@ pub(super) async fn set_member(
 )]
 pub(super) async fn remove_member(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path((id, member)): Path<(String, String)>,
 ) -> Result<NoContent, ApiError> {
-    let mut place = place(&app, &user, &id).await?;
+    let mut place = place(&app, &account, &id).await?;
     let who: UserId = member.parse().map_err(|_| ApiError::not_found(NO_MEMBER))?;
-    if who != user.id {
+    if who != account.user.id {
         place = place.managed()?;
         touches_owner(&app, &place, who, None).await?;
     }
     outcome(
-        app.store.remove_member(place.id(), who, author).await?,
+        app.store
+            .remove_member(place.id(), who, account.author)
+            .await?,
         NO_MEMBER,
     )?;
     app.keys.invalidate_all();
@@ -383,16 +400,16 @@ impl Input for WantedService {
 )]
 pub(super) async fn create_service(
     State(app): State<App>,
-    Account { user, author }: Account,
+    account: Account,
     Path(id): Path<String>,
     Json(WantedService { name }): Json<WantedService>,
 ) -> Result<Created<ServiceView>, ApiError> {
-    let place = place(&app, &user, &id).await?.managed()?;
+    let place = place(&app, &account, &id).await?.managed()?;
     let new = NewService {
         id: UserId::new(),
         name,
         project: place.id(),
-        author,
+        author: account.author,
     };
     let made = app.store.create_service(new).await?;
     let service = made.ok_or_else(|| ApiError::not_found(NO_PROJECT))?;

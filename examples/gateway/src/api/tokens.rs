@@ -6,7 +6,7 @@ use llm_gate::identity::ConversationId;
 use llm_gate::store::{CallCursor, CallFilter, CallPage, CallQuery, UsageScope, UsageSum};
 use serde_json::{Value, json};
 
-use super::caller::{Admin, Session};
+use super::caller::{Admin, Reader};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Path, Query};
 use super::projects;
@@ -65,13 +65,13 @@ async fn records(
 )]
 pub(super) async fn session(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(account): Reader,
     Path(session): Path<String>,
     Query(asked): Query<RecordsAsked>,
 ) -> Result<Answer<RecordsView>, ApiError> {
     let unknown = || ApiError::not_found(NO_SESSION);
     let session: ConversationId = session.parse().map_err(|_| unknown())?;
-    let scope = UsageScope::Session(user.id, session.clone());
+    let scope = UsageScope::Session(account.user.id, session.clone());
     let (all, page) = records(&app, scope, &asked).await?;
     if all.calls == 0 {
         return Err(unknown());
@@ -87,11 +87,11 @@ pub(super) async fn session(
 )]
 pub(super) async fn project(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(account): Reader,
     Path(project): Path<String>,
     Query(asked): Query<RecordsAsked>,
 ) -> Result<Answer<RecordsView>, ApiError> {
-    let project = projects::member(&app, &user, &project).await?;
+    let project = projects::member(&app, &account, &project).await?;
     let (all, page) = records(&app, UsageScope::Project(project), &asked).await?;
     Ok(Answer(RecordsView::of_project(project, all, page)))
 }

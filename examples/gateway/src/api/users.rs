@@ -1,11 +1,11 @@
 use axum::Json as Answer;
 use axum::extract::State;
-use llm_gate::identity::{Role, Subject, UserId};
+use llm_gate::identity::{Subject, UserId};
 use llm_gate::store::User;
 use llm_gate::tokens::Tokens;
 use serde_json::{Value, json};
 
-use super::caller::{Admin, Session};
+use super::caller::{Account, Admin, Reader};
 use super::error::ApiError;
 use super::fields::{Fields, Input, JsonOrQuery, Page, Path, Query, TOKENS};
 use super::views::{MeView, UsageView, UserView, Users};
@@ -17,7 +17,7 @@ const NO_USER: &str = "no such user";
 #[utoipa::path(get, path = "/api/v1/users/me")]
 pub(super) async fn me(
     State(app): State<App>,
-    Session(user): Session,
+    Account { user, .. }: Account,
 ) -> Result<Answer<MeView>, ApiError> {
     let default_project_id = user.personal_project;
     Ok(Answer(MeView {
@@ -30,7 +30,7 @@ pub(super) async fn me(
 #[utoipa::path(get, path = "/api/v1/users/me/usage")]
 pub(super) async fn usage(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(Account { user, .. }): Reader,
 ) -> Result<Answer<UsageView>, ApiError> {
     let standing = app.store.standing(Subject::User(user.id)).await?;
     Ok(Answer(standing.into()))
@@ -66,18 +66,18 @@ impl Input for TokenLimit {
 #[utoipa::path(
     put,
     path = "/api/v1/users/me/token-limit",
-    responses((status = 403, description = "The own limit can only be lowered, and by a login"))
+    responses((status = 403, description = "The own limit can only be lowered"))
 )]
 pub(super) async fn set_own_limit(
     State(app): State<App>,
-    Session(user): Session,
+    Account { user, admin, .. }: Account,
     JsonOrQuery(TokenLimit { token_limit: limit }): JsonOrQuery<TokenLimit>,
 ) -> Result<Answer<UserView>, ApiError> {
     let subject = Subject::User(user.id);
-    let set = match (user.role, limit) {
-        (Role::Admin, _) => Some(app.store.set_limit(subject, limit).await?),
-        (Role::User, Some(limit)) => app.store.lower_limit(subject, limit).await?,
-        (Role::User, None) => None,
+    let set = match limit {
+        _ if admin => Some(app.store.set_limit(subject, limit).await?),
+        Some(limit) => app.store.lower_limit(subject, limit).await?,
+        None => None,
     };
     match set {
         Some(standing) => Ok(Answer(UserView::new(user, &standing))),

@@ -7,7 +7,7 @@ use llm_gate::identity::Principal;
 use utoipa::ToSchema;
 
 use super::{Access, Sketch};
-use crate::api::caller::{Account, Admin, Anyone, By, Login, Origin, Session};
+use crate::api::caller::{Account, Admin, Anyone, By, Login, Origin, Reader, Session};
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
 use crate::app::App;
@@ -90,6 +90,12 @@ impl Part for Anyone {
 }
 
 impl Part for Account {
+    fn describe(sketch: &mut Sketch) {
+        sketch.access(Access::Login);
+    }
+}
+
+impl Part for Reader {
     fn describe(sketch: &mut Sketch) {
         sketch.access(Access::Login);
     }

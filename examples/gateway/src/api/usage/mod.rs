@@ -18,7 +18,7 @@ use llm_gate::store::{
 use self::input::{CallsAsked, DaysAsked, MonthAsked};
 use self::table::{Format, Report};
 use self::views::{CallsView, DayView, DaysView, MonthView, ProjectDaysView, UsedView};
-use super::caller::Session;
+use super::caller::Reader;
 use super::error::ApiError;
 use super::fields::{Path, Query};
 use super::projects;
@@ -120,18 +120,18 @@ fn last_days(app: &App, asked: &DaysAsked) -> Result<Span, ApiError> {
 #[utoipa::path(get, path = "/api/v1/usage/daily")]
 pub(super) async fn daily(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(account): Reader,
     headers: HeaderMap,
     Query(asked): Query<DaysAsked>,
 ) -> Result<Report<DaysView>, ApiError> {
     let span = last_days(&app, &asked)?;
-    let (days, all) = days(&app, UsageScope::User(user.id), &span, asked.group).await?;
+    let (days, all) = days(&app, UsageScope::User(account.user.id), &span, asked.group).await?;
     if Format::of(asked.format, &headers) == Format::Csv {
         return Ok(table::days("usage", &days, asked.group));
     }
     Ok(Report::Json(DaysView {
-        user_id: user.id,
-        username: user.username,
+        user_id: account.user.id,
+        username: account.user.username,
         period_days: asked.days,
         daily_usage: days,
         summary: UsedView::from(all),
@@ -148,12 +148,12 @@ pub(super) async fn daily(
 )]
 pub(super) async fn project(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(account): Reader,
     Path(project): Path<String>,
     headers: HeaderMap,
     Query(asked): Query<DaysAsked>,
 ) -> Result<Report<ProjectDaysView>, ApiError> {
-    let project = projects::member(&app, &user, &project).await?;
+    let project = projects::member(&app, &account, &project).await?;
     let span = last_days(&app, &asked)?;
     let (days, all) = days(&app, UsageScope::Project(project), &span, asked.group).await?;
     if Format::of(asked.format, &headers) == Format::Csv {
@@ -173,14 +173,14 @@ pub(super) async fn project(
 #[utoipa::path(get, path = "/api/v1/usage/calls")]
 pub(super) async fn calls(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(account): Reader,
     headers: HeaderMap,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
     let span = Span::of(asked.zone.clone(), asked.start, asked.end).ok_or_else(no_such_day)?;
     let scope = match asked.session {
-        Some(session) => UsageScope::Session(user.id, session),
-        None => UsageScope::User(user.id),
+        Some(session) => UsageScope::Session(account.user.id, session),
+        None => UsageScope::User(account.user.id),
     };
     let filter = CallFilter {
         from: span.from,
@@ -199,7 +199,7 @@ pub(super) async fn calls(
     }
     let page = app.store.calls(query).await?;
     Ok(Report::Json(CallsView::new(
-        user.id,
+        account.user.id,
         all.calls,
         (asked.offset, asked.limit),
         page,
@@ -210,7 +210,7 @@ pub(super) async fn calls(
 #[utoipa::path(get, path = "/api/v1/usage/summary")]
 pub(super) async fn summary(
     State(app): State<App>,
-    Session(user): Session,
+    Reader(account): Reader,
     headers: HeaderMap,
     Query(asked): Query<MonthAsked>,
 ) -> Result<Report<MonthView>, ApiError> {
@@ -223,9 +223,14 @@ pub(super) async fn summary(
     let first = Date::new(year, month, 1).map_err(|_| no_such_day())?;
     let span = Span::of(asked.zone, Some(first), Some(first.last_of_month()));
     let span = span.ok_or_else(no_such_day)?;
-    let (days, all) = days(&app, UsageScope::User(user.id), &span, None).await?;
+    let (days, all) = days(&app, UsageScope::User(account.user.id), &span, None).await?;
     if Format::of(asked.format, &headers) == Format::Csv {
         return Ok(table::days("usage-summary", &days, None));
     }
-    Ok(Report::Json(MonthView::new(user.id, first, all, &days)))
+    Ok(Report::Json(MonthView::new(
+        account.user.id,
+        first,
+        all,
+        &days,
+    )))
 }
