@@ -93,6 +93,17 @@ impl Rejection {
         .code("account_required")
     }
 
+    /// Refuses with 403 `missing_scope`: the API key is good, but not for this.
+    #[must_use]
+    pub fn missing_scope(scope: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            format!("the API key has not the scope \"{scope}\""),
+        )
+        .code("missing_scope")
+    }
+
     /// Refuses with 503 `service_unavailable` and says when to come back.
     #[must_use]
     pub fn unavailable(message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {

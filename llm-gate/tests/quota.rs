@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use llm_gate::call::CallLayer;
-use llm_gate::identity::{Credential, KeyId, Principal, Subject};
+use llm_gate::identity::{Credential, KeyGrants, KeyId, Principal, Scope, Subject};
 use llm_gate::store::{Ending, LedgerStore, Served, Source};
 use llm_gate::test_util::{BodyEnd, BodyGate, ScriptedBody};
 use llm_gate::tokens::{Tokens, Unanswered};
@@ -105,6 +105,56 @@ async fn an_error_of_the_inner_services_readiness_is_passed_on() {
         ),
         "the layer adds no error of its own and hides none"
     );
+}
+
+#[tokio::test]
+async fn a_call_that_the_key_is_not_for_is_refused_before_anything_is_held() {
+    let grants = |scopes: &[Scope], models: &[&str]| KeyGrants {
+        scopes: scopes.to_vec(),
+        models: Some(models.iter().map(|model| (*model).to_owned()).collect()),
+        ..KeyGrants::default()
+    };
+    for (grants, code) in [
+        (grants(&[Scope::Models], &["tiny"]), "missing_scope"),
+        (grants(&[Scope::Manage], &["tiny"]), "missing_scope"),
+        (grants(&[Scope::Inference], &["large"]), "model_not_allowed"),
+        (grants(&[Scope::Inference], &[]), "model_not_allowed"),
+    ] {
+        let mut rig = Rig::new(1000).await;
+        rig.principal = rig.principal.grants(Arc::new(grants));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let upstream = upstream(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(json(format!("{{{}}}", usage(7, 5))))
+        });
+        let service = stack(rig.layer(), upstream);
+        let response = service.oneshot(rig.chat("")).await.expect("an answer");
+        let (status, body) = collect(response).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+        assert_eq!(error_of(&body)["code"], code);
+        assert_eq!(
+            asked.load(Ordering::Relaxed),
+            0,
+            "the upstream is not touched"
+        );
+        assert_eq!(rig.standing().await, (0, 0), "nothing is used or held");
+    }
+    let mut rig = Rig::new(1000).await;
+    rig.principal = rig
+        .principal
+        .grants(Arc::new(grants(&[Scope::Inference], &["large", "tiny"])));
+    let service = stack(
+        rig.layer(),
+        upstream(|_| Ok(json(format!("{{{}}}", usage(7, 5))))),
+    );
+    let response = service.oneshot(rig.chat("")).await.expect("an answer");
+    assert_eq!(
+        collect(response).await.0,
+        StatusCode::OK,
+        "a key that is for it is served"
+    );
+    assert_eq!(rig.standing().await, (12, 0));
 }
 
 #[tokio::test]

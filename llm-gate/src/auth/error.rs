@@ -30,6 +30,9 @@ pub enum AuthError {
     /// The credential or the user behind it was put out of action.
     #[error("revoked credential")]
     Revoked,
+    /// The credential is good, but not from where the request comes.
+    #[error("credential used from an address that it is not for")]
+    Address,
     /// Nobody can tell at the moment.
     #[error("credentials cannot be checked now")]
     Unavailable(#[source] StoreError),
@@ -46,6 +49,7 @@ impl AuthError {
             Self::Invalid => "invalid",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Address => "address",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -106,6 +110,7 @@ mod tests {
             AuthError::Invalid,
             AuthError::Expired,
             AuthError::Revoked,
+            AuthError::Address,
         ]
         .iter()
         .map(|error| error.rejection())

@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use super::AuthError;
 use super::layer::Policy;
+use crate::address::ClientAddress;
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
 use crate::identity::Principal;
@@ -66,15 +67,20 @@ where
                         Ok(principal) => principal,
                         Err(error) => return Poll::Ready(Ok(refuse(&error, this.policy.envelope))),
                     };
+                    let (mut inner, mut request) = call
+                        .take()
+                        .expect("taken only here, where the state changes");
+                    let address = request.extensions().get().map(ClientAddress::ip);
+                    if !principal.allows_address(address) {
+                        let error = AuthError::Address;
+                        return Poll::Ready(Ok(refuse(&error, this.policy.envelope)));
+                    }
                     tracing::debug!(user = %principal.user, project = %principal.project, "authenticated");
                     metrics::counter!("auth_success_total").increment(1);
                     if !principal.has_account() && !this.policy.operators {
                         let rejection = Rejection::account_required();
                         return Poll::Ready(Ok(rejection.into_response(this.policy.envelope)));
                     }
-                    let (mut inner, mut request) = call
-                        .take()
-                        .expect("taken only here, where the state changes");
                     request.extensions_mut().insert(principal);
                     let response = inner.call(request);
                     this.state.set(State::Forwarding { response });

@@ -23,8 +23,9 @@ words! {
 
 /// What a key may do: never more than its user may.
 ///
-/// Stores keep it and [`Principal`](super::Principal) brings it along. Of all of it the layers look at `clamps` only:
-/// whoever makes narrower keys asks [`Principal::allows`](super::Principal::allows) and its companions before a call.
+/// Stores keep it and [`Principal`](super::Principal) brings it along. The auth layers refuse a key from another
+/// network, and the quota layer a call without the scope or of another model. Services of your own ask
+/// [`Principal::allows`](super::Principal::allows) and its companions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyGrants {
     /// What it may be used for, each once, in their order.
@@ -252,7 +253,7 @@ mod tests {
         let some = Some(&["small"][..]);
         let near = Some(&["192.0.2.128/25"][..]);
         assert!(outer.within(&outer));
-        assert!(outer.within(&grants(&Scope::ALL, None, None)));
+        assert!(outer.within(&grants(Scope::ALL, None, None)));
         assert!(grants(&[Scope::Inference, Scope::Usage], some, near).within(&outer));
         for (wider, why) in [
             (grants(&[Scope::Models], some, near), "another scope"),

@@ -6,7 +6,8 @@ use super::QuotaService;
 
 /// Holds, gates and settles: see the [module page](super).
 ///
-/// Refuses with 429 what does not fit, with 401 a revoked key or disabled user, with 503 while the books
+/// Refuses with 429 what does not fit, with 403 what the caller's key is [not for](crate::identity::KeyGrants),
+/// with 401 a revoked key or disabled user, with 503 while the books
 /// cannot be written; before the inner service is called, or while it is waited for, where the two
 /// [overlap](Self::overlap). Every answer carries
 /// `x-ratelimit-limit-tokens` and `x-ratelimit-remaining-tokens` of the tightest limit.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::allowance::{Allowance, whole_seconds};
 use crate::clock::Timestamp;
 use crate::error::Rejection;
-use crate::identity::Subject;
+use crate::identity::{Principal, Scope, Subject};
 use crate::ledger::{RecordError, Reservation, ReserveError};
 use crate::store::{Denial, DenialReason, Standing, Unit};
 use crate::tokens::Tokens;
@@ -56,6 +56,22 @@ fn show_requests(headers: &mut HeaderMap, standing: &Standing, now: Timestamp) {
         };
         allowance.show(headers, now);
     }
+}
+
+/// Refuses what the caller's key is not for: models at all, or this one.
+pub(super) fn beyond(principal: &Principal, model: &str) -> Option<Rejection> {
+    let (reason, rejection) = if !principal.allows(Scope::Inference) {
+        ("scope", Rejection::missing_scope(Scope::Inference))
+    } else if !principal.allows_model(model) {
+        let words = "the API key is not for this model";
+        let rejection = Rejection::new(StatusCode::FORBIDDEN, "invalid_request_error", words);
+        ("model", rejection.code("model_not_allowed").param("model"))
+    } else {
+        return None;
+    };
+    metrics::counter!("llm_gate_quota_refused_total", "reason" => reason).increment(1);
+    tracing::info!(user = %principal.user, reason, "a call that the key is not for was refused");
+    Some(rejection)
 }
 
 /// Makes the answer for a hold that was not granted; `least` is what would do if it were asked for again.

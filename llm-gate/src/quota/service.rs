@@ -12,8 +12,8 @@ use crate::identity::{Principal, RequestId};
 use crate::ledger;
 use crate::store::CallInfo;
 
-use super::rolling;
 use super::{QuotaBody, QuotaFuture, QuotaLayer};
+use super::{refusal, rolling};
 
 /// The service of [`QuotaLayer`].
 #[derive(Clone, Debug)]
@@ -45,6 +45,11 @@ where
         // Without a subject nothing would limit it.
         if hold.subjects.is_empty() {
             return QuotaFuture::refused(Rejection::account_required());
+        }
+        if let Some(principal) = request.extensions().get()
+            && let Some(rejection) = refusal::beyond(principal, &hold.call.model)
+        {
+            return QuotaFuture::refused(rejection);
         }
         // Move the ready service into the future and keep the fresh clone.
         let clone = self.inner.clone();

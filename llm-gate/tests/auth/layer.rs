@@ -1,16 +1,18 @@
 //! What reaches the inner service, and what a caller is told who does not get that far.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
+use llm_gate::address::ClientAddress;
 use llm_gate::auth::{
     AnyAuthLayer, AnyVerifier, ApiKeyAuthLayer, ApiKeySecret, AuthError, AuthLayer, AuthService,
     Authenticate, Authenticating, JwtAuthLayer, JwtIssuer, JwtVerifier,
 };
 use llm_gate::error::Envelope;
-use llm_gate::identity::{Credential, Principal, ProjectId, Role, UserId};
+use llm_gate::identity::{Credential, KeyGrants, Principal, ProjectId, Role, UserId};
 use llm_gate::store::{StoreError, StoreErrorKind};
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tower::Layer;
@@ -120,13 +122,14 @@ async fn the_caller_is_made_known_and_nothing_is_taken_away() {
 
 #[tokio::test]
 async fn every_reason_for_a_401_looks_the_same_from_outside() {
-    let reasons: [fn() -> Result<Principal, AuthError>; 6] = [
+    let reasons: [fn() -> Result<Principal, AuthError>; 7] = [
         || Err(AuthError::Missing),
         || Err(AuthError::Malformed),
         || Err(AuthError::Conflicting),
         || Err(AuthError::Invalid),
         || Err(AuthError::Expired),
         || Err(AuthError::Revoked),
+        || Err(AuthError::Address),
     ];
     for reason in reasons {
         let (status, headers, body) =
@@ -139,6 +142,41 @@ async fn every_reason_for_a_401_looks_the_same_from_outside() {
             body,
             r#"{"error":{"message":"missing or invalid credentials","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#
         );
+    }
+}
+
+fn from_the_office() -> Result<Principal, AuthError> {
+    let grants = KeyGrants {
+        networks: Some(vec!["192.0.2.0/24".parse().expect("a network")]),
+        ..KeyGrants::default()
+    };
+    Ok(somebody().grants(Arc::new(grants)))
+}
+
+#[tokio::test]
+async fn a_key_from_another_network_than_its_own_is_refused_like_a_wrong_one() {
+    for address in [Some("192.0.3.1"), Some("2001:db8::1"), None] {
+        let mut request = Request::new(());
+        if let Some(address) = address {
+            let address = ClientAddress::new(address.parse().expect("an address"));
+            request.extensions_mut().insert(address);
+        }
+        let (status, _, body) = refused(AuthLayer::new(Always(from_the_office)), request).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{address:?} is not in it");
+        assert!(body.contains("missing or invalid credentials"), "{body}");
+    }
+    for address in ["192.0.2.1", "::ffff:192.0.2.1"] {
+        let (mut service, mut handle) = spawn(AuthLayer::new(Always(from_the_office)));
+        handle.allow(1);
+        assert!(service.poll_ready().is_ready());
+        let mut request = Request::new(());
+        let from = ClientAddress::new(address.parse().expect("an address"));
+        request.extensions_mut().insert(from);
+        let answer = tokio::spawn(service.call(request));
+        let (_, send) = handle.next_request().await.expect("it is let through");
+        send.send_response(Response::new(Body::new()));
+        let response = answer.await.expect("no panic").expect("no error");
+        assert_eq!(response.status(), StatusCode::OK, "{address} is in it");
     }
 }
 
