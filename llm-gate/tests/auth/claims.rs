@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llm_gate::auth::{JwtIssuer, MAX_JWT_LIFETIME};
-use llm_gate::identity::{ProjectId, Role, UserId};
+use llm_gate::identity::{ProjectId, Role, SessionId, UserId};
 use llm_gate::test_util::ManualClock;
 use serde_json::{Value, json};
 
@@ -145,6 +145,21 @@ fn leeway_and_memory_can_be_turned_down() {
     clock.advance(Duration::from_secs(300));
     let token = signed(HEADER, &with("jti", json!("1")));
     assert_eq!(reason(verifier.verify(&token)), "expired");
+}
+
+#[test]
+fn a_token_says_which_session_it_belongs_to_only_where_there_is_one() {
+    let clock = ManualClock::new();
+    let issuer = JwtIssuer::new(ISSUER, AUDIENCE, hs256(), Arc::new(clock.clone()));
+    let verifier = verifier([hs256().verifying_key()], &clock);
+    let (user, project, session) = (UserId::new(), ProjectId::new(), SessionId::new());
+    let life = Duration::from_secs(60);
+    let issued = issuer.issue_in(session, user, project, Role::User, life);
+    let caller = verifier.verify(&issued.expect("signs").jwt).expect("good");
+    assert_eq!(caller.session, Some(session));
+    let issued = issuer.issue(user, project, Role::User, life);
+    let caller = verifier.verify(&issued.expect("signs").jwt).expect("good");
+    assert_eq!(caller.session, None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{MAX_JWT_LIFETIME, strict};
 use crate::auth::AuthError;
 use crate::clock::Timestamp;
-use crate::identity::{Credential, Principal, ProjectId, Role, UserId};
+use crate::identity::{Credential, Principal, ProjectId, Role, SessionId, UserId};
 
 /// The JOSE header of our own tokens, and nothing else: no `crit`, no `jku`, `jwk`, `x5u` or `x5c`
 /// through which a token could bring its own key (RFC 8725, sections 3.5 and 3.10).
@@ -31,7 +31,8 @@ impl Header {
     }
 }
 
-/// The claims of our own tokens: those that RFC 9068 (section 2.2) requires, `nbf`, and two private ones.
+/// The claims of our own tokens: those that RFC 9068 (section 2.2) requires, `nbf`, two private ones, and
+/// perhaps `sid`.
 /// Other claims are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Claims {
@@ -46,6 +47,13 @@ pub(super) struct Claims {
     pub(super) project: ProjectId,
     #[serde(deserialize_with = "strict::word")]
     pub(super) role: Role,
+    /// The login session, where there is one: named as in OpenID Connect Front-Channel Logout 1.0, section 3.
+    #[serde(
+        default,
+        deserialize_with = "strict::present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) sid: Option<SessionId>,
 }
 
 /// One audience or a list of them (RFC 7519, section 4.1.3).
@@ -96,7 +104,11 @@ impl Claims {
     }
 
     pub(super) const fn principal(&self) -> Principal {
-        Principal::new(self.sub, self.project, Credential::Session).role(self.role)
+        let principal = Principal::new(self.sub, self.project, Credential::Session).role(self.role);
+        match self.sid {
+            Some(session) => principal.session(session),
+            None => principal,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::claims::{Audience, Claims, Header};
 use super::key::SigningKey;
 use crate::auth::{KeyError, crypto};
 use crate::clock::Clock;
-use crate::identity::{ProjectId, Role, UserId};
+use crate::identity::{ProjectId, Role, SessionId, UserId};
 
 /// Makes JSON web tokens that a [`JwtVerifier`](super::JwtVerifier) with the same issuer, audience and
 /// key accepts (RFC 9068).
@@ -89,6 +89,34 @@ impl JwtIssuer {
         role: Role,
         lifetime: Duration,
     ) -> Result<IssuedJwt, KeyError> {
+        self.sign(user, project, role, None, lifetime)
+    }
+
+    /// Makes a token as [`issue`](Self::issue) does, that says which login session it belongs to: whoever checks it finds
+    /// that in [`Principal::session`](crate::identity::Principal::session), and can ask whether the session still lives.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`KeyError::Unusable`] if the back end cannot sign with the key.
+    pub fn issue_in(
+        &self,
+        session: SessionId,
+        user: UserId,
+        project: ProjectId,
+        role: Role,
+        lifetime: Duration,
+    ) -> Result<IssuedJwt, KeyError> {
+        self.sign(user, project, role, Some(session), lifetime)
+    }
+
+    fn sign(
+        &self,
+        user: UserId,
+        project: ProjectId,
+        role: Role,
+        session: Option<SessionId>,
+        lifetime: Duration,
+    ) -> Result<IssuedJwt, KeyError> {
         let lifetime = lifetime.min(MAX_JWT_LIFETIME).as_secs().max(1);
         let now = u64::try_from(self.clock.now().as_secs()).unwrap_or(0);
         let header = Header {
@@ -107,6 +135,7 @@ impl JwtIssuer {
             client_id: self.client_id.clone(),
             project,
             role,
+            sid: session,
         };
         let mut jwt = format!("{}.{}", encode(&header)?, encode(&claims)?);
         let signature = crypto::sign(&jwt, &self.key.key, self.key.algorithm.into())

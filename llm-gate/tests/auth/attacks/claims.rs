@@ -46,7 +46,7 @@ fn types(all: &mut Vec<Variant>) {
         .iter()
         .chain(&IDS)
         .chain(&TIMES)
-        .chain(&["aud", "role"])
+        .chain(&["aud", "role", "sid"])
     {
         for value in [
             json!(null),
@@ -163,6 +163,7 @@ fn allowed(all: &mut Vec<Variant>) {
         ("role", json!("admin")),
         ("jti", json!("é\u{1f511}")),
         ("client_id", json!("another client")),
+        ("sid", json!(PROJECT)),
         ("scope", json!("read write")),
         ("scope", json!(null)),
         ("nested", json!({ "exp": 1, "role": "admin", "iss": [] })),
