@@ -196,13 +196,18 @@ pub(crate) fn revoke_of_member(
 }
 
 /// Notes a use, unless a later one is noted.
-pub(crate) fn touch(connection: &mut Connection, key: Id, at: i64) -> QueryResult<usize> {
+pub(crate) fn touch(
+    connection: &mut Connection,
+    key: Id,
+    at: i64,
+    since: i64,
+) -> QueryResult<usize> {
     diesel::update(api_keys::table)
         .filter(api_keys::id.eq(key))
         .filter(
             api_keys::last_used_at
                 .is_null()
-                .or(api_keys::last_used_at.lt(at)),
+                .or(api_keys::last_used_at.le(since)),
         )
         .set(api_keys::last_used_at.eq(at))
         .execute(connection)

@@ -2,7 +2,7 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
 use llm_gate::store::{
     Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreFuture, Target,
+    NewKeySecret, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::queries::{keys, members};
@@ -184,7 +184,9 @@ impl CredentialStore for Store {
 
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()> {
         self.write(move |connection| {
-            keys::touch(connection, key.into(), at.as_micros())?;
+            let at = at.as_micros();
+            let since = at.saturating_sub_unsigned(TOUCH_EVERY.as_secs() * 1_000_000);
+            keys::touch(connection, key.into(), at, since)?;
             Ok(())
         })
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,9 @@ pub struct ApiKeyRecord {
     pub user_disabled: bool,
 }
 
+/// How far apart the noted uses of a key are at least, however many processes note them.
+pub const TOUCH_EVERY: Duration = Duration::from_secs(60);
+
 /// Keeps API keys, by hash.
 ///
 /// Every change but [`touch_key`](Self::touch_key) leaves an [`Event`](crate::store::Event) in its own transaction.
@@ -165,6 +169,6 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// Revoking again keeps the first moment, and leaves no other event.
     fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>>;
 
-    /// Notes when a key was last seen at work.
+    /// Notes when a key was last seen at work, unless that was less than [`TOUCH_EVERY`] after the last time noted.
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()>;
 }

@@ -52,7 +52,8 @@ pub use audit::{
 };
 pub use call::{CallInfo, Served};
 pub use credential::{
-    ApiKey, ApiKeyRecord, CredentialStore, KeyChange, KeyName, NewApiKey, NewKeySecret, TokenHash,
+    ApiKey, ApiKeyRecord, CredentialStore, KeyChange, KeyName, NewApiKey, NewKeySecret,
+    TOUCH_EVERY, TokenHash,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{Action, Actor, Author, Event, EventQuery, EventStore, Target};

@@ -2,7 +2,7 @@ use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, UserId};
 use crate::store::{
     Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreError, StoreFuture, Target,
+    NewKeySecret, StoreError, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::MemoryStore;
@@ -195,8 +195,12 @@ impl CredentialStore for MemoryStore {
 
     fn touch_key(&self, key: KeyId, at: Timestamp) -> StoreFuture<'_, ()> {
         self.write(|people| {
-            if let Some(Key { key, .. }) = people.keys.get_mut(&key) {
-                key.last_used_at = key.last_used_at.max(Some(at));
+            if let Some(Key { key, .. }) = people.keys.get_mut(&key)
+                && key
+                    .last_used_at
+                    .is_none_or(|noted| noted.after(TOUCH_EVERY) <= at)
+            {
+                key.last_used_at = Some(at);
             }
             Ok(())
         })

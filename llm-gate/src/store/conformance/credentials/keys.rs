@@ -317,19 +317,25 @@ pub async fn revoking_again_keeps_the_first_moment<S: UserStore + CredentialStor
     );
 }
 
-/// Notes may come late and out of order.
-pub async fn a_use_is_noted_and_never_goes_back<S: UserStore + CredentialStore>(store: S) {
+/// Notes may come late, out of order and often.
+pub async fn a_use_is_noted_once_a_minute_and_never_goes_back<S: UserStore + CredentialStore>(
+    store: S,
+) {
     let ada = user(&store, "ada").await;
     let id = done(store.create_key(key(&ada, "public")).await).id;
+    let later = |seconds: i64| later(seconds * 1_000_000);
     for (at, expected) in [
         (later(5), later(5)),
         (later(3), later(5)),
-        (later(9), later(9)),
+        (later(64), later(5)),
+        (later(65), later(65)),
+        (later(4), later(65)),
+        (later(300), later(300)),
     ] {
         done(store.touch_key(id, at).await);
         let found = done(store.key_by_public_id("public".to_owned()).await);
         let noted = found.and_then(|found| found.key.last_used_at);
-        assert_eq!(noted, Some(expected), "the latest use counts");
+        assert_eq!(noted, Some(expected), "at {at:?}");
     }
     done(store.touch_key(KeyId::new(), later(1)).await);
 }

@@ -21,7 +21,7 @@ rules!(__credentials_rules where S: UserStore | ProjectStore | CredentialStore;
     what_a_key_may_do_is_kept,
     a_key_is_changed_in_parts,
     revoking_again_keeps_the_first_moment,
-    a_use_is_noted_and_never_goes_back,
+    a_use_is_noted_once_a_minute_and_never_goes_back,
     a_rotated_key_has_another_secret_and_stays_the_same,
     the_secret_before_works_until_the_overlap_ends,
     a_third_secret_ends_the_first,
