@@ -15,6 +15,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, ConfigError};
 use crate::error::StartError;
 use crate::foreign::StoreAccounts;
+use crate::last_use::LastUse;
 use crate::mail::Mailer;
 use crate::passwords::{Passwords, Policy};
 use crate::rates::Rates;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// Writes to users, where a relay is configured.
     pub mailer: Option<Mailer>,
+    /// Writes down when keys are used.
+    pub last_use: LastUse,
     /// How many requests are let through in which time.
     pub rates: Rates,
     /// One audit at a time: each keeps a connection for as long as it takes.
@@ -67,6 +70,10 @@ impl App {
     /// # Errors
     ///
     /// Refuses weak secrets, and keys that cannot be told apart.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
     pub fn new(
         config: Config,
         web_url: &str,
@@ -115,6 +122,7 @@ impl App {
             hasher,
             catalog: Catalog::new(config.models.clone()),
             mailer,
+            last_use: LastUse::spawn(Arc::clone(&store), Arc::clone(&clock)),
             rates: Rates::new(&config.rate_limits, &clock),
             audits: Semaphore::new(1),
             statistics: Mutex::new(None),

@@ -41,6 +41,7 @@ pub fn stack(app: &App, ledger: Ledger, proxy: VllmProxyService) -> LlmStack {
     if let Some(model) = &app.config.upstream.model {
         calls = calls.default_model(model);
     }
+    let last_use = app.last_use.clone();
     let stack = ServiceBuilder::new()
         // Whether its address has presented too many wrong credentials: then nothing is looked up. 429.
         .layer(app.rates.failures())
@@ -49,6 +50,10 @@ pub fn stack(app: &App, ledger: Ledger, proxy: VllmProxyService) -> LlmStack {
         // Tells the log who it was, and the layer above that the credential was good.
         .layer(MapRequestLayer::new(Caller::note::<Body>))
         .layer(MapRequestLayer::new(limit::recognised::<Body>))
+        // Writes down that the key is used, about once a minute.
+        .layer(MapRequestLayer::new(move |request| {
+            last_use.note::<Body>(request)
+        }))
         // How often: so many requests a minute for each key or login. 429.
         .layer(app.rates.identity.clone())
         // What is asked: the body is read once and becomes a `Call` with a true upper bound.

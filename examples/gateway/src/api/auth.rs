@@ -5,10 +5,11 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::RefreshToken;
-use llm_gate::identity::{Credential, KeyGrants, Role, SessionId};
+use llm_gate::identity::{Credential, KeyGrants, Role, SessionId, UserId};
 use llm_gate::limit::Attempt;
 use llm_gate::store::{
-    Actor, Author, NewSession, Refresh as Rotating, Rotation, StoreErrorKind, User,
+    Action, Actor, Author, Event, NewSession, Refresh as Rotating, Rotation, StoreErrorKind,
+    Target, User,
 };
 use serde_json::{Value, json};
 
@@ -285,15 +286,18 @@ async fn enter(
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "failed logins"))?;
     let record = app.store.user_by_login(name).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
+    let known = record.as_ref().map(|record| record.user.id);
     let verdict = app.passwords.verify(password, kept).await?;
     let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
         login.failed();
+        note_failure(app, origin, known).await?;
         return Err(wrong());
     };
     if record.user.disabled {
         tracing::info!(user = %record.user.id, "login of a disabled user refused");
         login.failed();
+        note_failure(app, origin, known).await?;
         return Err(wrong());
     }
     let names = [&record.user.username, &record.user.email];
@@ -324,20 +328,31 @@ async fn enter(
             ..origin.author.clone()
         },
     };
+    let id = session.id;
     app.store.create_session(session).await?;
-    pair(app, origin, &record.user, &refresh)
+    pair(app, origin, &record.user, id, &refresh)
+}
+
+/// Leaves an event of a failed login, of an unknown user too: it takes the same time. What was typed is not kept, since
+/// it may be a password in the wrong field.
+async fn note_failure(app: &App, origin: &Origin, user: Option<UserId>) -> Result<(), ApiError> {
+    let target = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
+    let target = Target::new("user", target);
+    let event = Event::new(&origin.author, Action::LoginFailed, target);
+    Ok(app.store.note(event).await?)
 }
 
 fn pair(
     app: &App,
     origin: &Origin,
     user: &User,
+    session: SessionId,
     refresh: &RefreshToken,
 ) -> Result<Answer<TokenPair>, ApiError> {
     let lifetime = app.config.auth.access_lifetime();
     let issued = app
         .issuer
-        .issue(user.id, user.personal_project, user.role, lifetime)
+        .issue_in(session, user.id, user.personal_project, user.role, lifetime)
         .map_err(|error| ApiError::defect(&error))?;
     let given_out = [&*issued.jwt, refresh.expose()];
     app.rates.given_out(origin.network, &given_out);
@@ -386,11 +401,11 @@ pub(super) async fn refresh(
 ) -> Result<Answer<TokenPair>, ApiError> {
     let attempt = present(&app, &origin, &given)?;
     match rotate(&app, &given).await? {
-        Some((user, new)) => {
+        Some((user, session, new)) => {
             if let Some(attempt) = attempt {
                 attempt.recognised();
             }
-            pair(&app, &origin, &user, &new)
+            pair(&app, &origin, &user, session, &new)
         }
         None => {
             if let Some(attempt) = attempt {
@@ -410,7 +425,10 @@ fn present(app: &App, origin: &Origin, given: &Secret) -> Result<Option<Attempt>
 /// Puts a new refresh token in place of the old one, if that is good.
 ///
 /// Tabs that refresh at once with the same token all get the same new one.
-async fn rotate(app: &App, given: &Secret) -> Result<Option<(User, RefreshToken)>, ApiError> {
+async fn rotate(
+    app: &App,
+    given: &Secret,
+) -> Result<Option<(User, SessionId, RefreshToken)>, ApiError> {
     let Ok(old) = RefreshToken::parse(given.expose()) else {
         return Ok(None);
     };
@@ -426,7 +444,8 @@ async fn rotate(app: &App, given: &Secret) -> Result<Option<(User, RefreshToken)
     match app.store.rotate_session(rotating).await? {
         Rotation::Rotated(session) => {
             let user = app.store.user(session.user).await?;
-            Ok(user.filter(|user| !user.disabled).map(|user| (user, new)))
+            let user = user.filter(|user| !user.disabled);
+            Ok(user.map(|user| (user, session.id, new)))
         }
         Rotation::Reused(session) => {
             tracing::warn!(user = %session.user, session = %session.id, "a spent refresh token came back; its session has ended");

@@ -9,7 +9,7 @@ use llm_gate::identity::{
     Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId,
 };
 use llm_gate::limit::{Endpoint, Exceeded};
-use llm_gate::store::{Actor, Author, User};
+use llm_gate::store::{Actor, Author, StoreError, User};
 
 use super::error::ApiError;
 use crate::app::App;
@@ -23,6 +23,7 @@ pub(crate) enum Anyone {
     Operator,
 }
 
+const REFUSED: &str = "missing or invalid credentials";
 const NO_LOGIN: &str = "this route needs a login, not an API key";
 
 /// A caller that manages what is its user's: one that has logged in, or a key that may manage.
@@ -36,6 +37,9 @@ pub(crate) struct Account {
     /// The only project it may see, where its key is for one.
     pub(crate) only: Option<ProjectId>,
 }
+
+/// A caller with any credential that may see which models there are.
+pub(crate) struct Lister(pub(crate) Principal);
 
 /// A caller that reads reports of what is its user's: one that has logged in, or a key that may.
 pub(crate) struct Reader(pub(crate) Account);
@@ -122,11 +126,25 @@ impl Origin {
     }
 }
 
+/// Looks up the user of a caller; `None` where it may do nothing any more, or where its session has ended.
+pub(crate) async fn still_there(
+    app: &App,
+    principal: &Principal,
+) -> Result<Option<User>, StoreError> {
+    if let Some(session) = principal.session {
+        let session = app.store.session(session, app.clock.now()).await?;
+        if session.is_none_or(|session| session.user != principal.user) {
+            return Ok(None);
+        }
+    }
+    let user = app.store.user(principal.user).await?;
+    Ok(user.filter(|user| !user.disabled))
+}
+
 impl FromRequestParts<App> for Anyone {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        const REFUSED: &str = "missing or invalid credentials";
         // Put there by the auth layer around these routes.
         let Some(principal) = parts.extensions.get::<Principal>().cloned() else {
             return Err(ApiError::unauthorized(REFUSED));
@@ -134,9 +152,9 @@ impl FromRequestParts<App> for Anyone {
         if !principal.has_account() {
             return Ok(Self::Operator);
         }
-        match app.store.user(principal.user).await? {
-            Some(user) if !user.disabled => Ok(Self::Account { principal, user }),
-            _ => Err(ApiError::unauthorized(REFUSED)),
+        match still_there(app, &principal).await? {
+            Some(user) => Ok(Self::Account { principal, user }),
+            None => Err(ApiError::unauthorized(REFUSED)),
         }
     }
 }
@@ -215,6 +233,21 @@ impl FromRequestParts<App> for Account {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         Self::read(parts, app, Scope::Manage).await
+    }
+}
+
+impl FromRequestParts<App> for Lister {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let principal = parts.extensions.get::<Principal>().cloned();
+        // Whether it may do anything at all comes first.
+        Anyone::from_request_parts(parts, app).await?;
+        match principal {
+            Some(principal) if principal.allows(Scope::Models) => Ok(Self(principal)),
+            Some(_) => Err(Rejection::missing_scope(Scope::Models).into()),
+            None => Err(ApiError::unauthorized(REFUSED)),
+        }
     }
 }
 

@@ -183,7 +183,7 @@ impl Input for WantedKey {
     path = "/api/v1/projects/{id}/api-keys",
     responses(
         (status = 404, description = "No such project or service, or not one of the caller's"),
-        (status = 409, description = "There are as many keys in the project as one may have"),
+        (status = 409, description = "There are as many keys in the project as one may have, or the caller is no member"),
     )
 )]
 pub(super) async fn create(
@@ -226,7 +226,10 @@ pub(super) async fn create(
     let (key, secret) = match made {
         // An admin of the platform who is no member, or a member who was put out at this moment.
         Err(error) if error.kind() == StoreErrorKind::Conflict => {
-            return Err(ApiError::forbidden("only members have keys in a project"));
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "only members have keys in a project: become one first",
+            ));
         }
         other => other?,
     };

@@ -48,7 +48,6 @@ use self::fields::MAX_BODY;
 pub(crate) use self::views::{micros, moment};
 use crate::app::App;
 use crate::edge::Caller;
-use crate::rates::Rates;
 use crate::stack::LlmStack;
 
 /// The table of the management routes. The paths behind a handler are aliases of older systems; its own
@@ -164,7 +163,7 @@ pub fn management(app: App) -> Router {
         known,
     } = management_surface().routers();
     let hashing = hashing.route_layer(rates.hashing.clone().envelope(Envelope::Detail));
-    behind(known, auth, rates, Envelope::Detail)
+    behind(known, auth, &app, Envelope::Detail)
         .merge(hashing)
         .merge(open)
         .fallback(async || ApiError::not_found("no such route"))
@@ -181,16 +180,15 @@ pub fn management(app: App) -> Router {
 }
 
 /// Lets only those through who are recognised, and those not too often.
-fn behind(
-    routes: Router<App>,
-    auth: AnyAuthLayer,
-    rates: &Rates,
-    envelope: Envelope,
-) -> Router<App> {
+fn behind(routes: Router<App>, auth: AnyAuthLayer, app: &App, envelope: Envelope) -> Router<App> {
+    let (rates, last_use) = (&app.rates, app.last_use.clone());
     // The layer that was added last runs first.
     routes
         .route_layer(rates.identity.clone().envelope(envelope))
         .route_layer(MapRequestLayer::new(limit::recognised::<Body>))
+        .route_layer(MapRequestLayer::new(move |request| {
+            last_use.note::<Body>(request)
+        }))
         .route_layer(MapRequestLayer::new(Caller::note::<Body>))
         .route_layer(auth)
         .route_layer(rates.failures().envelope(envelope))
@@ -212,7 +210,7 @@ pub fn llm(app: App, stack: LlmStack) -> Router {
     let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::OpenAi);
     let address = app.rates.address.clone().envelope(Envelope::OpenAi);
     let models = models_surface().routers().known;
-    let models = behind(models, auth, &app.rates, Envelope::OpenAi)
+    let models = behind(models, auth, &app, Envelope::OpenAi)
         .method_not_allowed_fallback(models::wrong_method)
         .with_state(app);
     // Named one by one so that logs and metrics tell them apart.

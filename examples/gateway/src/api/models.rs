@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
 use llm_gate::auth::AuthError;
 use llm_gate::error::{Envelope, Rejection};
-use llm_gate::identity::Principal;
+use llm_gate::identity::{Principal, Scope};
 use llm_gate::proxy::UpstreamModel;
 
-use super::caller::Anyone;
+use super::caller::{Lister, still_there};
 use super::document::{Part, Reply, Sketch};
 use super::views::{ModelNames, ModelView, Models};
 use crate::app::App;
@@ -19,12 +19,17 @@ use crate::app::App;
 /// When to come back while the upstream's models are not known.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Shows the provider, the model in use and the list.
+/// Shows the provider, the model in use and the list, as far as the caller may use them.
 #[utoipa::path(get, path = "/api/v1/models")]
-pub(super) async fn overview(State(app): State<App>, _: Anyone) -> Answer<ModelNames> {
+pub(super) async fn overview(
+    State(app): State<App>,
+    Lister(principal): Lister,
+) -> Answer<ModelNames> {
+    let allowed = |model: &String| principal.allows_model(model);
     let list = app.catalog.seen().list.unwrap_or_default();
-    let models: Vec<String> = list.iter().map(|model| model.id.clone()).collect();
-    let current = app.config.upstream.model.clone();
+    let models = list.iter().map(|model| model.id.clone());
+    let models: Vec<String> = models.filter(allowed).collect();
+    let current = app.config.upstream.model.clone().filter(allowed);
     Answer(ModelNames {
         provider: app.config.upstream.provider.clone(),
         current: current.or_else(|| models.first().cloned()),
@@ -32,7 +37,7 @@ pub(super) async fn overview(State(app): State<App>, _: Anyone) -> Answer<ModelN
     })
 }
 
-/// Lists the models, as OpenAI does.
+/// Lists the models that the caller may use, as OpenAI does.
 #[utoipa::path(
     get,
     path = "/v1/models",
@@ -43,7 +48,10 @@ pub(super) async fn all(
     Extension(principal): Extension<Principal>,
 ) -> Result<Answer<Models>, Refused> {
     let models = known(&app, &principal).await?;
-    let data = models.iter().map(|model| view(&app, model)).collect();
+    let allowed = models
+        .iter()
+        .filter(|model| principal.allows_model(&model.id));
+    let data = allowed.map(|model| view(&app, model)).collect();
     Ok(Answer(Models {
         object: "list",
         data,
@@ -68,7 +76,9 @@ pub(super) async fn show(
     let models = known(&app, &principal).await?;
     // A name that is not text is that of no model.
     let id = id.map(|axum::extract::Path(id)| id).unwrap_or_default();
-    let found = models.iter().find(|model| model.id == id);
+    let found = models
+        .iter()
+        .find(|model| model.id == id && principal.allows_model(&id));
     let found = found.ok_or_else(|| {
         let words = format!("the model {id:?} does not exist");
         Rejection::new(StatusCode::NOT_FOUND, "invalid_request_error", words)
@@ -113,20 +123,19 @@ pub(super) async fn wrong_method(method: Method) -> Response {
 }
 
 async fn known(app: &App, principal: &Principal) -> Result<Arc<[UpstreamModel]>, Refused> {
-    still_there(app, principal).await?;
+    // These routes reserve nothing, so nobody is stopped by a frozen counter.
+    match still_there(app, principal).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return Err(AuthError::Revoked.rejection().into()),
+        Err(error) => return Err(AuthError::Unavailable(error).rejection().into()),
+    }
+    if !principal.allows(Scope::Models) {
+        return Err(Rejection::missing_scope(Scope::Models).into());
+    }
     app.catalog.seen().list.ok_or_else(|| {
         let words = "the models of the upstream are not known yet";
         Rejection::unavailable(words, RETRY).into()
     })
-}
-
-/// These routes reserve nothing, so a disabled user is not stopped by its frozen counter.
-async fn still_there(app: &App, principal: &Principal) -> Result<(), Refused> {
-    match app.store.user(principal.user).await {
-        Ok(Some(user)) if !user.disabled => Ok(()),
-        Ok(_) => Err(AuthError::Revoked.rejection().into()),
-        Err(error) => Err(AuthError::Unavailable(error).rejection().into()),
-    }
 }
 
 fn view(app: &App, model: &UpstreamModel) -> ModelView {

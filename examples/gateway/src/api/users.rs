@@ -1,11 +1,11 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::{Subject, UserId};
-use llm_gate::store::User;
+use llm_gate::store::{LimitChange, User};
 use llm_gate::tokens::Tokens;
 use serde_json::{Value, json};
 
-use super::caller::{Account, Admin, Reader};
+use super::caller::{Account, Admin, By, Reader};
 use super::error::ApiError;
 use super::fields::{Fields, Input, JsonOrQuery, Page, Path, Query, TOKENS};
 use super::views::{MeView, UsageView, UserView, Users};
@@ -70,19 +70,31 @@ impl Input for TokenLimit {
 )]
 pub(super) async fn set_own_limit(
     State(app): State<App>,
-    Account { user, admin, .. }: Account,
+    Account {
+        user,
+        admin,
+        author,
+        ..
+    }: Account,
     JsonOrQuery(TokenLimit { token_limit: limit }): JsonOrQuery<TokenLimit>,
 ) -> Result<Answer<UserView>, ApiError> {
     let subject = Subject::User(user.id);
-    let set = match limit {
-        _ if admin => Some(app.store.set_limit(subject, limit).await?),
-        Some(limit) => app.store.lower_limit(subject, limit).await?,
-        None => None,
-    };
-    match set {
-        Some(standing) => Ok(Answer(UserView::new(user, &standing))),
-        None => Err(ApiError::forbidden("the own limit can only be lowered")),
+    if limit.is_none() && !admin {
+        return Err(only_down());
     }
+    let change = LimitChange {
+        only_down: !admin,
+        author,
+        ..LimitChange::total_tokens(subject, limit)
+    };
+    match app.store.change_limit(change).await? {
+        Some(standing) => Ok(Answer(UserView::new(user, &standing))),
+        None => Err(only_down()),
+    }
+}
+
+fn only_down() -> ApiError {
+    ApiError::forbidden("the own limit can only be lowered")
 }
 
 /// Lists users, page by page.
@@ -128,12 +140,17 @@ pub(super) async fn show(
 pub(super) async fn set_limit(
     State(app): State<App>,
     _: Admin,
+    By(author): By,
     Path(id): Path<String>,
     JsonOrQuery(TokenLimit { token_limit: limit }): JsonOrQuery<TokenLimit>,
 ) -> Result<Answer<UserView>, ApiError> {
     let user = find(&app, &id).await?;
-    let standing = app.store.set_limit(Subject::User(user.id), limit).await?;
-    Ok(Answer(UserView::new(user, &standing)))
+    let change = LimitChange {
+        author,
+        ..LimitChange::total_tokens(Subject::User(user.id), limit)
+    };
+    let standing = app.store.change_limit(change).await?;
+    Ok(Answer(UserView::new(user, &standing.unwrap_or_default())))
 }
 
 async fn find(app: &App, id: &str) -> Result<User, ApiError> {

@@ -4,85 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use http::{Method, StatusCode};
-use llm_gate::auth::OperatorSecret;
 use llm_gate_gateway::api::document;
-use llm_gate_gateway::client::{Answer, Client};
+use llm_gate_gateway::client::Answer;
 use llm_gate_gateway::config::RateLimitConfig;
 use serde_json::{Map, Value, json};
 
+use super::operations::{Operation, document, operations};
 use super::support::{send, start, start_with};
 
 /// Set to write the committed document anew instead of comparing it.
 const REWRITE: &str = "LLM_GATE_REWRITE_OPENAPI";
-
-/// An operation of the document.
-struct Operation {
-    method: Method,
-    path: String,
-    is: Value,
-}
-
-fn document() -> Value {
-    serde_json::from_str(document::text()).expect("the document is JSON")
-}
-
-fn operations() -> Vec<Operation> {
-    let document = document();
-    let paths = document["paths"].as_object().expect("paths").iter();
-    paths
-        .flat_map(|(path, item)| {
-            let item = item.as_object().expect("a path item").iter();
-            item.map(|(method, is)| Operation {
-                method: method.to_uppercase().parse().expect("a method"),
-                path: path.clone(),
-                is: is.clone(),
-            })
-        })
-        .collect()
-}
-
-/// Follows a reference of the document.
-fn resolve(value: &Value) -> Value {
-    match value["$ref"].as_str() {
-        Some(target) => {
-            let target = document().pointer(target.trim_start_matches('#')).cloned();
-            target.expect("references lead somewhere")
-        }
-        None => value.clone(),
-    }
-}
-
-impl Operation {
-    /// Returns a path that is one, with identifiers that nothing has.
-    fn somewhere(&self) -> String {
-        self.within("00000000-0000-7000-8000-000000000001")
-    }
-
-    /// Returns a path in a project.
-    fn within(&self, project: &str) -> String {
-        let parts = self.path.split('/');
-        let parts = parts.map(|part| if part.starts_with('{') { project } else { part });
-        parts.collect::<Vec<_>>().join("/")
-    }
-
-    fn json(&self) -> Option<Value> {
-        let content = &self.is["requestBody"]["content"]["application/json"];
-        content.get("schema").map(resolve)
-    }
-
-    fn is_call(&self) -> bool {
-        self.path.starts_with("/v1/") || self.path == "/chat/completions"
-    }
-
-    async fn send(&self, client: &Client, body: &Value) -> Answer {
-        self.send_to(client, &self.somewhere(), body).await
-    }
-
-    async fn send_to(&self, client: &Client, path: &str, body: &Value) -> Answer {
-        let json = [("content-type", "application/json")];
-        send(client, self.method.clone(), path, &json, body.to_string()).await
-    }
-}
 
 #[test]
 fn the_committed_document_is_that_of_the_gateway() {
@@ -156,46 +87,6 @@ fn an_alias_is_what_it_stands_for() {
         for member in ["security", "responses", "requestBody", "parameters"] {
             assert_eq!(alias.is[member], original.is[member], "{}", alias.path);
         }
-    }
-}
-
-#[tokio::test]
-async fn who_may_call_an_operation_is_what_the_document_says() {
-    let operator = OperatorSecret::generate();
-    let hash = operator.hash().to_string();
-    let gate = start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
-    let operator = gate.client.bearer(operator.expose());
-    let person = gate.person("ada").await;
-    let key = gate.client.bearer(person.key().await.text("api_key"));
-    let admin = gate.admin().await;
-    for operation in operations() {
-        let path = &operation.path;
-        let body = json!({});
-        let statuses = [
-            operation.send(&gate.client, &body).await.status,
-            operation.send(&key, &body).await.status,
-            operation.send(&person.session, &body).await.status,
-            operation.send(&admin.session, &body).await.status,
-            operation.send(&operator, &body).await.status,
-        ];
-        let refused = statuses
-            .map(|status| status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN);
-        let schemes = operation.is["security"]
-            .as_array()
-            .expect("every operation says it");
-        let expected = match &schemes[..] {
-            [] => [false; 5],
-            [_, _, _, _] => [true, false, false, false, false],
-            [_, _, _] => [true, false, false, false, true],
-            [one, _] if one["session"] == json!(["admin"]) => [true, true, true, false, false],
-            [_] => [true, true, false, false, true],
-            other => panic!("{path}: {other:?}"),
-        };
-        assert_eq!(
-            refused, expected,
-            "{} {path}: {statuses:?}",
-            operation.method
-        );
     }
 }
 

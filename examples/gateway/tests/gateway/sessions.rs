@@ -11,7 +11,7 @@ use llm_gate_gateway::client::Client;
 use llm_gate_gateway::config::{Config, RateLimitConfig};
 use serde_json::json;
 
-use super::support::{PASSWORD, config, run, send, start, start_with};
+use super::support::{PASSWORD, Person, config, run, send, start, start_with};
 
 const REFRESH: &str = "/api/v1/auth/refresh";
 
@@ -205,6 +205,47 @@ async fn logging_out_ends_the_session() {
     );
     let missing = gate.post("/api/v1/auth/logout", json!({})).await;
     assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn an_access_token_ends_with_its_session() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let other = gate.enter("ada").await;
+    let answers = async |person: &Person| {
+        [
+            person.get("/api/v1/users/me").await.status.as_u16(),
+            person.get("/api/v1/auth/check").await.status.as_u16(),
+            person.get("/api/v1/models").await.status.as_u16(),
+            person.get("/v1/models").await.status.as_u16(),
+        ]
+    };
+    assert_eq!(answers(&ada).await, [200; 4]);
+    let body = json!({ "refresh_token": ada.refresh });
+    let left = gate.post("/api/v1/auth/logout", body).await;
+    assert_eq!(left.status, StatusCode::NO_CONTENT);
+    assert_eq!(answers(&ada).await, [401; 4], "though it is not expired");
+    assert_eq!(answers(&other).await, [200; 4], "other sessions go on");
+    let all = other.delete("/api/v1/users/me/sessions").await;
+    assert_eq!(all.status, StatusCode::NO_CONTENT);
+    assert_eq!(answers(&other).await, [401; 4]);
+}
+
+#[tokio::test]
+async fn a_failed_login_leaves_an_event_without_what_was_typed() {
+    let gate = start().await;
+    let (admin, ada) = (gate.admin().await, gate.person("ada").await);
+    for (name, target) in [("ada", ada.id.as_str()), ("my secret password", "unknown")] {
+        let body = json!({ "username": name, "password": "not this one at all" });
+        let refused = gate.post("/api/v1/auth/login", body).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+        let events = admin.get("/api/v1/audit?action=login.failed&limit=1").await;
+        let text = String::from_utf8_lossy(&events.body).into_owned();
+        assert!(!text.contains("secret password") && !text.contains("not this one"));
+        let event = &events.json()["events"][0];
+        assert_eq!(event["target_id"], target, "{events:?}");
+        assert_eq!(event["actor"], "anonymous", "{events:?}");
+    }
 }
 
 #[tokio::test]

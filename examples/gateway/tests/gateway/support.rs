@@ -44,7 +44,11 @@ pub(crate) async fn start() -> Gate {
 
 /// Starts a gateway on a PostgreSQL database of its own.
 pub(crate) async fn start_on_postgres() -> Gate {
-    start_on(Some(postgres::config().await), |_| ()).await
+    start_on_postgres_with(|_| ()).await
+}
+
+pub(crate) async fn start_on_postgres_with(change: impl FnOnce(&mut Config)) -> Gate {
+    start_on(Some(postgres::config().await), change).await
 }
 
 pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Gate {

@@ -3,11 +3,11 @@ use std::future::Future;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use llm_gate::identity::Principal;
+use llm_gate::identity::{Principal, Scope};
 use utoipa::ToSchema;
 
 use super::{Access, Sketch};
-use crate::api::caller::{Account, Admin, Anyone, By, Login, Origin, Reader, Session};
+use crate::api::caller::{Account, Admin, Anyone, By, Lister, Login, Origin, Reader, Session};
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
 use crate::app::App;
@@ -79,25 +79,31 @@ impl Part for http::HeaderMap {
 
 impl Part for Extension<Principal> {
     fn describe(sketch: &mut Sketch) {
-        sketch.access(Access::Any);
+        sketch.access(Access::Account(Scope::Models));
     }
 }
 
 impl Part for Anyone {
     fn describe(sketch: &mut Sketch) {
-        sketch.access(Access::Anybody);
+        sketch.access(Access::Anyone(None));
+    }
+}
+
+impl Part for Lister {
+    fn describe(sketch: &mut Sketch) {
+        sketch.access(Access::Anyone(Some(Scope::Models)));
     }
 }
 
 impl Part for Account {
     fn describe(sketch: &mut Sketch) {
-        sketch.access(Access::Login);
+        sketch.access(Access::Account(Scope::Manage));
     }
 }
 
 impl Part for Reader {
     fn describe(sketch: &mut Sketch) {
-        sketch.access(Access::Login);
+        sketch.access(Access::Account(Scope::Usage));
     }
 }
 

@@ -137,7 +137,7 @@ fn key() -> SecurityScheme {
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("lg_…")
-        .description(Some("An API key."));
+        .description(Some("An API key. What it needs is one of its scopes."));
     SecurityScheme::Http(scheme.build())
 }
 

@@ -1,4 +1,5 @@
 use http::StatusCode;
+use llm_gate::identity::Scope;
 use utoipa::ToSchema;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -10,18 +11,18 @@ use super::{API_KEY, API_KEY_HEADER, OPERATOR, SESSION, shapes};
 use crate::api::fields::{Fields, Input, Place, schema_of};
 
 /// Who may call an operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::api) enum Access {
     /// Anybody.
     #[default]
     Open,
-    /// Whoever has an account.
-    Any,
-    /// Whoever has a credential, also without an account.
-    Anybody,
+    /// Whoever has a credential, also without an account; keys only with the scope, where there is one.
+    Anyone(Option<Scope>),
+    /// Whoever has logged in, and keys with the scope.
+    Account(Scope),
     /// Whoever has logged in.
     Login,
-    /// Admins that have logged in, and the operator.
+    /// Admins that have logged in, their keys with the scope for it, and the operator.
     Admin,
 }
 
@@ -46,12 +47,10 @@ impl Sketch {
 
     /// Demands a caller.
     pub(in crate::api) fn access(&mut self, access: Access) {
-        self.access = self.access.max(access);
-        if self.access >= Access::Any {
-            self.refusal(401);
-            self.refusal(503);
-        }
-        if self.access != Access::Open && self.access != Access::Anybody {
+        self.access = access;
+        self.refusal(401);
+        self.refusal(503);
+        if access != Access::Anyone(None) {
             self.refusal(403);
         }
     }
@@ -196,22 +195,10 @@ impl Sketch {
         }
         self.operation.security = match self.access {
             Access::Open => Some(Vec::new()),
-            Access::Any => Some(vec![
-                scheme(SESSION),
-                scheme(API_KEY),
-                scheme(API_KEY_HEADER),
-            ]),
-            Access::Anybody => Some(vec![
-                scheme(SESSION),
-                scheme(API_KEY),
-                scheme(API_KEY_HEADER),
-                scheme(OPERATOR),
-            ]),
-            Access::Login => Some(vec![scheme(SESSION)]),
-            Access::Admin => Some(vec![
-                SecurityRequirement::new(SESSION, ["admin"]),
-                scheme(OPERATOR),
-            ]),
+            Access::Anyone(scope) => Some(callers(None, Some(scope), true)),
+            Access::Account(scope) => Some(callers(None, Some(Some(scope)), false)),
+            Access::Login => Some(callers(None, None, false)),
+            Access::Admin => Some(callers(Some(ADMIN), Some(Some(Scope::Admin)), true)),
         };
         for (status, response) in &mut self.operation.responses.responses {
             if let RefOr::T(response) = response {
@@ -222,6 +209,24 @@ impl Sketch {
     }
 }
 
-fn scheme(name: &str) -> SecurityRequirement {
-    SecurityRequirement::new::<_, [&str; 0], _>(name, [])
+/// The role of admins, as the document names it.
+const ADMIN: &str = "admin";
+
+/// Lists who may call: logins with a role or any, keys with a scope or any, and the operator.
+fn callers(
+    role: Option<&'static str>,
+    keys: Option<Option<Scope>>,
+    operator: bool,
+) -> Vec<SecurityRequirement> {
+    // For schemes that are no OAuth these are the roles that are required (OpenAPI 3.1, security requirement object).
+    let scheme = |name, role: Option<&str>| SecurityRequirement::new(name, role);
+    let mut callers = vec![scheme(SESSION, role)];
+    if let Some(scope) = keys {
+        let scope = scope.map(|scope| scope.as_str());
+        callers.extend([scheme(API_KEY, scope), scheme(API_KEY_HEADER, scope)]);
+    }
+    if operator {
+        callers.push(scheme(OPERATOR, None));
+    }
+    callers
 }

@@ -5,6 +5,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::routing::MethodRouter;
+use llm_gate::identity::Scope;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{HttpMethod, Operation, Paths};
 use utoipa::openapi::{RefOr, Schema};
@@ -92,7 +93,7 @@ impl Described {
     /// Describes a call that the stack answers.
     pub(in crate::api) fn call(path: &str, operation: Operation) -> Self {
         let mut sketch = Sketch::new(path, operation);
-        sketch.access(Access::Any);
+        sketch.access(Access::Account(Scope::Inference));
         let (operation, access, schemas) = sketch.end(path);
         Self {
             path: path.to_owned(),
