@@ -271,6 +271,7 @@ pub(super) async fn delete(
 ) -> Result<NoContent, ApiError> {
     prove(&app, &user, "password", password).await?;
     super::people::deleted(&app, user.id, author).await?;
+    app.keys.invalidate_all();
     Ok(NoContent)
 }
 

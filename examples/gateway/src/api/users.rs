@@ -1,17 +1,23 @@
 use axum::Json as Answer;
 use axum::extract::State;
-use llm_gate::identity::{Subject, UserId};
-use llm_gate::store::{LimitChange, User};
+use llm_gate::identity::{Role, Subject, UserId};
+use llm_gate::store::{LimitChange, NewUser, StoreErrorKind, User, UserChange, UserKind};
 use llm_gate::tokens::Tokens;
 use serde_json::{Value, json};
 
+use super::account::nameable;
 use super::caller::{Account, Admin, By, Reader};
+use super::document::{Created, NoContent};
 use super::error::ApiError;
-use super::fields::{Fields, Input, JsonOrQuery, Page, Path, Query, TOKENS};
+use super::fields::{
+    FLAG, Fields, Input, Json, JsonDraft, JsonOrQuery, Page, Path, Query, SECRET, TOKENS,
+};
+use super::people::{self, EMAIL, NAME, NO_USER, USERNAME, taken};
 use super::views::{MeView, UsageView, UserView, Users};
+use super::words::ROLE;
+use crate::accounts::Names;
 use crate::app::App;
-
-const NO_USER: &str = "no such user";
+use crate::config::Secret;
 
 /// Shows the own account.
 #[utoipa::path(get, path = "/api/v1/users/me")]
@@ -129,6 +135,176 @@ pub(super) async fn show(
 ) -> Result<Answer<UserView>, ApiError> {
     let user = find(&app, &id).await?;
     Ok(Answer(view(&app, user).await?))
+}
+
+/// An account that an admin makes.
+pub(super) struct NewAccount {
+    names: Names,
+    name: Option<String>,
+    password: Secret,
+    role: Role,
+    /// The limit, if it is not the gateway's own.
+    token_limit: Option<Option<Tokens>>,
+}
+
+impl Input for NewAccount {
+    const NAME: &'static str = "NewUser";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let names = Names {
+            email: fields.optional(
+                "email",
+                "The e-mail address; this or a user name is required",
+                &EMAIL,
+            ),
+            username: fields.optional("username", "The user name", &USERNAME),
+        };
+        let name = fields.optional("name", "What to be called", &NAME);
+        let password = fields.required("password", "The first password", &SECRET.sized(8, 128));
+        let role = fields.optional("role", "What the user may do on the platform", &ROLE);
+        let token_limit = fields.changed(
+            "token_limit",
+            "How many tokens may be used in all; null for no limit, the gateway's default unless given",
+            &TOKENS,
+        );
+        if names.all().is_empty() && !fields.refused("username") && !fields.refused("email") {
+            fields.refuse("username", "a user name or an e-mail address is required");
+        }
+        Some(Self {
+            names,
+            name,
+            // What is missing was noted.
+            password: password.unwrap_or_else(|| Secret::from("")),
+            role: role.unwrap_or(Role::User),
+            token_limit,
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "username": "grace", "password": "battery horse correct", "token_limit": 10_000 })
+    }
+}
+
+/// Makes an account for somebody, also where registration is closed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/users",
+    responses((status = 409, description = "The user name or e-mail address is taken"))
+)]
+pub(super) async fn create(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    JsonDraft(mut draft): JsonDraft<NewAccount>,
+) -> Result<Created<UserView>, ApiError> {
+    draft.check("password", |wanted| {
+        app.policy
+            .check(wanted.password.expose(), &wanted.names.all())
+    });
+    let wanted = draft.finish()?;
+    let hash = app.passwords.hash(wanted.password).await?;
+    let limit = wanted
+        .token_limit
+        .unwrap_or(Some(app.config.limits.default_user));
+    let account = NewUser {
+        name: wanted.name,
+        ..wanted.names.account(hash, wanted.role, limit, author)
+    };
+    match app.store.create_user(account).await {
+        Err(error) if error.kind() == StoreErrorKind::Conflict => Err(taken()),
+        made => Ok(Created(view(&app, made?).await?)),
+    }
+}
+
+/// What of an account is to be different.
+pub(super) struct Changes(UserChange);
+
+impl Input for Changes {
+    const NAME: &'static str = "UserChange";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self(UserChange {
+            email: fields.changed("email", "The e-mail address; null for none", &EMAIL),
+            email_verified: fields.optional(
+                "email_verified",
+                "Whether the address counts as confirmed",
+                &FLAG,
+            ),
+            username: fields.changed("username", "The user name; null for none", &USERNAME),
+            name: fields.changed("name", "What to be called; null for nothing", &NAME),
+            role: fields.optional("role", "What the user may do on the platform", &ROLE),
+            disabled: fields.optional(
+                "disabled",
+                "Whether the user may do nothing any more: logins, sessions and keys stop",
+                &FLAG,
+            ),
+        }))
+    }
+
+    fn example() -> Value {
+        json!({ "disabled": true })
+    }
+}
+
+/// Changes an account. A field that is missing stays as it is.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/users/{id}",
+    responses(
+        (status = 404, description = "No such user"),
+        (status = 409, description = "The user name or e-mail address is taken, or this is the last admin"),
+    )
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path(id): Path<String>,
+    Json(Changes(change)): Json<Changes>,
+) -> Result<Answer<UserView>, ApiError> {
+    let user = find(&app, &id).await?;
+    match user.kind {
+        UserKind::Person => {
+            nameable(&user, &change).map_err(|reason| ApiError::in_body("username", reason))?;
+        }
+        _ => {
+            let foreign = [
+                (
+                    "email",
+                    change.email.is_some() || change.email_verified.is_some(),
+                ),
+                ("username", change.username.is_some()),
+                ("role", change.role.is_some()),
+            ];
+            if let Some((field, _)) = foreign.into_iter().find(|(_, given)| *given) {
+                return Err(ApiError::in_body(field, "a service account has none"));
+            }
+        }
+    }
+    let user = people::changed(&app, user.id, change, author).await?;
+    app.keys.invalidate_all();
+    Ok(Answer(view(&app, user).await?))
+}
+
+/// Deletes an account, its personal project and its keys. What it used stays in the books.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/users/{id}",
+    responses(
+        (status = 404, description = "No such user"),
+        (status = 409, description = "The last admin, or the only owner of a project with other members"),
+    )
+)]
+pub(super) async fn delete(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path(id): Path<String>,
+) -> Result<NoContent, ApiError> {
+    let user = find(&app, &id).await?;
+    people::deleted(&app, user.id, author).await?;
+    app.keys.invalidate_all();
+    Ok(NoContent)
 }
 
 /// Sets the token limit of a user.

@@ -31,8 +31,13 @@ pub(crate) struct UserView {
     id: UserId,
     username: Option<String>,
     email: Option<String>,
+    /// Whether the address was confirmed.
+    email_verified: bool,
+    name: Option<String>,
     #[schema(schema_with = words::role)]
     role: Role,
+    /// Whether the user may do nothing any more.
+    disabled: bool,
     #[schema(value_type = Option<i64>, minimum = 0)]
     token_limit: Option<Tokens>,
     #[schema(value_type = i64, minimum = 0)]
@@ -47,7 +52,10 @@ impl UserView {
             id: user.id,
             username: user.username,
             email: user.email,
+            email_verified: user.email_verified,
+            name: user.name,
             role: user.role,
+            disabled: user.disabled,
             token_limit: standing.limit,
             tokens_used: standing.used,
             created_at: moment(user.created_at),
