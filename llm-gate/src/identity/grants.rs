@@ -14,9 +14,10 @@ words! {
         Models = "models",
         /// Reports of what the key's user and project have used, and their limits.
         Usage = "usage",
-        /// All that its user may manage in the own account and in projects, the role of an admin left aside.
+        /// All that its user may manage in the own account and in projects, the role of an admin left aside; and
+        /// reports.
         Manage = "manage",
-        /// All that an admin may manage, while its user is one.
+        /// All that an admin may manage, while its user is one; and all that its user may.
         Admin = "admin",
     }
 }
@@ -51,10 +52,15 @@ impl Default for KeyGrants {
 }
 
 impl KeyGrants {
-    /// Returns whether it may be used for `scope`.
+    /// Returns whether it may be used for `scope`. What admins may includes to manage, and that to read reports.
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        let wider = match scope {
+            Scope::Usage => Some(Scope::Manage),
+            Scope::Manage => Some(Scope::Admin),
+            _ => None,
+        };
+        self.scopes.contains(&scope) || wider.is_some_and(|wider| self.allows(wider))
     }
 
     /// Returns whether it may call `model`.
@@ -65,13 +71,9 @@ impl KeyGrants {
     }
 
     /// Returns whether nothing of it goes beyond what `other` may do.
-    ///
-    /// Whoever may manage may read reports too.
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {
-        let scopes = self.scopes.iter().all(|scope| {
-            other.allows(*scope) || (*scope == Scope::Usage && other.allows(Scope::Manage))
-        });
+        let scopes = self.scopes.iter().all(|scope| other.allows(*scope));
         let models = other.models.is_none()
             || self
                 .models

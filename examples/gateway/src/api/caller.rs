@@ -41,6 +41,22 @@ pub(crate) struct Account {
 /// A caller with any credential that may see which models there are.
 pub(crate) struct Lister(pub(crate) Principal);
 
+/// A caller that sets limits: an admin of the platform, the operator, or whoever manages what is its user's.
+pub(crate) enum Steward {
+    /// All limits.
+    Admin(Author),
+    /// Those of own projects.
+    Owner(Account),
+}
+
+impl Steward {
+    pub(crate) fn author(&self) -> Author {
+        match self {
+            Self::Admin(author) | Self::Owner(Account { author, .. }) => author.clone(),
+        }
+    }
+}
+
 /// A caller that reads reports of what is its user's: one that has logged in, or a key that may.
 pub(crate) struct Reader(pub(crate) Account);
 
@@ -200,8 +216,7 @@ impl Account {
         else {
             return Err(Rejection::account_required().into());
         };
-        let all = principal.allows(Scope::Manage);
-        if !all && !principal.allows(scope) {
+        if !principal.allows(scope) {
             return Err(ApiError::forbidden(match scope {
                 Scope::Usage => "this route needs a login, or an API key with the scope \"usage\"",
                 _ => "this route needs a login, or an API key with the scope \"manage\"",
@@ -209,7 +224,7 @@ impl Account {
         }
         Ok(Self {
             admin: administers(&principal, &user),
-            only: (!all).then_some(principal.project),
+            only: (!principal.allows(Scope::Manage)).then_some(principal.project),
             grants: principal.grants,
             user,
             author,
@@ -248,6 +263,24 @@ impl FromRequestParts<App> for Lister {
             Some(_) => Err(Rejection::missing_scope(Scope::Models).into()),
             None => Err(ApiError::unauthorized(REFUSED)),
         }
+    }
+}
+
+impl FromRequestParts<App> for Steward {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let operator = parts.extensions.get::<Principal>();
+        if operator.is_some_and(|principal| !principal.has_account()) {
+            let By(author) = By::from_request_parts(parts, app).await?;
+            return Ok(Self::Admin(author));
+        }
+        let account = Account::from_request_parts(parts, app).await?;
+        Ok(if account.admin {
+            Self::Admin(account.author)
+        } else {
+            Self::Owner(account)
+        })
     }
 }
 

@@ -1,15 +1,15 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::Subject;
-use llm_gate::store::{Limit, LimitChange, LimitKey, Standing, Zone};
+use llm_gate::store::{KeyName, Limit, LimitChange, LimitKey, ProjectRole, Standing, Zone};
 use serde_json::{Value, json};
 
-use super::caller::{Admin, By};
+use super::caller::Steward;
 use super::document::NoContent;
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, Json, JsonOrQuery, MODEL, Page, Query, TOKENS};
 use super::views::{LimitView, Limits};
-use super::words;
+use super::{projects, words};
 use crate::app::App;
 
 /// What the limits for everybody are set on.
@@ -42,26 +42,28 @@ impl Input for Whose {
 
 /// Lists the limits in force for a subject, with how it stands on them, page by page.
 ///
-/// Without a subject, those that hold for all.
+/// Without a subject, those that hold for all, which admins see. Others see those of themselves, of projects that they
+/// manage, and of their keys.
 #[utoipa::path(
     get,
     path = "/api/v1/limits",
-    responses((status = 404, description = "No such user, project or key"))
+    responses((status = 404, description = "No such user, project or key, or not one of the caller's"))
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    _: Admin,
+    steward: Steward,
     Query(Whose { subject, page }): Query<Whose>,
 ) -> Result<Answer<Limits>, ApiError> {
     let mut limits = Vec::new();
     match subject {
         None => {
+            general(&steward)?;
             for subject in GENERAL {
                 limits.extend(of(&app, subject).await?);
             }
         }
         Some(subject) => {
-            known(&app, subject).await?;
+            power(&app, &steward, subject).await?;
             limits = of(&app, subject).await?;
         }
     }
@@ -117,23 +119,102 @@ impl Input for NewLimit {
 
 /// Sets a limit, or changes it.
 ///
-/// It is in force for the next reservation.
+/// It is in force for the next reservation. Admins set any. Whoever manages a project sets those of its keys; its owners
+/// set and lower those of the project, everybody those of the own account and keys, and nobody of them raises one.
 #[utoipa::path(
     put,
     path = "/api/v1/limits",
-    responses((status = 404, description = "No such user, project or key"))
+    responses((status = 404, description = "No such user, project or key, or not one of the caller's"))
 )]
 pub(super) async fn set(
     State(app): State<App>,
-    _: Admin,
-    By(author): By,
+    steward: Steward,
     Json(NewLimit(limit)): Json<NewLimit>,
 ) -> Result<Answer<LimitView>, ApiError> {
-    known(&app, limit.key.subject).await?;
-    let change = LimitChange::set(limit.clone(), author);
+    let only_down = power(&app, &steward, limit.key.subject)
+        .await?
+        .only_down()?;
+    let change = LimitChange {
+        only_down,
+        ..LimitChange::set(limit.clone(), steward.author())
+    };
     let standing = app.store.change_limit(change).await?;
-    let standing = standing.filter(|_| is_one(limit.key.subject));
+    let standing = standing.ok_or_else(raised)?;
+    let standing = Some(standing).filter(|_| is_one(limit.key.subject));
     Ok(Answer(LimitView::new(&limit, standing.as_ref())))
+}
+
+/// What somebody may do with the limits of a subject.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Power {
+    All,
+    /// To set one where there is none, and to lower it.
+    Lower,
+    See,
+}
+
+impl Power {
+    /// Returns whether it is for lowering only.
+    fn only_down(self) -> Result<bool, ApiError> {
+        match self {
+            Self::All => Ok(false),
+            Self::Lower => Ok(true),
+            Self::See => Err(ApiError::forbidden(
+                "only owners of the project may do that",
+            )),
+        }
+    }
+}
+
+fn raised() -> ApiError {
+    ApiError::forbidden("the limit can only be lowered: ask an admin")
+}
+
+/// Refuses those who are no admins what holds for everybody.
+fn general(steward: &Steward) -> Result<(), ApiError> {
+    match steward {
+        Steward::Admin(_) => Ok(()),
+        Steward::Owner(_) => Err(ApiError::forbidden(
+            "only admins see and set the limits of everybody",
+        )),
+    }
+}
+
+/// Finds out what somebody may do with the limits of a subject. What is not the caller's looks as if it did not exist.
+async fn power(app: &App, steward: &Steward, subject: Subject) -> Result<Power, ApiError> {
+    let Steward::Owner(account) = steward else {
+        known(app, subject).await?;
+        return Ok(Power::All);
+    };
+    if !is_one(subject) || subject == Subject::Platform {
+        general(steward)?;
+    }
+    match subject {
+        Subject::User(id) if id == account.user.id => Ok(Power::Lower),
+        Subject::Project(id) => {
+            let place = projects::place(app, account, &id.to_string()).await?;
+            let place = place.managed()?;
+            Ok(match place.membership.role {
+                ProjectRole::Owner => Power::Lower,
+                _ => Power::See,
+            })
+        }
+        Subject::Key(id) => {
+            for membership in app.store.projects_of(account.user.id).await? {
+                let manages = membership.role.manages();
+                let name = KeyName {
+                    project: membership.project.id,
+                    owner: (!manages).then_some(account.user.id),
+                    id,
+                };
+                if app.store.key(name).await?.is_some() {
+                    return Ok(if manages { Power::All } else { Power::Lower });
+                }
+            }
+            Err(unknown(subject))
+        }
+        _ => Err(unknown(subject)),
+    }
 }
 
 /// What names a limit.
@@ -151,24 +232,26 @@ impl Input for LimitName {
     }
 }
 
-/// Removes a limit.
+/// Removes a limit. Whoever may only lower one may not do that.
 #[utoipa::path(
     delete,
     path = "/api/v1/limits",
-    responses((status = 404, description = "No such limit, user, project or key"))
+    responses((status = 404, description = "No such limit, user, project or key, or not one of the caller's"))
 )]
 pub(super) async fn remove(
     State(app): State<App>,
-    _: Admin,
-    By(author): By,
+    steward: Steward,
     JsonOrQuery(LimitName(key)): JsonOrQuery<LimitName>,
 ) -> Result<NoContent, ApiError> {
-    known(&app, key.subject).await?;
+    let only_down = power(&app, &steward, key.subject).await?.only_down()?;
     let set = app.store.limits(Some(key.subject)).await?;
     if !set.iter().any(|limit| limit.key == key) {
         return Err(ApiError::not_found("no such limit"));
     }
-    let change = LimitChange::remove(key, author);
+    if only_down {
+        return Err(raised());
+    }
+    let change = LimitChange::remove(key, steward.author());
     app.store.change_limit(change).await?;
     Ok(NoContent)
 }
@@ -177,11 +260,15 @@ async fn known(app: &App, subject: Subject) -> Result<(), ApiError> {
     if app.store.knows(subject).await? {
         return Ok(());
     }
-    Err(ApiError::not_found(match subject {
+    Err(unknown(subject))
+}
+
+fn unknown(subject: Subject) -> ApiError {
+    ApiError::not_found(match subject {
         Subject::User(_) => "no such user",
         Subject::Project(_) => "no such project",
         _ => "no such API key",
-    }))
+    })
 }
 
 /// Takes what names a limit; what is wrong with it is noted.

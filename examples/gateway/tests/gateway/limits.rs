@@ -17,6 +17,107 @@ on_both! {
     limits_and_prices_are_listed_page_by_page;
     commands_set_limits_and_prices;
     none_of_it_is_for_others;
+    owners_set_and_lower_the_limits_of_their_projects_and_raise_none;
+    whoever_manages_a_project_limits_its_keys;
+}
+
+async fn put(person: &Person, body: Value) -> u16 {
+    let answer = person.put("/api/v1/limits", body).await;
+    answer.status.as_u16()
+}
+
+async fn remove(person: &Person, mut body: Value) -> u16 {
+    body.as_object_mut().expect("an object").remove("amount");
+    let json = [("content-type", "application/json")];
+    let removed = send(
+        &person.session,
+        Method::DELETE,
+        "/api/v1/limits",
+        &json,
+        body.to_string(),
+    );
+    removed.await.status.as_u16()
+}
+
+/// A project of ada's with adam as admin and mia as member.
+async fn project(gate: &Gate) -> (String, [Person; 3]) {
+    let people = [
+        gate.person("ada").await,
+        gate.person("adam").await,
+        gate.person("mia").await,
+    ];
+    let project = people[0]
+        .post("/api/v1/projects", json!({}))
+        .await
+        .text("id");
+    let members = format!("/api/v1/projects/{project}/members");
+    for (person, role) in [(&people[1], "admin"), (&people[2], "member")] {
+        let body = json!({ "user_id": person.id, "role": role });
+        assert_eq!(people[0].post(&members, body).await.status, StatusCode::OK);
+    }
+    (project, people)
+}
+
+async fn owners_set_and_lower_the_limits_of_their_projects_and_raise_none(gate: Gate) {
+    let (project, [ada, adam, mia]) = project(&gate).await;
+    let (root, eve) = (gate.admin().await, gate.person("eve").await);
+    let of = |amount: u64| limit("project", Some(&project), "tokens", "month", amount);
+    assert_eq!(put(&ada, of(1000)).await, 200, "there was none");
+    assert_eq!(put(&ada, of(500)).await, 200, "lower");
+    assert_eq!(put(&ada, of(501)).await, 403, "higher");
+    assert_eq!(remove(&ada, of(0)).await, 403, "none is higher still");
+    assert_eq!(put(&adam, of(1)).await, 403, "only owners do");
+    assert_eq!(put(&mia, of(1)).await, 403, "only owners do");
+    assert_eq!(put(&eve, of(1)).await, 404, "it is not there for others");
+    let list = format!("/api/v1/limits?subject=project&id={project}");
+    for (person, status) in [(&ada, 200), (&adam, 200), (&mia, 403), (&eve, 404)] {
+        assert_eq!(person.get(&list).await.status, status);
+    }
+    let listed = ada.get(&list).await.json();
+    let amounts: Vec<&Value> = listed["limits"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|limit| limit["period"] == "month")
+        .map(|limit| &limit["amount"])
+        .collect();
+    assert_eq!(amounts, [&json!(500)]);
+    assert_eq!(put(&root, of(2000)).await, 200, "admins raise it");
+    assert_eq!(remove(&root, of(0)).await, 204, "and remove it");
+
+    let own = |amount: u64| limit("user", Some(&mia.id), "requests", "day", amount);
+    assert_eq!(put(&mia, own(10)).await, 200);
+    assert_eq!(put(&mia, own(11)).await, 403, "nobody raises the own limit");
+    assert_eq!(put(&ada, own(1)).await, 404, "nor sets another user's");
+    for all in ["user", "project", "key", "platform"] {
+        let everybodys = limit(all, None, "tokens", "total", 1);
+        assert_eq!(put(&ada, everybodys).await, 403, "{all}");
+    }
+    assert_eq!(
+        ada.get("/api/v1/limits").await.status,
+        StatusCode::FORBIDDEN
+    );
+    let path = format!("/api/v1/audit?target_id={project}&action=limit.changed");
+    let events = root.get(&path).await.json();
+    assert_eq!(events["events"].as_array().map(Vec::len), Some(4));
+}
+
+async fn whoever_manages_a_project_limits_its_keys(gate: Gate) {
+    let (project, [ada, adam, mia]) = project(&gate).await;
+    let eve = gate.person("eve").await;
+    let keys = format!("/api/v1/projects/{project}/api-keys");
+    let key = mia.post(&keys, json!({})).await.text("id");
+    let of = |amount: u64| limit("key", Some(&key), "tokens", "minute", amount);
+    assert_eq!(put(&adam, of(100)).await, 200);
+    assert_eq!(put(&adam, of(200)).await, 200, "and raises it");
+    assert_eq!(put(&mia, of(50)).await, 200, "its user lowers it");
+    assert_eq!(put(&mia, of(60)).await, 403, "and does not raise it");
+    assert_eq!(remove(&mia, of(0)).await, 403);
+    assert_eq!(put(&eve, of(1)).await, 404);
+    assert_eq!(remove(&ada, of(0)).await, 204);
+    let foreign = eve.key().await.text("id");
+    let foreign = limit("key", Some(&foreign), "tokens", "total", 5u64);
+    assert_eq!(put(&ada, foreign).await, 404);
 }
 
 const LARGEST: u64 = (1 << 53) - 1;
@@ -440,12 +541,16 @@ async fn none_of_it_is_for_others(gate: Gate) {
             StatusCode::UNAUTHORIZED,
             "{path}"
         );
-        let put = ada.put(path, body.clone()).await;
-        assert_eq!(put.status, StatusCode::FORBIDDEN, "{path}");
-        assert_eq!(
-            ada.delete(path).await.status,
-            StatusCode::FORBIDDEN,
-            "{path}"
-        );
     }
+    let key_puts = key.put("/api/v1/limits", &body).await.expect("an answer");
+    assert_eq!(key_puts.status, StatusCode::FORBIDDEN);
+    let price = json!({ "model": "tiny", "price_prompt": 1 });
+    assert_eq!(
+        ada.put("/api/v1/prices", price).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        ada.delete("/api/v1/prices").await.status,
+        StatusCode::FORBIDDEN
+    );
 }

@@ -7,7 +7,9 @@ use llm_gate::identity::{Principal, Scope};
 use utoipa::ToSchema;
 
 use super::{Access, Sketch};
-use crate::api::caller::{Account, Admin, Anyone, By, Lister, Login, Origin, Reader, Session};
+use crate::api::caller::{
+    Account, Admin, Anyone, By, Lister, Login, Origin, Reader, Session, Steward,
+};
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
 use crate::app::App;
@@ -98,6 +100,12 @@ impl Part for Lister {
 impl Part for Account {
     fn describe(sketch: &mut Sketch) {
         sketch.access(Access::Account(Scope::Manage));
+    }
+}
+
+impl Part for Steward {
+    fn describe(sketch: &mut Sketch) {
+        sketch.access(Access::Anyone(Some(Scope::Manage)));
     }
 }
 
