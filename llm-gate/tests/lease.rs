@@ -9,7 +9,7 @@ use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::ledger::{Charge, Leases, Ledger, Request, Reservation, ReserveError};
 use llm_gate::store::{
     Author, CallInfo, Ending, LedgerStore, Limit, LimitChange, MemoryStore, Operation, Outcome,
-    OwnerId, Price, Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
+    OwnerId, Price, Standing, StoreError, StoreErrorKind, StoreFuture, Totals, UsageReset,
 };
 use llm_gate::test_util::ManualClock;
 use llm_gate::tokens::{Tokens, Usage};
@@ -63,6 +63,7 @@ impl LedgerStore for Wire {
         standing(subject: Subject) -> Standing;
         standings(subject: Subject, at: Timestamp) -> Vec<(Limit, Standing)>;
         change_limit(change: LimitChange) -> Option<Standing>;
+        reset_usage(reset: UsageReset) -> Standing;
         limits(subject: Option<Subject>) -> Vec<Limit>;
         set_price(price: Price, author: Author) -> Price;
         prices() -> Vec<Price>;

@@ -146,6 +146,10 @@ impl LedgerStore for WatchedStore {
         self.ask(Kind::Write, self.inner.change_limit(change))
     }
 
+    fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {
+        self.ask(Kind::Write, self.inner.reset_usage(reset))
+    }
+
     fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {
         self.ask(Kind::Read, self.inner.limits(subject))
     }
@@ -191,6 +195,14 @@ impl AuditStore for WatchedStore {
 
     fn presumed(&self, after: Option<RequestId>, count: u32) -> StoreFuture<'_, Vec<CallRecord>> {
         self.ask(Kind::Read, self.inner.presumed(after, count))
+    }
+
+    fn refund_presumed(
+        &self,
+        id: RequestId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<CallRecord>> {
+        self.ask(Kind::Write, self.inner.refund_presumed(id, author))
     }
 
     fn call(&self, id: RequestId) -> StoreFuture<'_, Option<CallRecord>> {

@@ -20,7 +20,7 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{RequestId, Subject};
 use llm_gate::store::{
     Author, LedgerStore, Limit, LimitChange, MemoryBooks, Operation, Outcome, OwnerId, Price,
-    Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
+    Standing, StoreError, StoreErrorKind, StoreFuture, Totals, UsageReset,
 };
 
 use line::Line;
@@ -141,6 +141,15 @@ impl LedgerStore for LogStore {
             // One that changes nothing does no harm in the log.
             inner.append(&[Line::Limit(change.clone())])?;
             Ok(inner.books.change_limit(&change))
+        })
+    }
+
+    fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {
+        self.blocking(move |inner| {
+            let (subject, at) = (reset.subject, reset.author.at);
+            inner.append(&[Line::Reset(subject, at)])?;
+            inner.books.reset_usage(subject, at);
+            Ok(inner.books.standing(subject))
         })
     }
 

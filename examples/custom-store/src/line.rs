@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use llm_gate::clock::Timestamp;
+use llm_gate::identity::Subject;
 use llm_gate::store::{LimitChange, MemoryBooks, Operation, OwnerId, Price};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ pub(crate) enum Line {
     Operation(Operation),
     Limit(LimitChange),
     Price(Price),
+    Reset(Subject, Timestamp),
     Enlist(Timestamp, Duration),
     Renew(OwnerId, Timestamp, Duration),
     GiveUp(Timestamp, Duration),
@@ -24,6 +26,7 @@ impl Line {
             Self::Operation(operation) => drop(books.apply(&operation)),
             Self::Limit(change) => drop(books.change_limit(&change)),
             Self::Price(price) => drop(books.set_price(price)),
+            Self::Reset(subject, at) => drop(books.reset_usage(subject, at)),
             Self::Enlist(at, lease) => {
                 books.enlist(at, lease);
             }

@@ -39,6 +39,18 @@ pub(crate) fn held(connection: &mut Connection) -> QueryResult<i64> {
         .get_result(connection)
 }
 
+/// Adds up what reservations whose use nobody knows have charged to a counter.
+pub(crate) fn presumed(connection: &mut Connection, counter: i64) -> QueryResult<i64> {
+    reservation_counters::table
+        .inner_join(reservations::table)
+        .filter(reservation_counters::counter_id.eq(counter))
+        .filter(sql::<Bool>("reservations.state = 'expired'"))
+        .select(sql::<BigInt>(
+            "CAST(COALESCE(SUM(reservation_counters.held), 0) AS BIGINT)",
+        ))
+        .get_result(connection)
+}
+
 /// Counts the reservations that are pending.
 pub(crate) fn pending(connection: &mut Connection) -> QueryResult<i64> {
     reservations::table

@@ -6,8 +6,9 @@ use llm_gate::identity::{ProjectId, RequestId, Subject};
 use llm_gate::store::rules;
 use llm_gate::store::{
     Author, CounterKey, LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price,
-    Standing, StoreError, StoreErrorKind, StoreFuture, Totals,
+    Standing, StoreError, StoreErrorKind, StoreFuture, Totals, UsageReset,
 };
+use llm_gate::tokens::Amount;
 
 use super::page::{self, Desk, Page};
 use super::queries::{counters, keys, owners, prices, totals};
@@ -19,7 +20,7 @@ use crate::models::{Id, LimitRow, NewCounterRow, NewOwnerRow, NewPriceRow};
 const CHUNK: usize = 1_000;
 
 /// Applies a batch: reads its rows, lets the rules decide, writes what they changed.
-fn apply(
+pub(super) fn apply(
     connection: &mut Connection,
     desk: Desk,
     operations: &[Operation],
@@ -109,7 +110,7 @@ pub(super) fn change_limit(
             let nothing = Limit {
                 key: change.key.clone(),
                 zone: change.zone.clone(),
-                amount: llm_gate::tokens::Amount::ZERO,
+                amount: Amount::ZERO,
             };
             counters::delete_limit(connection, &LimitRow::from(&nothing))?
         }
@@ -127,6 +128,44 @@ pub(super) fn change_limit(
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
     let standings = standing_on(connection, &limits, &key)?;
     Ok(Some(standings.into_iter().next().unwrap_or_default()))
+}
+
+/// Takes off what a subject has used. It takes what [`change_limit`] takes, in the same order.
+fn reset_usage(
+    connection: &mut Connection,
+    desk: Desk,
+    reset: &UsageReset,
+) -> Result<Standing, Failure> {
+    let subject = reset.subject;
+    batch::lock_limits(connection, subject)?;
+    let mut gate = batch::gate(connection, desk)?;
+    let at = gate.now.unwrap_or(reset.author.at);
+    let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
+    let keys = rules::credited(&limits, subject, at);
+    let (mut rows, mut balances, mut lines) = (HashMap::new(), Vec::new(), Vec::new());
+    for row in batch::take_or_make(connection, &keys)? {
+        let key = row.key()?;
+        // What comes with them is another's, or of another window.
+        if !keys.contains(&key) {
+            continue;
+        }
+        let presumed = Amount::try_new(totals::presumed(connection, row.id)?);
+        let presumed = presumed.ok_or_else(|| Failure::corrupt("a hold is less than nothing"))?;
+        if let Some((balance, line)) = rules::credit(&key, row.balance()?, presumed, at) {
+            balances.push(NewCounterRow::new(&key, balance));
+            lines.push(line);
+        }
+        rows.insert(key, row.id);
+    }
+    // The same order in all stores.
+    lines.sort_unstable_by(|one, other| one.counter.cmp(&other.counter));
+    batch::put_balances(connection, &balances)?;
+    page::post(connection, &mut gate.chain, &lines, &rows)?;
+    if let Some(event) = reset.event(&lines) {
+        let project = project_of(connection, subject)?;
+        event::leave(connection, &[event.of(project)])?;
+    }
+    standing(connection, subject)
 }
 
 /// Returns the project that a subject is or is a key of.
@@ -276,6 +315,11 @@ impl LedgerStore for Store {
     fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
         let desk = self.desk();
         self.write(move |connection| change_limit(connection, desk, &change))
+    }
+
+    fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {
+        let desk = self.desk();
+        self.write(move |connection| reset_usage(connection, desk, &reset))
     }
 
     fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {

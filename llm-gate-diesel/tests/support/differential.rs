@@ -5,14 +5,14 @@ use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
     AuditStore, Author, CallFilter, CallInfo, CallQuery, Check, Extend, Hold, LedgerStore,
     LimitChange, LimitKey, MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle,
-    Source, Tariff, Unit, UsageGroup, UsageQuery, UsageScope, UsageStore, Verification,
+    Source, Tariff, Unit, UsageGroup, UsageQuery, UsageReset, UsageScope, UsageStore, Verification,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-/// Batches of operations, and a change of a limit before each.
-pub(crate) type Script = Vec<(LimitChange, Vec<Operation>)>;
+/// Batches of operations, before each a change of a limit, and before some a reset.
+pub(crate) type Script = Vec<(LimitChange, Option<UsageReset>, Vec<Operation>)>;
 
 /// Models without a tariff, with weights, and with a price.
 const MODELS: [&str; 3] = ["plain", "weighted", "priced"];
@@ -125,6 +125,14 @@ fn limiting() -> impl Strategy<Value = LimitChange> {
     )
 }
 
+fn resetting() -> impl Strategy<Value = UsageReset> {
+    let subject = proptest::sample::select(subjects().to_vec());
+    (subject, moment()).prop_map(|(subject, at)| UsageReset {
+        subject,
+        author: Author::system(at),
+    })
+}
+
 pub(crate) fn script() -> impl Strategy<Value = Script> {
     let operation = prop_oneof![
         4 => reserving(),
@@ -133,7 +141,8 @@ pub(crate) fn script() -> impl Strategy<Value = Script> {
         1 => refunding(),
     ];
     let batch = proptest::collection::vec(operation, 0..12);
-    proptest::collection::vec((limiting(), batch), 1..10)
+    let resetting = proptest::option::weighted(0.3, resetting());
+    proptest::collection::vec((limiting(), resetting, batch), 1..10)
 }
 
 /// Gives the models their tariffs.
@@ -169,9 +178,13 @@ pub(crate) async fn agrees<S: LedgerStore + AuditStore + UsageStore>(
     let memory = MemoryStore::new();
     price(&store).await;
     price(&memory).await;
-    for (change, batch) in script {
+    for (change, reset, batch) in script {
         let set = store.change_limit(change.clone()).await.unwrap();
         prop_assert_eq!(set, memory.change_limit(change).await.unwrap());
+        if let Some(reset) = reset {
+            let standing = store.reset_usage(reset.clone()).await.unwrap();
+            prop_assert_eq!(standing, memory.reset_usage(reset).await.unwrap());
+        }
         let outcomes = store.apply(batch.clone()).await.unwrap();
         prop_assert_eq!(outcomes, memory.apply(batch).await.unwrap());
         for subject in subjects() {

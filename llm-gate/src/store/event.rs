@@ -146,6 +146,8 @@ words! {
         InviteRevoked = "invite.revoked",
         /// A limit was set, changed or removed.
         LimitChanged = "limit.changed",
+        /// What somebody or something had used was taken off.
+        UsageReset = "usage.reset",
         /// A tariff was set or removed.
         PriceChanged = "price.changed",
         /// A presumed charge was given back.

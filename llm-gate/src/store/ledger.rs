@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 #[cfg(doc)]
 use crate::store::Source;
+use crate::store::rules::Entry;
 use crate::store::{
     Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Price, Standing,
     StoreFuture, Target, Zone,
@@ -86,6 +87,13 @@ pub trait LedgerStore: Send + Sync + 'static {
     /// granted.
     fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>>;
 
+    /// Takes off what a subject has used, so that its limits start anew, and writes that into the ledger: a
+    /// [`Credit`](crate::store::rules::EntryKind::Credit) for all its tokens and for the window at hand of each of its
+    /// limits. What is held or presumed stays, and so do the records of the calls. Answers how it stands then.
+    ///
+    /// An event is left in the same transaction: the reset's own ([`UsageReset::event`]).
+    fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing>;
+
     /// Lists the limits that were set, of one subject or all.
     fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>>;
 
@@ -135,6 +143,37 @@ pub trait LedgerStore: Send + Sync + 'static {
         grace: Duration,
         count: usize,
     ) -> StoreFuture<'_, Vec<RequestId>>;
+}
+
+/// Usage to be taken off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageReset {
+    /// Whose.
+    pub subject: Subject,
+    /// Who asks for it, and when.
+    pub author: Author,
+}
+
+impl UsageReset {
+    /// Returns the event that it leaves, of the lines that the ledger got; none where it changes nothing.
+    #[must_use]
+    pub fn event(&self, lines: &[Entry]) -> Option<Event> {
+        if lines.is_empty() {
+            return None;
+        }
+        let credited: serde_json::Map<String, Value> = lines
+            .iter()
+            .map(|line| {
+                (
+                    line.counter.to_string(),
+                    (-line.charge - line.overage).into(),
+                )
+            })
+            .collect();
+        let target = Target::from(self.subject);
+        let event = Event::new(&self.author, Action::UsageReset, target);
+        Some(event.gone(&serde_json::json!({ "used": credited })))
+    }
 }
 
 /// A limit to be set, changed or removed.

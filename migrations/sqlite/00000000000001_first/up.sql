@@ -286,7 +286,7 @@ CREATE TABLE ledger (
     id INTEGER NOT NULL PRIMARY KEY,
     writer BLOB NOT NULL CHECK (length(writer) = 16),
     sequence INTEGER NOT NULL CHECK (sequence > 0),
-    kind TEXT NOT NULL CHECK (kind IN ('settle', 'correct', 'refund', 'late', 'limit')),
+    kind TEXT NOT NULL CHECK (kind IN ('settle', 'correct', 'refund', 'late', 'limit', 'credit')),
     reservation_id BLOB,
     counter_id INTEGER NOT NULL,
     charge INTEGER NOT NULL,

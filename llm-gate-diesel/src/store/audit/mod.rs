@@ -4,10 +4,14 @@ mod requests;
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{RequestId, Subject};
-use llm_gate::store::{AuditStore, CallRecord, Check, LineQuery, Lines, StoreFuture, Verification};
+use llm_gate::store::{
+    AuditStore, Author, CallRecord, Check, LineQuery, Lines, Operation, Outcome, Refund,
+    Settlement, StoreFuture, Verification,
+};
 
+use super::page::Desk;
 use super::queries::audit;
-use super::{Connection, Store, batch};
+use super::{Connection, Store, batch, event, ledger};
 use crate::error::Failure;
 use crate::models::Id;
 
@@ -55,6 +59,33 @@ fn knows(connection: &mut Connection, subject: Subject) -> Result<bool, Failure>
     Ok(found > 0)
 }
 
+/// Takes a presumed charge back. Whether it is one is decided under the locks of the batch that does it.
+fn refund(
+    connection: &mut Connection,
+    desk: Desk,
+    id: RequestId,
+    author: &Author,
+) -> Result<Option<CallRecord>, Failure> {
+    let read = |connection: &mut Connection| -> Result<Option<CallRecord>, Failure> {
+        let row = audit::call(connection, id.into())?;
+        row.map(CallRecord::try_from).transpose()
+    };
+    let Some(before) = read(connection)? else {
+        return Ok(None);
+    };
+    let at = author.at;
+    let outcomes = ledger::apply(connection, desk, &[Operation::Refund(Refund { id, at })])?;
+    if let [
+        Outcome::Settled(Settlement {
+            repeated: false, ..
+        }),
+    ] = outcomes[..]
+    {
+        event::leave(connection, &[before.refund_event(author)])?;
+    }
+    read(connection)
+}
+
 impl AuditStore for Store {
     fn verify(&self, check: Check) -> StoreFuture<'_, Verification> {
         let desk = self.desk();
@@ -79,6 +110,15 @@ impl AuditStore for Store {
             let rows = audit::presumed(connection, after.map(Id::from), count.into())?;
             records(rows)
         })
+    }
+
+    fn refund_presumed(
+        &self,
+        id: RequestId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<CallRecord>> {
+        let desk = self.desk();
+        self.write(move |connection| refund(connection, desk, id, &author))
     }
 
     fn call(&self, id: RequestId) -> StoreFuture<'_, Option<CallRecord>> {

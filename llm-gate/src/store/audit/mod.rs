@@ -4,8 +4,8 @@ mod record;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::StoreFuture;
 use super::rules::{EntryKind, State};
+use super::{Author, StoreFuture};
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::CounterKey;
@@ -179,6 +179,13 @@ pub trait AuditStore: Send + Sync + 'static {
 
     /// Lists the calls whose charge is presumed, the oldest first, at most `count`, those behind `after`.
     fn presumed(&self, after: Option<RequestId>, count: u32) -> StoreFuture<'_, Vec<CallRecord>>;
+
+    /// Takes back what was presumed of a call, and answers how it is then; `None` where there is no such call. One that
+    /// is not presumed, never was or not any more, stays as it is.
+    ///
+    /// An event is left in the same transaction: the call's own ([`CallRecord::refund_event`]).
+    fn refund_presumed(&self, id: RequestId, author: Author)
+    -> StoreFuture<'_, Option<CallRecord>>;
 
     /// Reads a call.
     fn call(&self, id: RequestId) -> StoreFuture<'_, Option<CallRecord>>;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::identity::{ConversationId, KeyId, ProjectId, RequestId, UserId};
 use crate::store::rules::{Entry, State};
-use crate::store::{Ending, Served, Source};
+use crate::store::{Action, Author, Ending, Event, Served, Source, Target};
 use crate::tokens::{Tokens, Usage};
 
 /// A reservation on record: whose call it was, and what became of it.
@@ -47,6 +47,19 @@ pub struct CallRecord {
     pub status: u16,
     /// How it was served; `None` before its end, and where nobody knows.
     pub served: Option<Served>,
+}
+
+impl CallRecord {
+    /// Returns the event that a refund of it leaves, `self` being what it was before.
+    #[must_use]
+    pub fn refund_event(&self, author: &Author) -> Event {
+        let settlement = self.state.settlement();
+        let event = Event::new(author, Action::ChargeRefunded, Target::new("call", self.id));
+        let gone = serde_json::json!({
+            "user": self.user, "charged": settlement.charged, "cost": settlement.cost,
+        });
+        event.of(Some(self.project)).gone(&gone)
+    }
 }
 
 /// A line of the ledger on record.

@@ -1,5 +1,9 @@
 use crate::identity::{RequestId, Subject};
-use crate::store::{AuditStore, CallRecord, Check, LineQuery, Lines, StoreFuture, Verification};
+use crate::store::rules::State;
+use crate::store::{
+    AuditStore, Author, CallRecord, Check, LineQuery, Lines, Operation, Refund, StoreFuture,
+    Verification,
+};
 
 use super::{MemoryStore, ready};
 
@@ -17,6 +21,24 @@ impl AuditStore for MemoryStore {
             self.books()
                 .map(|books| books.presumed(after, count as usize)),
         )
+    }
+
+    fn refund_presumed(
+        &self,
+        id: RequestId,
+        author: Author,
+    ) -> StoreFuture<'_, Option<CallRecord>> {
+        self.write_both(|people, books| {
+            let Some(before) = books.call(id) else {
+                return Ok(None);
+            };
+            if matches!(before.state, State::Expired(_)) {
+                let at = author.at;
+                books.apply(&Operation::Refund(Refund { id, at }));
+                people.leave(before.refund_event(&author));
+            }
+            Ok(books.call(id))
+        })
     }
 
     fn call(&self, id: RequestId) -> StoreFuture<'_, Option<CallRecord>> {

@@ -11,7 +11,7 @@ use crate::store::{
     CallInfo, CounterKey, Ending, Extend, Limit, LimitChange, LimitKey, Limits, Operation, Outcome,
     OwnerId, Price, Refund, Reserve, Served, Settle, Source, Standing, Tariff, Totals,
 };
-use crate::tokens::Usage;
+use crate::tokens::{Amount, Usage};
 
 /// The books in maps: limits, counters, reservations and ledger, moved by the [`rules`] alone.
 ///
@@ -105,6 +105,31 @@ impl MemoryBooks {
         let standing = rules::counter(self, &entry.counter);
         self.ledger.push(entry);
         Some(standing)
+    }
+
+    /// Takes off what a subject has used, and returns the lines that the ledger got.
+    pub fn reset_usage(&mut self, subject: Subject, at: Timestamp) -> Vec<Entry> {
+        let mut lines = Vec::new();
+        for key in rules::credited(&self.limits, subject, at) {
+            let presumed = self.presumed_on(&key);
+            let balance = self.balance(&key);
+            if let Some((balance, line)) = rules::credit(&key, balance, presumed, at) {
+                self.put_balance(&key, balance);
+                self.ledger.push(line.clone());
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
+    /// Adds up what reservations whose use nobody knows have charged to a counter.
+    fn presumed_on(&self, counter: &CounterKey) -> Amount {
+        let kept = self.reservations.values();
+        kept.map(|kept| &kept.reservation)
+            .filter(|one| matches!(one.state, State::Expired(_)) && one.counters.contains(counter))
+            .fold(Amount::ZERO, |sum, one| {
+                sum.saturating_add(one.held(counter))
+            })
     }
 
     /// Lists the limits that were set, of one subject or all.

@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
 use crate::store::{
     Author, LedgerStore, Limit, LimitChange, Operation, Outcome, OwnerId, Price, Standing,
-    StoreFuture, Totals,
+    StoreFuture, Totals, UsageReset,
 };
 
 use super::{MemoryStore, ready};
@@ -37,6 +37,10 @@ impl LedgerStore for MemoryStore {
 
     fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
         self.write_both(|people, books| Ok(people.change_limit(books, &change)))
+    }
+
+    fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {
+        self.write_both(|people, books| Ok(people.reset_usage(books, &reset)))
     }
 
     fn limits(&self, subject: Option<Subject>) -> StoreFuture<'_, Vec<Limit>> {

@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::identity::{EventId, InviteId, KeyId, ProjectId, Role, SessionId, Subject, UserId};
 use crate::store::{
     Action, ApiKey, Author, Event, Identity, Invite, LimitChange, MemoryBooks, NewTicket, Project,
-    ProjectRole, Session, Standing, StoreError, StoreErrorKind, Target, TokenHash, User, UserKind,
+    ProjectRole, Session, Standing, StoreError, StoreErrorKind, Target, TokenHash, UsageReset,
+    User, UserKind,
 };
 
 /// What the store keeps beside its books.
@@ -139,6 +140,14 @@ impl People {
             self.leave(event.of(self.project_of(change.key.subject)));
         }
         Some(standing)
+    }
+
+    pub(super) fn reset_usage(&mut self, books: &mut MemoryBooks, reset: &UsageReset) -> Standing {
+        let lines = books.reset_usage(reset.subject, reset.author.at);
+        if let Some(event) = reset.event(&lines) {
+            self.leave(event.of(self.project_of(reset.subject)));
+        }
+        books.standing(reset.subject)
     }
 
     /// Ends the sessions that live of those asked for; returns how many.

@@ -24,6 +24,8 @@ mod reserve;
 mod settle;
 mod state;
 
+use std::collections::BTreeSet;
+
 use crate::clock::Timestamp;
 use crate::identity::Subject;
 use crate::store::{
@@ -101,6 +103,48 @@ pub fn limit_entry(limits: &Limits, change: &LimitChange) -> Entry {
         limit: change.amount,
         at: change.author.at,
     }
+}
+
+/// Lists the counters that a reset of usage sets back: all tokens of the subject, and the windows at hand of its limits.
+#[must_use]
+pub fn credited(limits: &Limits, subject: Subject, at: Timestamp) -> BTreeSet<CounterKey> {
+    let windows = limits.in_force(subject);
+    let windows = windows.map(|limit| CounterKey::of(subject, limit, at));
+    windows.chain([CounterKey::total_tokens(subject)]).collect()
+}
+
+/// Takes off what a counter has used; `None` where that is nothing.
+///
+/// What is `presumed` of it stays: it is taken back by a refund or set right by a correction, and neither may take off
+/// what is not there any more.
+#[must_use]
+pub fn credit(
+    key: &CounterKey,
+    balance: Balance,
+    presumed: Amount,
+    at: Timestamp,
+) -> Option<(Balance, Entry)> {
+    let kept = balance.used.min(presumed);
+    let charge = kept.as_i64() - balance.used.as_i64();
+    let overage = -balance.overage.as_i64();
+    if charge == 0 && overage == 0 {
+        return None;
+    }
+    let entry = Entry {
+        kind: EntryKind::Credit,
+        reservation: None,
+        counter: key.clone(),
+        charge,
+        overage,
+        limit: None,
+        at,
+    };
+    let balance = Balance {
+        used: kept,
+        overage: Amount::ZERO,
+        ..balance
+    };
+    Some((balance, entry))
 }
 
 /// Returns the largest total that fits; `least` if not even that does. What is smaller fits better.

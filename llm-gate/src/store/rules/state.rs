@@ -152,6 +152,8 @@ words! {
         Late = "late",
         /// A limit was set, changed or removed.
         Limit = "limit",
+        /// What a counter had used was taken off, so that it starts anew.
+        Credit = "credit",
     }
 }
 

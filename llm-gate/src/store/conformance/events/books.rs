@@ -3,10 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{Trail, someone, sorted, to_value};
-use crate::identity::Subject;
-use crate::store::conformance::support::{account, done, key, tokens, user};
+use crate::identity::{RequestId, Subject};
+use crate::store::conformance::support::{
+    account, balances, done, granted, key, reserve, settle, settled, stands, tokens, user,
+};
+use crate::store::rules::State;
 use crate::store::{
-    Action, Actor, Limit, LimitChange, LimitKey, Period, Price, Rates, Store, Tariff, Unit, Zone,
+    Action, Actor, CounterKey, Ending, Limit, LimitChange, LimitKey, Period, Price, Rates, Settle,
+    Source, Store, Tariff, Unit, UsageReset, Zone,
 };
 use crate::tokens::Amount;
 
@@ -153,4 +157,69 @@ pub async fn a_price_leaves_events<S: Store>(store: S) {
         (to_value(&second), Value::Null),
         "there is none"
     );
+}
+
+/// How much was taken off of which counter; nothing where there was nothing to take off.
+pub async fn a_reset_of_usage_leaves_events<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let subject = Subject::User(ada.id);
+    let call = reserve(&[subject], 40);
+    granted(&store, &call).await;
+    settled(&store, &settle(call.id, 40)).await;
+    let mut trail = Trail::begin(&store).await;
+    let reset = UsageReset {
+        subject,
+        author: someone(1),
+    };
+    done(store.reset_usage(reset.clone()).await);
+    let target = ("user", &ada.id as &dyn ToString);
+    let event = trail.one(1, Action::UsageReset, target, None).await;
+    let counter = CounterKey::total_tokens(subject).to_string();
+    assert_eq!(
+        event.before,
+        json!({ "used": { counter: 40 } }),
+        "what is gone"
+    );
+    assert_eq!(event.after, Value::Null);
+    done(store.reset_usage(reset).await);
+    trail.nothing("nothing was used").await;
+}
+
+/// What was taken back, of whose call and by whom; once.
+pub async fn a_refund_leaves_an_event<S: Store>(store: S) {
+    let ada = user(&store, "ada").await;
+    let subject = Subject::User(ada.id);
+    let mut call = reserve(&[subject], 40);
+    (call.call.user, call.call.project) = (ada.id, ada.personal_project);
+    let sure = reserve(&[subject], 5);
+    for hold in [&call, &sure] {
+        granted(&store, hold).await;
+    }
+    let presumed = Settle {
+        source: Source::Presumed,
+        ending: Ending::Expired,
+        ..settle(call.id, 0)
+    };
+    settled(&store, &presumed).await;
+    settled(&store, &settle(sure.id, 5)).await;
+    let mut trail = Trail::begin(&store).await;
+    let refunded = done(store.refund_presumed(call.id, someone(1)).await);
+    assert_eq!(refunded.map(|call| call.state), Some(State::Refunded));
+    let target = ("call", &call.id as &dyn ToString);
+    let project = Some(ada.personal_project);
+    let event = trail.one(1, Action::ChargeRefunded, target, project).await;
+    assert_eq!(
+        (&event.before["user"], &event.before["charged"]),
+        (&to_value(&ada.id), &json!(40)),
+        "whose, and how much"
+    );
+    let again = done(store.refund_presumed(call.id, someone(2)).await);
+    assert_eq!(again.map(|call| call.state), Some(State::Refunded), "once");
+    let other = done(store.refund_presumed(sure.id, someone(2)).await);
+    assert_eq!(other.map(|call| call.state.as_str()), Some("settled"));
+    let none = done(store.refund_presumed(RequestId::new(), someone(2)).await);
+    assert_eq!(none, None);
+    trail.nothing("nothing was taken back").await;
+    stands(&store, subject, (5, 0, 0)).await;
+    balances(&store).await;
 }

@@ -38,6 +38,8 @@ rules!(__events_rules where S: Store;
     a_key_leaves_events,
     a_limit_leaves_events,
     a_price_leaves_events,
+    a_reset_of_usage_leaves_events,
+    a_refund_leaves_an_event,
     what_goes_with_an_account_leaves_events,
     what_goes_with_a_project_leaves_events,
     what_goes_with_a_member_leaves_events,

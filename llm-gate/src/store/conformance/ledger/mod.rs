@@ -5,6 +5,7 @@ mod concurrent;
 mod extending;
 mod presumed;
 mod reserving;
+mod resets;
 mod settling;
 mod tariffs;
 mod windows;
@@ -14,6 +15,7 @@ pub use concurrent::*;
 pub use extending::*;
 pub use presumed::*;
 pub use reserving::*;
+pub use resets::*;
 pub use settling::*;
 pub use tariffs::*;
 pub use windows::*;
@@ -53,6 +55,9 @@ rules!(__ledger_rules where S: LedgerStore;
     a_large_batch_is_one_batch,
     the_largest_amounts_are_kept,
     the_totals_balance,
+    a_reset_takes_off_what_is_used_and_keeps_what_is_held,
+    a_reset_sets_every_window_at_hand_back,
+    what_is_presumed_outlasts_a_reset,
     a_hold_grows_into_the_room,
     a_hold_shrinks_always,
     a_hold_that_has_no_room_to_grow_stays_as_it_was,
