@@ -1,9 +1,8 @@
 //! Charges that were presumed, taken back the same way by the HTTP API and by the command line.
 
-use llm_gate::clock::Timestamp;
 use llm_gate::identity::RequestId;
 use llm_gate::store::rules::State;
-use llm_gate::store::{CallRecord, Operation, Refund, Store, StoreError};
+use llm_gate::store::{Author, CallRecord, Store, StoreError};
 
 /// What became of a refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +23,10 @@ pub enum Refunded {
 pub async fn refund(
     store: &dyn Store,
     id: RequestId,
-    at: Timestamp,
+    author: Author,
 ) -> Result<Refunded, StoreError> {
-    store
-        .apply(vec![Operation::Refund(Refund { id, at })])
-        .await?;
-    // The outcome is the same for what was settled and for what had been refunded, so the record is asked.
-    Ok(match store.call(id).await? {
+    // The outcome is the same for what had been refunded, so the record is asked.
+    Ok(match store.refund_presumed(id, author).await? {
         None => Refunded::Unknown,
         Some(call) if matches!(call.state, State::Refunded | State::Late(_)) => {
             Refunded::Done(call)

@@ -13,7 +13,7 @@ use llm_gate::store::Check;
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::caller::Admin;
+use super::caller::{Admin, By};
 use super::document::{Reply, Sketch};
 use super::error::ApiError;
 use super::fields::{DAY, Fields, Input, Page, Path, Query, Word};
@@ -169,12 +169,13 @@ pub(super) async fn presumed(
 pub(super) async fn refund_presumed(
     State(app): State<App>,
     _: Admin,
+    By(author): By,
     Path(id): Path<String>,
 ) -> Result<Answer<CallView>, ApiError> {
     let id: RequestId = id
         .parse()
         .map_err(|_| ApiError::not_found(NO_RESERVATION))?;
-    match refund(&*app.store, id, app.clock.now()).await? {
+    match refund(&*app.store, id, author).await? {
         Refunded::Done(call) => {
             tracing::info!(reservation = %id, "a presumed charge is refunded");
             Ok(Answer(call.into()))

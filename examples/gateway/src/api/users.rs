@@ -1,7 +1,9 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::{Role, Subject, UserId};
-use llm_gate::store::{LimitChange, NewUser, StoreErrorKind, User, UserChange, UserKind};
+use llm_gate::store::{
+    LimitChange, NewUser, StoreErrorKind, UsageReset, User, UserChange, UserKind,
+};
 use llm_gate::tokens::Tokens;
 use serde_json::{Value, json};
 
@@ -327,6 +329,29 @@ pub(super) async fn set_limit(
     };
     let standing = app.store.change_limit(change).await?;
     Ok(Answer(UserView::new(user, &standing.unwrap_or_default())))
+}
+
+/// Takes off what a user has used, so that its limits start anew. The books get a line of it, and its calls stay on record.
+///
+/// What is held for calls under way stays, and so does what is presumed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/users/{id}/reset-usage",
+    responses((status = 404, description = "No such user"))
+)]
+pub(super) async fn reset_usage(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path(id): Path<String>,
+) -> Result<Answer<UserView>, ApiError> {
+    let user = find(&app, &id).await?;
+    let subject = Subject::User(user.id);
+    let standing = app
+        .store
+        .reset_usage(UsageReset { subject, author })
+        .await?;
+    Ok(Answer(UserView::new(user, &standing)))
 }
 
 async fn find(app: &App, id: &str) -> Result<User, ApiError> {

@@ -16,9 +16,68 @@ on_both! {
     prices_are_set_listed_and_removed;
     limits_and_prices_are_listed_page_by_page;
     commands_set_limits_and_prices;
+    a_reset_starts_a_user_anew_and_erases_nothing;
     none_of_it_is_for_others;
     owners_set_and_lower_the_limits_of_their_projects_and_raise_none;
     whoever_manages_a_project_limits_its_keys;
+}
+
+async fn a_reset_starts_a_user_anew_and_erases_nothing(gate: Gate) {
+    let ((ada, key), root) = (caller(&gate).await, gate.admin().await);
+    let limit = json!({ "token_limit": 200 });
+    ada.put("/api/v1/users/me/token-limit", limit).await;
+    let mut served = 0;
+    while chat(&key).await.status == StatusCode::OK {
+        served += 1;
+        gate.settled(&ada).await;
+    }
+    let before = ada.get("/api/v1/users/me/usage").await.json();
+    let path = format!("/api/v1/users/{}/reset-usage", ada.id);
+    let reset = root.post(&path, json!({})).await;
+    assert_eq!(reset.status, StatusCode::OK, "{reset:?}");
+    assert_eq!(
+        (&reset.json()["tokens_used"], &reset.json()["token_limit"]),
+        (&json!(0), &json!(200))
+    );
+    assert_eq!(
+        chat(&key).await.status,
+        StatusCode::OK,
+        "there is room again"
+    );
+    gate.settled(&ada).await;
+
+    let calls = ada.get("/api/v1/usage/calls").await.json();
+    assert_eq!(calls["total_calls"], served + 1, "its calls stay on record");
+    let lines = root.get("/api/v1/ledger/export?format=jsonl").await;
+    let lines = String::from_utf8_lossy(&lines.body).into_owned();
+    let credits: Vec<Value> = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &Value| line["kind"] == "credit")
+        .collect();
+    assert_eq!(credits.len(), 1, "{lines}");
+    let used = before["tokens_used"].as_i64().expect("a number");
+    assert_eq!(credits[0]["charge"], -used, "a line takes it off");
+    let verified = root.get("/api/v1/ledger/verify").await.json();
+    assert_eq!(verified["clean"], true, "{verified}");
+    let events = root
+        .get(&format!(
+            "/api/v1/audit?target_id={}&action=usage.reset",
+            ada.id
+        ))
+        .await
+        .json();
+    assert_eq!(events["events"][0]["actor_id"], root.id, "{events}");
+
+    let unknown = format!("/api/v1/users/{}/reset-usage", ada.project);
+    assert_eq!(
+        root.post(&unknown, json!({})).await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        ada.post(&path, json!({})).await.status,
+        StatusCode::FORBIDDEN
+    );
 }
 
 async fn put(person: &Person, body: Value) -> u16 {

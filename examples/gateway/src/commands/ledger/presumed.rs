@@ -1,7 +1,6 @@
 use clap::Subcommand;
-use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::RequestId;
-use llm_gate::store::Store;
+use llm_gate::store::{Author, Store};
 
 use super::super::error::{CommandError, say};
 use crate::api::moment;
@@ -24,7 +23,7 @@ pub(in crate::commands) enum Command {
 pub(super) async fn run(store: &dyn Store, command: Command) -> Result<(), CommandError> {
     match command {
         Command::List => list(store).await,
-        Command::Refund { id } => match refund(store, id, SystemClock.now()).await? {
+        Command::Refund { id } => match refund(store, id, Author::now()).await? {
             Refunded::Done(_) => say!("refunded {id}"),
             Refunded::NotPresumed(call) => {
                 let state = call.state.as_str();
