@@ -18,9 +18,10 @@ use crate::config::Config;
 use crate::edge::{Addresses, Hardening, Origins};
 use crate::error::StartError;
 use crate::mail::{self, Mailer, Relay};
+use crate::passwords::Passwords;
 use crate::secrets::Secrets;
 use crate::stack::stack;
-use crate::{api, books, database, edge, observability, server};
+use crate::{api, books, database, edge, housekeeping, observability, server};
 
 /// A gateway that is about to start.
 ///
@@ -40,6 +41,7 @@ pub struct Running {
     /// Where operators find it.
     pub metrics_address: SocketAddr,
     catalog: Catalog,
+    passwords: Passwords,
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
 }
@@ -103,6 +105,7 @@ impl Gateway {
 
         let web_url = config.web_url(address);
         let (mailer, letters) = post_office(&config, &web_url)?.unzip();
+        let tidy = tokio::spawn(housekeeping::tidy(Arc::clone(&store), Arc::clone(&clock)));
         let app = App::new(config.clone(), &web_url, &secrets, store, clock, mailer)?;
         let proxy = VllmProxyService::new(upstream(&config)?);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
@@ -117,6 +120,7 @@ impl Gateway {
         let served = tokio::spawn(async move {
             serve(&config, listener, routes, operators, recorder, stopped).await;
             follow.abort();
+            tidy.abort();
             settle(&config, &ledger).await;
             if let Some(letters) = letters {
                 mail::drain(letters, drain_time(&config)).await;
@@ -127,6 +131,7 @@ impl Gateway {
             address,
             metrics_address,
             catalog: app.catalog.clone(),
+            passwords: app.passwords.clone(),
             stop,
             served,
         })
@@ -143,6 +148,12 @@ impl Running {
     /// Waits until the upstream has told its models, before which calls are answered 503.
     pub async fn models_known(&self) {
         self.catalog.known().await;
+    }
+
+    /// Returns what hashes passwords.
+    #[must_use]
+    pub const fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
     /// Stops accepting, lets open streams finish within the drain time, settles everything, and waits

@@ -35,6 +35,7 @@ mod error;
 pub mod export;
 pub mod foreign;
 mod gateway;
+pub mod housekeeping;
 pub mod last_use;
 pub mod logins;
 pub mod mail;

@@ -20,6 +20,7 @@
 mod policy;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
@@ -41,6 +42,8 @@ pub struct Passwords {
     waiting: Arc<Semaphore>,
     /// The hash that is checked when there is none.
     decoy: String,
+    /// How often Argon2 has run.
+    runs: Arc<AtomicU64>,
 }
 
 /// What a check found.
@@ -93,6 +96,7 @@ impl Passwords {
         Self {
             decoy: format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${output}"),
             params,
+            runs: Arc::default(),
             running: Arc::new(Semaphore::new(threads)),
             waiting: Arc::new(Semaphore::new(threads + config.queue)),
         }
@@ -104,8 +108,15 @@ impl Passwords {
     ///
     /// Fails with [`PasswordError::Overloaded`] when too many wait.
     pub async fn hash(&self, password: Secret) -> Result<String, PasswordError> {
-        let params = self.params.clone();
-        self.work(move || hash(params, &password)).await
+        let (params, runs) = (self.params.clone(), Arc::clone(&self.runs));
+        self.work(move || hash(params, &password, &runs)).await
+    }
+
+    /// Returns how often Argon2 has run: once for each password that was hashed or checked, and once more for a hash that
+    /// is made stronger.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
     }
 
     /// Checks a password against a hash, or against nothing with the same work.
@@ -118,11 +129,12 @@ impl Passwords {
         password: Secret,
         kept: Option<String>,
     ) -> Result<Verdict, PasswordError> {
-        let params = self.params.clone();
+        let (params, runs) = (self.params.clone(), Arc::clone(&self.runs));
         let known = kept.is_some();
         let kept = kept.unwrap_or_else(|| self.decoy.clone());
         self.work(move || {
             let kept = PasswordHash::new(&kept).map_err(failed)?;
+            runs.fetch_add(1, Ordering::Relaxed);
             let right = argon2(params.clone())
                 .verify_password(password.expose().as_bytes(), &kept)
                 .is_ok();
@@ -132,7 +144,7 @@ impl Passwords {
             let old = Params::try_from(&kept).map_err(failed)?;
             let risen = old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost();
             let stronger = if risen {
-                Some(hash(params, &password)?)
+                Some(hash(params, &password, &runs)?)
             } else {
                 None
             };
@@ -169,7 +181,8 @@ fn argon2(params: Params) -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-fn hash(params: Params, password: &Secret) -> Result<String, PasswordError> {
+fn hash(params: Params, password: &Secret, runs: &AtomicU64) -> Result<String, PasswordError> {
+    runs.fetch_add(1, Ordering::Relaxed);
     argon2(params)
         .hash_password(password.expose().as_bytes())
         .map(|hash| hash.to_string())

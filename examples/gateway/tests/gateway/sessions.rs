@@ -7,11 +7,13 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use llm_gate::store::{MemoryStore, UserStore};
 use llm_gate_gateway::Gateway;
-use llm_gate_gateway::client::Client;
+use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig};
 use serde_json::json;
 
-use super::support::{PASSWORD, Person, config, run, send, start, start_with};
+use super::support::{
+    Gate, PASSWORD, Person, config, run, send, start, start_on_postgres_with, start_with,
+};
 
 const REFRESH: &str = "/api/v1/auth/refresh";
 
@@ -85,7 +87,10 @@ async fn nobody_learns_why_a_login_was_refused() {
         ("eve", PASSWORD),
     ] {
         let body = json!({ "username": name, "password": password });
+        let before = gate.running.passwords().runs();
         answers.push(gate.post("/api/v1/auth/login", body).await);
+        let runs = gate.running.passwords().runs() - before;
+        assert_eq!(runs, 1, "the same work for {name}");
     }
     for answer in &answers {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
@@ -161,6 +166,88 @@ async fn racing_refreshes_get_the_same_child_and_its_use_ends_the_grace() {
         StatusCode::UNAUTHORIZED,
         "who has the child does not come with its parent"
     );
+}
+
+/// Refreshes with one token a hundred times at once.
+async fn stampede(gate: &Gate, token: &str) -> Vec<Answer> {
+    let body = json!({ "refresh_token": token });
+    let racing = (0..100).map(|_| gate.post(REFRESH, body.clone()));
+    futures_util::future::join_all(racing).await
+}
+
+/// One chain of a hundred tokens, each refreshed by a hundred at once.
+async fn a_hundred_at_once_get_one_child_a_hundred_times_over(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let admin = gate.admin().await;
+    let mut token = ada.refresh.clone();
+    for round in 0..100 {
+        let answers = stampede(&gate, &token).await;
+        let children: BTreeSet<String> = answers
+            .iter()
+            .map(|answer| {
+                assert_eq!(
+                    answer.status,
+                    StatusCode::OK,
+                    "round {round}: nobody is logged out: {answer:?}"
+                );
+                answer.text("refresh_token")
+            })
+            .collect();
+        assert_eq!(children.len(), 1, "round {round}: one child");
+        token = children.into_iter().next().expect("one");
+    }
+    let sessions = ada.get("/api/v1/users/me/sessions").await.json();
+    assert_eq!(
+        sessions["sessions"].as_array().map(Vec::len),
+        Some(1),
+        "it is one session still"
+    );
+
+    // Spent, and its grace is over.
+    gate.clock.advance(Duration::from_secs(31));
+    let replayed = gate
+        .post(REFRESH, json!({ "refresh_token": ada.refresh }))
+        .await;
+    assert_eq!(replayed.status, StatusCode::UNAUTHORIZED);
+    let child = gate.post(REFRESH, json!({ "refresh_token": token })).await;
+    assert_eq!(
+        child.status,
+        StatusCode::UNAUTHORIZED,
+        "the whole family has ended"
+    );
+    assert_eq!(
+        ada.get("/api/v1/users/me").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let events = admin
+        .get("/api/v1/audit?action=session.reused")
+        .await
+        .json();
+    assert_eq!(
+        events["events"].as_array().map(Vec::len),
+        Some(1),
+        "{events}"
+    );
+    assert_eq!(
+        events["events"][0]["actor"], "system",
+        "the gate itself says so"
+    );
+}
+
+async fn nothing_limits(change: impl AsyncFnOnce(fn(&mut Config)) -> Gate) -> Gate {
+    change(|config| config.rate_limits = RateLimitConfig::off()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_at_once_get_one_child_on_sqlite() {
+    let gate = nothing_limits(async |change| start_with(change).await).await;
+    a_hundred_at_once_get_one_child_a_hundred_times_over(gate).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_at_once_get_one_child_on_postgres() {
+    let gate = nothing_limits(async |change| start_on_postgres_with(change).await).await;
+    a_hundred_at_once_get_one_child_a_hundred_times_over(gate).await;
 }
 
 #[tokio::test]
