@@ -20,6 +20,7 @@ mod processes;
 mod rates;
 mod replicas;
 mod rolling;
+mod secrets;
 mod shutdown;
 mod upstream;
 mod wire;

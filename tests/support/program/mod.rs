@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -47,6 +48,7 @@ pub struct Server {
     /// Where its metrics are.
     pub metrics: SocketAddr,
     child: Child,
+    log: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -64,10 +66,17 @@ impl Server {
             .spawn()
             .expect("the program starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let said = Arc::new(Mutex::new(String::new()));
+        let keep = |line: &str, said: &Mutex<String>| {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.push_str(line);
+            said.push('\n');
+        };
         let listening = async {
             loop {
                 let line = log.next_line().await.expect("the log can be read");
                 let line = line.expect("the program goes on");
+                keep(&line, &said);
                 let line: Value = serde_json::from_str(&line).unwrap_or_default();
                 let address = |name| line["fields"][name].as_str()?.parse().ok();
                 if let (Some(address), Some(metrics)) =
@@ -79,13 +88,26 @@ impl Server {
         };
         let (address, metrics) = in_time("the program listens", listening).await;
         // Whoever writes a log wants a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let heard = Arc::clone(&said);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = log.next_line().await {
+                keep(&line, &heard);
+            }
+        });
         until_ready(address).await;
         Self {
             address,
             metrics,
             child,
+            log: said,
         }
+    }
+
+    /// Returns what it has written to its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let said = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        said.clone()
     }
 
     /// Starts it and kills it while it starts, as soon as `moment` says so.
