@@ -124,12 +124,16 @@ def running(command: list, folder: pathlib.Path, environment: dict):
 
 def examine(gate: Gate, long: bool) -> int:
     # Calls first: what an admin's requests set on limits would refuse the rest of them.
-    calls, rest = ["--include-path-regex", "^/(v1|chat)/"], ["--exclude-path-regex", "^/(v1|chat)/"]
+    # Last what ends the session or the account that asks.
+    calls, ends = "^/(v1/(?!organization/)|chat/)", "^/api/v1/users/me(/sessions)?$"
+    calls, rest, last = (["--include-path-regex", calls], ["--exclude-path-regex", f"{calls}|{ends}"],
+                         ["--include-path-regex", ends])
     some = "150" if long else "20"
     runs = [
         ("calls, by an API key", gate.user, calls, some),
         ("the rest, by a user", gate.user, rest, "20" if long else "1"),
         ("the rest, by an admin", gate.admin, rest, some),
+        ("what ends a session, by a user", gate.user, last, some),
     ]
     requests, failed = 0, []
     for words, who, chosen, examples in runs:

@@ -150,8 +150,11 @@ async fn shows_the_own_profile_and_no_secret() {
     let expected = [
         "created_at",
         "default_project_id",
+        "disabled",
         "email",
+        "email_verified",
         "id",
+        "name",
         "role",
         "token_limit",
         "tokens_used",

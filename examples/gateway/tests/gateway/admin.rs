@@ -181,6 +181,7 @@ async fn an_admin_changes_disables_and_deletes_accounts() {
     );
 
     let disabled = patch(&admin.session, &path, json!({ "disabled": true })).await;
+    gate.told_everywhere();
     assert_eq!(disabled.json()["disabled"], true, "{disabled:?}");
     assert_eq!(
         ada.get("/api/v1/users/me").await.status,
@@ -193,6 +194,7 @@ async fn an_admin_changes_disables_and_deletes_accounts() {
         "its keys stop at once"
     );
     patch(&admin.session, &path, json!({ "disabled": false })).await;
+    gate.told_everywhere();
     let call = key.get("/v1/models").await.expect("an answer");
     assert_eq!(call.status, StatusCode::OK, "and work again");
 

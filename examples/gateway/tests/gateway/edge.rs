@@ -95,7 +95,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let gate = start().await;
     let answer = send(&gate.client, Method::PUT, "/api/v1/users", &[], "").await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(answer.headers["allow"], "GET,HEAD");
+    assert_eq!(answer.headers["allow"], "GET,HEAD,POST");
     assert!(answer.json()["detail"].is_string());
 }
 

@@ -127,6 +127,7 @@ async fn a_key_calls_and_sees_its_models_only() {
     let json = [("content-type", "application/json")];
     let changed = send(&ada.session, http::Method::PATCH, &path, &json, change).await;
     assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+    gate.told_everywhere();
     assert_eq!(chat(&other).await.status, StatusCode::OK, "at once");
     assert_eq!(
         get(&other, "/v1/models").await.json()["data"][0]["id"],

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::support::{send, start};
+use super::support::{send, start, start_pair};
 
 #[tokio::test]
 async fn everybody_has_a_project() {
@@ -101,6 +101,7 @@ async fn a_revoked_key_stops_at_once() {
     let revoked = send(&ada.session, Method::POST, &path, &[], "").await;
     assert_eq!(revoked.status, StatusCode::OK);
     assert_eq!(revoked.json()["revoked"], true);
+    gate.told_everywhere();
     assert_eq!(
         key.get("/v1/models").await.expect("an answer").status,
         StatusCode::UNAUTHORIZED
@@ -109,6 +110,53 @@ async fn a_revoked_key_stops_at_once() {
     let unknown = path.replace(&made.text("id"), &ada.id);
     let missing = send(&ada.session, Method::POST, &unknown, &[], "").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_gets_no_reservation_and_after_a_second_no_answer_from_any_gateway() {
+    let gate = start_pair().await;
+    let ada = gate.person("ada").await;
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let grants = json!({ "scopes": ["inference", "models", "usage", "manage"] });
+    let made = ada.post(&path, grants).await;
+    let key = gate.client.bearer(made.text("api_key"));
+    let chat = json!({
+        "model": "tiny", "max_tokens": 5, "messages": [{ "role": "user", "content": "Hello!" }],
+    });
+    // Both gateways know it.
+    for _ in 0..4 {
+        let answer = key.post("/v1/chat/completions", &chat).await;
+        assert_eq!(answer.expect("an answer").status, StatusCode::OK);
+    }
+    gate.settled(&ada).await;
+    let served = gate.upstream.counts().requests;
+    let revoke = format!("{path}/{}/revoke", made.text("id"));
+    let revoked = ada.post(&revoke, json!({})).await;
+    assert_eq!(revoked.status, StatusCode::OK, "{revoked:?}");
+    for _ in 0..4 {
+        let answer = key.post("/v1/chat/completions", &chat).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(
+            answer.status,
+            StatusCode::UNAUTHORIZED,
+            "no reservation: {answer:?}"
+        );
+    }
+    gate.clock.advance(std::time::Duration::from_secs(1));
+    for path in [
+        "/v1/models",
+        "/v1/models/tiny",
+        "/api/v1/users/me",
+        "/api/v1/projects",
+    ] {
+        for _ in 0..4 {
+            let answer = key.get(path).await.expect("an answer");
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "no answer: {path}");
+        }
+    }
+    gate.settled(&ada).await;
+    let used = ada.get("/api/v1/usage/calls").await.json();
+    assert_eq!(used["total_calls"], served, "and nothing more is on record");
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Gate {
     pub(crate) running: Running,
+    /// The second one, where there are two.
+    _other: Option<Running>,
     pub(crate) client: Client,
     pub(crate) upstream: ScriptedVllm,
     pub(crate) clock: ManualClock,
@@ -55,7 +57,81 @@ pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Gate {
     start_on(None, change).await
 }
 
+/// Set to 2, all of these tests have two gateways on one PostgreSQL, and every request goes to the other one.
+const GATEWAYS: &str = "LLM_GATE_TEST_GATEWAYS";
+
+/// Returns whether there are two gateways behind each address.
+pub(crate) fn paired() -> bool {
+    std::env::var(GATEWAYS).is_ok_and(|number| number == "2")
+}
+
+/// Returns whether there are two gateways, where a rule is about one; says why it is left out then.
+pub(crate) fn about_one(why: &str) -> bool {
+    if paired() {
+        eprintln!("left out with two gateways: {why}");
+    }
+    paired()
+}
+
+impl Gate {
+    /// Lets the time go by in which another gateway may still remember a key as it was.
+    pub(crate) fn told_everywhere(&self) {
+        if paired() {
+            self.clock.advance(std::time::Duration::from_secs(1));
+        }
+    }
+}
+
+/// Starts a gateway in front of `upstream`, on `store` or on what its settings say.
+async fn gateway(config: Config, clock: &ManualClock, database: Option<&PgConfig>) -> Running {
+    let mut gateway = Gateway::new(config).clock(Arc::new(clock.clone()));
+    if let Some(database) = database {
+        // By the clock of the test, and not by the server's.
+        let store = PgStore::open(database.clone().database_time(false)).await;
+        gateway = gateway.store(Arc::new(store.expect("opened")));
+    }
+    let running = gateway.start().await.expect("started");
+    running.models_known().await;
+    running
+}
+
+/// Passes connections on to one gateway after the other.
+async fn round_robin(backends: [std::net::SocketAddr; 2]) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("it listens");
+    tokio::spawn(async move {
+        for backend in backends.into_iter().cycle() {
+            let Ok((mut client, _)) = listener.accept().await else {
+                return;
+            };
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(backend).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    address
+}
+
+/// Starts two gateways on one PostgreSQL; every request goes to the other one.
+pub(crate) async fn start_pair() -> Gate {
+    start_two(Some(postgres::config().await), true, |_| ()).await
+}
+
 async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) -> Gate {
+    let database = match database {
+        None if paired() => Some(postgres::config().await),
+        other => other,
+    };
+    start_two(database, paired(), change).await
+}
+
+async fn start_two(
+    database: Option<PgConfig>,
+    two: bool,
+    change: impl FnOnce(&mut Config),
+) -> Gate {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
         .await
@@ -63,19 +139,36 @@ async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) 
     let mut config = config(&folder);
     config.upstream.url = upstream.url();
     change(&mut config);
-    let clock = ManualClock::new();
-    let mut gateway = Gateway::new(config).clock(Arc::new(clock.clone()));
-    let url = database.as_ref().map(|database| database.url().to_owned());
-    if let Some(database) = database {
-        // By the clock of the test, and not by the server's.
-        let store = PgStore::open(database.database_time(false)).await;
-        gateway = gateway.store(Arc::new(store.expect("opened")));
+    if two {
+        // Both sign in the name of one.
+        config
+            .web_url
+            .get_or_insert_with(|| "http://gate.test".to_owned());
     }
-    let running = gateway.start().await.expect("started");
-    running.models_known().await;
+    let clock = ManualClock::new();
+    let running = gateway(config.clone(), &clock, database.as_ref()).await;
+    let mut address = running.address;
+    let mut other = None;
+    if two {
+        // It has the same secrets, and a journal of its own.
+        let data = folder.path().join("other");
+        std::fs::create_dir(&data).expect("a new folder");
+        for secret in ["jwt-secret", "api-key-pepper"] {
+            let kept = config.data_dir.join(secret);
+            if kept.exists() {
+                std::fs::copy(kept, data.join(secret)).expect("copied");
+            }
+        }
+        config.data_dir = data;
+        let second = gateway(config, &clock, database.as_ref()).await;
+        address = round_robin([running.address, second.address]).await;
+        other = Some(second);
+    }
+    let url = database.as_ref().map(|database| database.url().to_owned());
     Gate {
-        client: Client::new(running.address),
+        client: Client::new(address),
         running,
+        _other: other,
         upstream,
         clock,
         folder,
