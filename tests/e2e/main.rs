@@ -14,6 +14,7 @@ mod idle;
 mod killed;
 mod leases;
 mod limits;
+mod log;
 mod many;
 mod openai_python;
 mod processes;

@@ -230,6 +230,8 @@ async fn use_all(folder: &Path, database: Option<&str>) -> Scene {
     let hash = operator.hash().to_string();
     // Nobody listens there, so that each letter is a failure to be written down.
     let mail = format!("smtp://gate:{MAIL}@127.0.0.1:9");
+    let logs = folder.join("logs");
+    let logs = logs.to_str().expect("text");
     let mut environment = vec![
         ("JWT_SECRET_KEY", JWT),
         ("API_KEY_PEPPER", PEPPER),
@@ -237,6 +239,7 @@ async fn use_all(folder: &Path, database: Option<&str>) -> Scene {
         ("API_TOKEN_HASH", &hash),
         ("LLM_GATE_MAIL__URL", &mail),
         ("LLM_GATE_LOG__FILTER", "debug"),
+        ("LLM_GATE_LOG__FOLDER", logs),
         ("LLM_GATE_RATE_LIMITS__PER_ADDRESS", "off"),
         ("LLM_GATE_RATE_LIMITS__PER_IDENTITY", "off"),
         ("LLM_GATE_RATE_LIMITS__FAILURES_PER_ADDRESS", "off"),
@@ -366,11 +369,13 @@ async fn nothing_that_sqlite_keeps_logs_or_answers_has_a_secret_in_it() {
     let folder = TempDir::new().expect("a temporary folder");
     let scene = use_all(folder.path(), None).await;
     scene.search().await;
-    let files = std::fs::read_dir(folder.path()).expect("it is there");
     let mut read = 0;
-    for file in files {
-        let path = file.expect("a file").path();
-        if path.is_file() {
+    for folder in [folder.path().to_owned(), folder.path().join("logs")] {
+        let files = std::fs::read_dir(folder).expect("it is there");
+        for path in files.map(|file| file.expect("a file").path()) {
+            if !path.is_file() {
+                continue;
+            }
             let content = std::fs::read(&path).expect("it can be read");
             read += content.len();
             scene.canaries.search(

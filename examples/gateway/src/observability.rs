@@ -1,6 +1,9 @@
 //! The log and the metrics of the process. Both are global, so both are installed at most once.
 
-use std::io::IsTerminal;
+use std::fs::DirBuilder;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,9 +13,11 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriterExt};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, LogRotation};
 
 /// How often histograms are folded; without it they grow.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -28,17 +33,48 @@ const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Starts the log. A log that is there already stays.
-pub fn install_log(config: &LogConfig) {
+///
+/// # Errors
+///
+/// Fails if its files cannot be written.
+pub fn install_log(config: &LogConfig) -> io::Result<()> {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let files = config.folder.as_ref().map(|folder| files(config, folder));
+    let files = files.transpose()?;
+    let writer = match files {
+        Some(files) => BoxMakeWriter::new(io::stderr.and(files)),
+        None => BoxMakeWriter::new(io::stderr),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        // Colours are for terminals, and no file is one.
+        .with_ansi(config.folder.is_none() && io::stderr().is_terminal())
+        .with_writer(writer);
     // Fails only where somebody else has installed one.
     let _ = match config.format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),
     };
+    Ok(())
+}
+
+/// Opens the files of the log, in a folder that is the owner's alone if it is made here.
+fn files(config: &LogConfig, folder: &Path) -> io::Result<RollingFileAppender> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    RollingFileAppender::builder()
+        .rotation(match config.rotation {
+            LogRotation::Hourly => Rotation::HOURLY,
+            LogRotation::Daily => Rotation::DAILY,
+            LogRotation::Never => Rotation::NEVER,
+        })
+        .filename_prefix("llm-gate")
+        .filename_suffix("log")
+        .max_log_files(usize::try_from(config.files).unwrap_or(usize::MAX))
+        .build(folder)
+        .map_err(io::Error::other)
 }
 
 /// Installs the recorder of the process; `None` where somebody else has installed one.

@@ -40,7 +40,8 @@ impl Arguments {
 }
 
 pub(super) async fn run(loaded: Loaded) -> Result<(), CommandError> {
-    observability::install_log(&loaded.config.log);
+    let log = observability::install_log(&loaded.config.log);
+    log.map_err(|error| CommandError::failed(format!("the log cannot be written: {error}")))?;
     // Before anything that takes time, so that no signal is lost.
     let mut signals = Signals::new()?;
     let running = Gateway::new(loaded.config).start().await?;

@@ -29,6 +29,12 @@ impl Config {
     }
 
     fn check_log(&self) -> Result<(), ConfigError> {
+        if self.log.files == 0 {
+            return Err(ConfigError::refused(
+                "log.files (LLM_GATE_LOG__FILES)",
+                "must be at least 1",
+            ));
+        }
         EnvFilter::try_new(&self.log.filter).map(drop).map_err(|_| {
             ConfigError::refused(
                 "log.filter (LLM_GATE_LOG__FILTER)",

@@ -263,6 +263,7 @@ mod tests {
                     "auth.jwt_algorithm" => "HS256",
                     "auth.api_token_hash" => HASH,
                     "log.format" => "json",
+                    "log.rotation" => "hourly",
                     "server.proxy_header" => "forwarded",
                     name if name.starts_with("rate_limits.") => "5/second",
                     _ => SECRET,

@@ -59,6 +59,9 @@
 //! | `headers.hsts` | `LLM_GATE_HEADERS__HSTS` | `max-age=31536000; includeSubDomains`, where `web_url` is `https`; empty for none |
 //! | `log.format` | `LLM_GATE_LOG__FORMAT` | `text`, or `json` |
 //! | `log.filter` | `LLM_GATE_LOG__FILTER` | `info` |
+//! | `log.folder` | `LLM_GATE_LOG__FOLDER` | none: to standard error only; a folder for files as well |
+//! | `log.rotation` | `LLM_GATE_LOG__ROTATION` | `daily`, `hourly` or `never`: when another file is begun, UTC |
+//! | `log.files` | `LLM_GATE_LOG__FILES` | 14: how many are kept |
 //!
 //! `[models."NAME"]`, in the file only, says of a model what the upstream does not tell, or tells wrong:
 //! `context_length` (the upstream's `max_model_len` unless set), `output_cap` (tokens a choice may have; no
@@ -349,6 +352,24 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// Which lines are written, as in `RUST_LOG`.
     pub filter: String,
+    /// The folder that they are written into as well as to standard error, if any.
+    pub folder: Option<PathBuf>,
+    /// When another file is begun there.
+    pub rotation: LogRotation,
+    /// How many files are kept there.
+    pub files: u32,
+}
+
+/// When the log begins another file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogRotation {
+    /// At each full hour, UTC.
+    Hourly,
+    /// At midnight, UTC.
+    Daily,
+    /// When something else takes the file away.
+    Never,
 }
 
 /// How a line of the log is written.
@@ -508,6 +529,9 @@ impl Default for LogConfig {
         Self {
             format: LogFormat::Text,
             filter: "info".to_owned(),
+            folder: None,
+            rotation: LogRotation::Daily,
+            files: 14,
         }
     }
 }

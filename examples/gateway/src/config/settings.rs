@@ -273,6 +273,20 @@ pub static SETTINGS: &[Setting] = &[
     )
     .to_lowercase()),
     setting!("log.filter", None, Text, |c| format!("{:?}", c.log.filter)),
+    setting!("log.folder", None, Text, |c| c
+        .log
+        .folder
+        .as_ref()
+        .map_or_else(
+            || "none".to_owned(),
+            |folder| format!("{folder:?}")
+        )),
+    setting!("log.rotation", None, Text, |c| format!(
+        "\"{:?}\"",
+        c.log.rotation
+    )
+    .to_lowercase()),
+    setting!("log.files", None, Number, |c| c.log.files.to_string()),
 ];
 
 #[cfg(test)]
