@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use http::HeaderMap;
 use llm_gate::identity::ConversationId;
 use llm_gate::store::{CallCursor, CallFilter, CallPage, CallQuery, UsageScope, UsageSum};
 use serde_json::{Value, json};
@@ -10,7 +12,9 @@ use super::caller::{Admin, Reader};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Path, Query};
 use super::projects;
-use super::usage::{RecordsView, StatisticsView, cursor, limit};
+use super::usage::{
+    Format, RecordsView, Report, StatisticsView, cursor, format, limit, table_of_calls,
+};
 use super::views::moment;
 use crate::app::App;
 
@@ -23,6 +27,7 @@ const NO_SESSION: &str = "no such session";
 pub(super) struct RecordsAsked {
     limit: u32,
     cursor: Option<CallCursor>,
+    format: Option<Format>,
 }
 
 impl Input for RecordsAsked {
@@ -32,6 +37,7 @@ impl Input for RecordsAsked {
         Some(Self {
             limit: limit(fields),
             cursor: cursor(fields),
+            format: format(fields),
         })
     }
 
@@ -40,23 +46,32 @@ impl Input for RecordsAsked {
     }
 }
 
+/// Reads what is asked for: a page of records with the sum of all, or all calls as a table.
 async fn records(
     app: &App,
     scope: UsageScope,
     asked: &RecordsAsked,
-) -> Result<(UsageSum, CallPage), ApiError> {
+    headers: &HeaderMap,
+    view: impl FnOnce(UsageSum, CallPage) -> RecordsView,
+) -> Result<Report<RecordsView>, ApiError> {
     let all = app
         .store
         .usage(scope.clone(), CallFilter::default())
         .await?;
+    if all.calls == 0 && matches!(scope, UsageScope::Session(..)) {
+        return Err(ApiError::not_found(NO_SESSION));
+    }
     let query = CallQuery {
         after: asked.cursor,
         ..CallQuery::new(scope, asked.limit)
     };
-    Ok((all, app.store.calls(query).await?))
+    if Format::of(asked.format, headers) == Format::Csv {
+        return table_of_calls(Arc::clone(&app.store), query, all.calls).await;
+    }
+    Ok(Report::Json(view(all, app.store.calls(query).await?)))
 }
 
-/// Shows the tokens of a conversation of one's own.
+/// Shows the tokens of a conversation of one's own. As CSV all its calls, without pages.
 #[utoipa::path(
     get,
     path = "/api/v1/tokens/usage/{session}",
@@ -67,19 +82,18 @@ pub(super) async fn session(
     State(app): State<App>,
     Reader(account): Reader,
     Path(session): Path<String>,
+    headers: HeaderMap,
     Query(asked): Query<RecordsAsked>,
-) -> Result<Answer<RecordsView>, ApiError> {
-    let unknown = || ApiError::not_found(NO_SESSION);
-    let session: ConversationId = session.parse().map_err(|_| unknown())?;
+) -> Result<Report<RecordsView>, ApiError> {
+    let session: ConversationId = session
+        .parse()
+        .map_err(|_| ApiError::not_found(NO_SESSION))?;
     let scope = UsageScope::Session(account.user.id, session.clone());
-    let (all, page) = records(&app, scope, &asked).await?;
-    if all.calls == 0 {
-        return Err(unknown());
-    }
-    Ok(Answer(RecordsView::of_session(session, all, page)))
+    let view = |all, page| RecordsView::of_session(session, all, page);
+    records(&app, scope, &asked, &headers, view).await
 }
 
-/// Shows the tokens of a project, whoever used them.
+/// Shows the tokens of a project, whoever used them. As CSV all its calls, without pages.
 #[utoipa::path(
     get,
     path = "/api/v1/tokens/project/{project}",
@@ -89,11 +103,12 @@ pub(super) async fn project(
     State(app): State<App>,
     Reader(account): Reader,
     Path(project): Path<String>,
+    headers: HeaderMap,
     Query(asked): Query<RecordsAsked>,
-) -> Result<Answer<RecordsView>, ApiError> {
+) -> Result<Report<RecordsView>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
-    let (all, page) = records(&app, UsageScope::Project(project), &asked).await?;
-    Ok(Answer(RecordsView::of_project(project, all, page)))
+    let view = |all, page| RecordsView::of_project(project, all, page);
+    records(&app, UsageScope::Project(project), &asked, &headers, view).await
 }
 
 /// Shows what everybody has used, ever.

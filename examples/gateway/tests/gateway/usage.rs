@@ -496,6 +496,21 @@ async fn a_table_has_all_calls_and_no_formulas(gate: Gate) {
         StatusCode::UNPROCESSABLE_ENTITY,
         "{broken:?}"
     );
+    for (path, calls) in [
+        (
+            format!("/api/v1/tokens/project/{}?format=csv", ada.project),
+            1_006,
+        ),
+        ("/api/v1/tokens/usage/@sum(1)?format=csv".to_owned(), 1),
+    ] {
+        let same = lines(&ada.get(&path).await);
+        assert_eq!(same[0], table[0], "{path}: the same columns");
+        assert_eq!(
+            same.len() - 1,
+            calls,
+            "{path}: all calls of it, and no others"
+        );
+    }
 }
 
 async fn a_project_is_reported_to_its_members(gate: Gate) {

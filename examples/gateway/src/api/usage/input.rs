@@ -35,7 +35,7 @@ const PAGE: (u32, u32) = (100, 1_000);
 /// How many calls may be left out by counting them.
 const MAX_OFFSET: u32 = 100_000;
 
-fn format(fields: &mut Fields) -> Option<Format> {
+pub(in crate::api) fn format(fields: &mut Fields) -> Option<Format> {
     fields.optional(
         "format",
         "How it is written; unless said, what `Accept` asks for, or JSON",

@@ -16,7 +16,6 @@ use llm_gate::store::{
 };
 
 use self::input::{CallsAsked, DaysAsked, MonthAsked};
-use self::table::{Format, Report};
 use self::views::{CallsView, DayView, DaysView, MonthView, ProjectDaysView, UsedView};
 use super::caller::Reader;
 use super::error::ApiError;
@@ -24,7 +23,8 @@ use super::fields::{Path, Query};
 use super::projects;
 use crate::app::App;
 
-pub(super) use self::input::{cursor, limit};
+pub(super) use self::input::{cursor, format, limit};
+pub(super) use self::table::{Format, Report, calls as table_of_calls};
 pub(super) use self::views::{RecordsView, StatisticsView};
 
 /// How many days and groups a report has at most.

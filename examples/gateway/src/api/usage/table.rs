@@ -74,7 +74,7 @@ impl Format {
     }
 
     /// Takes what was asked for by name, else what the client would rather have.
-    pub(super) fn of(asked: Option<Self>, headers: &HeaderMap) -> Self {
+    pub(in crate::api) fn of(asked: Option<Self>, headers: &HeaderMap) -> Self {
         let weight = |media| {
             headers
                 .get_all(ACCEPT)
@@ -226,7 +226,7 @@ impl Calls {
 }
 
 /// Streams calls, all that are asked for.
-pub(super) async fn calls<T>(
+pub(in crate::api) async fn calls<T>(
     store: Arc<dyn Store>,
     query: CallQuery,
     total: u64,
