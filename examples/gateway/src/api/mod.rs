@@ -100,13 +100,22 @@ fn management_surface() -> Surface {
         .route(operation!(tokens::project), &["/tokens/project/{project}"])
         .route(operation!(tokens::stats), &["/tokens/stats"])
         .route(operation!(projects::list), &["/api/projects"])
-        .route(operation!(projects::create), &[])
-        .route(operation!(projects::show), &[])
-        .route(operation!(projects::rename), &[])
-        .route(operation!(projects::archive), &[])
-        .route(operation!(projects::members), &[])
-        .route(operation!(projects::set_member), &[])
-        .route(operation!(projects::remove_member), &[])
+        .route(operation!(projects::create), &["/api/projects"])
+        .route(operation!(projects::show), &["/api/projects/{id}"])
+        .route(operation!(projects::rename), &["/api/projects/{id}"])
+        .route(operation!(projects::archive), &["/api/projects/{id}"])
+        .route(
+            operation!(projects::members),
+            &["/api/projects/{id}/members"],
+        )
+        .route(
+            operation!(projects::set_member),
+            &["/api/projects/{id}/members"],
+        )
+        .route(
+            operation!(projects::remove_member),
+            &["/api/projects/{id}/members/{user}"],
+        )
         .route(operation!(projects::create_service), &[])
         .route(operation!(keys::list), &[])
         .route(operation!(keys::create), &[])
@@ -132,7 +141,10 @@ fn management_surface() -> Surface {
         .route(operation!(ledger::export), &[])
         .route(operation!(ledger::presumed), &[])
         .route(operation!(ledger::refund_presumed), &[])
-        .route(operation!(models::overview), &["/models"])
+        .route(
+            operation!(models::overview),
+            &["/api/v1/models/all", "/models", "/models/all"],
+        )
         .route(operation!(health::live), &["/health/live"])
         .route(
             operation!(health::ready),

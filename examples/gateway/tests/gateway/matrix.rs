@@ -14,13 +14,12 @@ use super::operations::{Operation, operations};
 use super::support::{Gate, Person, start_on_postgres_with, start_with};
 
 /// What of a project its members may do, by what its paths begin with; all else below is for those who manage it.
-const ROLES: [(&str, &str, Role); 14] = [
+const ROLES: [(&str, &str, Role); 13] = [
     ("GET", "/api/v1/projects/{id}", Role::Member),
     ("PATCH", "/api/v1/projects/{id}", Role::Admin),
     ("DELETE", "/api/v1/projects/{id}", Role::Owner),
     ("GET", "/api/v1/projects/{id}/members", Role::Member),
     ("GET", "/api/v1/projects/{id}/usage", Role::Member),
-    ("GET", "/api/projects/{id}/usage", Role::Member),
     ("GET", "/api/v1/tokens/project/{project}", Role::Member),
     ("GET", "/tokens/project/{project}", Role::Member),
     ("GET", "/api/v1/projects/{id}/api-keys", Role::Member),
@@ -156,6 +155,8 @@ fn role_for(operation: &Operation) -> Option<Role> {
     if !inside || path.contains("/organization/") {
         return None;
     }
+    // Older paths are what they stand for.
+    let path = path.replace("/api/projects", "/api/v1/projects");
     let listed = ROLES
         .iter()
         .find(|(method, known, _)| operation.method == *method && path == *known);
