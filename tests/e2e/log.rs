@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use scripted_vllm::ScriptedVllm;
+use scripted_vllm::{Answer, ScriptedVllm};
 use serde_json::{Value, json};
 use support::{Client, Finished, Server, in_time, program};
 use tempfile::TempDir;
@@ -96,4 +96,113 @@ async fn a_log_that_cannot_be_written_is_said_and_nothing_is_served() {
     let ended = Finished::of(serve, "").await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.err.contains("the log cannot be written"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_on_record_and_costs_nothing() {
+    let data = TempDir::new().expect("a temporary folder");
+    let vllm = ScriptedVllm::start(scripted_vllm::Config::default()).await;
+    let vllm = vllm.expect("a free port");
+    let server = Server::start(data.path(), &vllm.url()).await;
+    let client = Client::new(server.address);
+    let names =
+        json!({ "username": "ada", "password": "correct horse battery", "create_api_key": true });
+    let ada = client
+        .post("/api/v1/auth/register", &names)
+        .await
+        .expect("an answer");
+    let login = json!({ "username": "ada", "password": "correct horse battery" });
+    let pair = client
+        .post("/api/v1/auth/login", &login)
+        .await
+        .expect("an answer");
+    let session = client.bearer(pair.text("access_token"));
+    let key = client.bearer(ada.text("api_key"));
+    let chat = json!({ "model": "tiny", "max_tokens": 5, "messages": [{ "role": "user", "content": "Hi" }] });
+    let call = async || {
+        key.post("/v1/chat/completions", &chat)
+            .await
+            .expect("an answer")
+    };
+
+    // By the model server, and by its failure: a row each.
+    vllm.push(Answer::error(400, "BadRequestError", "no"));
+    vllm.push(Answer::error(500, "InternalServerError", "no"));
+    for status in [400, 500] {
+        assert_eq!(call().await.status, status);
+    }
+    let rows = in_time("both are written", async {
+        loop {
+            let calls = session
+                .get("/api/v1/usage/calls")
+                .await
+                .expect("an answer")
+                .json();
+            if calls["total_calls"] == 2 {
+                return calls;
+            }
+        }
+    })
+    .await;
+    for row in rows["calls"].as_array().expect("a list") {
+        assert_eq!(row["tokens_used"], 0, "{row}");
+        assert_eq!(row["estimated_cost"], "0.000000", "{row}");
+    }
+    let statuses = [
+        &rows["calls"][1]["status_code"],
+        &rows["calls"][0]["status_code"],
+    ];
+    assert_eq!(
+        statuses,
+        [&json!(400), &json!(500)],
+        "with what became of them"
+    );
+
+    // By a limit: nothing was held, so the books have nothing; the log and the metrics do.
+    let limit = json!({ "token_limit": 1 });
+    let lowered = session.put("/api/v1/users/me/token-limit", &limit).await;
+    assert_eq!(lowered.expect("an answer").status, 200);
+    let refused = call().await;
+    assert_eq!(refused.status, 429, "{refused:?}");
+    let usage = session
+        .get("/api/v1/users/me/usage")
+        .await
+        .expect("an answer")
+        .json();
+    assert_eq!(
+        (&usage["tokens_used"], &usage["reserved"]),
+        (&json!(0), &json!(0))
+    );
+    let metrics = Client::new(server.metrics)
+        .get("/metrics")
+        .await
+        .expect("an answer");
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    let counted = r#"llm_gate_quota_refused_total{reason="exhausted"} 1"#;
+    assert!(metrics.lines().any(|line| line == counted), "it is counted");
+    let id = refused.headers["x-request-id"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    let line = in_time("the line of the request", async {
+        loop {
+            let log = server.log();
+            let lines = log
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut fields = lines.map(|line| line["fields"].clone());
+            if let Some(line) =
+                fields.find(|line| line["message"] == "request" && line["id"] == id.as_str())
+            {
+                return line;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(
+        (&line["status"], &line["user"]),
+        (&json!(429), &json!(ada.text("id"))),
+        "it is in the log"
+    );
 }
