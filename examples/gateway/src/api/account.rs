@@ -9,7 +9,7 @@ use llm_gate::store::{Author, NewTicket, TicketPurpose, User, UserChange};
 
 use serde_json::{Value, json};
 
-use super::caller::{By, Login};
+use super::caller::{By, Login, Origin};
 use super::document::{Accepted, NoContent};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Json, JsonDraft, Path, SECRET};
@@ -19,7 +19,7 @@ use super::views::{SessionView, Sessions, UserView};
 use crate::accounts;
 use crate::app::App;
 use crate::config::Secret;
-use crate::mail::Letter;
+use crate::mail::{Letter, Mailer};
 use crate::passwords::Verdict;
 
 /// How long a mailed secret is good.
@@ -27,13 +27,16 @@ pub(super) const VERIFY_FOR: std::time::Duration = std::time::Duration::from_sec
 const RESET_FOR: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// What somebody wants to be called from now on.
-pub(super) struct Profile(UserChange);
+pub(super) struct Profile {
+    change: UserChange,
+    current: Option<Secret>,
+}
 
 impl Input for Profile {
     const NAME: &'static str = "ProfileChange";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        Some(Self(UserChange {
+        let change = UserChange {
             email: fields.changed(
                 "email",
                 "The e-mail address, to be confirmed; null for none",
@@ -42,7 +45,13 @@ impl Input for Profile {
             username: fields.changed("username", "The user name; null for none", &USERNAME),
             name: fields.changed("name", "What to be called; null for nothing", &NAME),
             ..UserChange::default()
-        }))
+        };
+        let current = fields.optional(
+            "current_password",
+            "The password; needed for another e-mail address unless the account has none",
+            &SECRET,
+        );
+        Some(Self { change, current })
     }
 
     fn example() -> Value {
@@ -52,7 +61,7 @@ impl Input for Profile {
 
 /// Changes what the own account is called. A field that is missing stays as it is.
 ///
-/// Another e-mail address has to be confirmed again.
+/// Another e-mail address takes the password, because letters to it can set a new one, and has to be confirmed again.
 #[utoipa::path(
     patch,
     path = "/api/v1/users/me",
@@ -61,17 +70,24 @@ impl Input for Profile {
 pub(super) async fn change(
     State(app): State<App>,
     Login { user, author, .. }: Login,
+    origin: Origin,
     JsonDraft(mut draft): JsonDraft<Profile>,
 ) -> Result<Answer<UserView>, ApiError> {
-    draft.check("username", |Profile(change)| nameable(&user, change));
-    let Profile(change) = draft.finish()?;
-    let other = change
+    draft.check("username", |Profile { change, .. }| nameable(&user, change));
+    let Profile { change, current } = draft.finish()?;
+    let moves = change
         .email
-        .clone()
-        .flatten()
-        .filter(|email| user.email.as_ref() != Some(email));
-    let user = super::people::changed(&app, user.id, change, author.clone()).await?;
-    if other.is_some() {
+        .as_ref()
+        .is_some_and(|email| *email != user.email);
+    if moves {
+        prove(&app, &origin, &user, "current_password", current).await?;
+    }
+    let before = user;
+    let user = super::people::changed(&app, before.id, change, author.clone()).await?;
+    if moves {
+        if let Some((mailer, email)) = reached(&app, &before) {
+            mailer.post(Letter::email_changed(mailer.web_url(), email));
+        }
         mail_verification(&app, &user, &author).await?;
     }
     Ok(Answer(view(&app, user).await?))
@@ -124,13 +140,14 @@ pub(super) async fn set_password(
         author,
         session,
     }: Login,
+    origin: Origin,
     JsonDraft(mut draft): JsonDraft<NewPassword>,
 ) -> Result<NoContent, ApiError> {
     draft.check("new_password", |wanted| {
         check_password(&app, &user, &wanted.new)
     });
     let NewPassword { current, new } = draft.finish()?;
-    prove(&app, &user, "current_password", current).await?;
+    prove(&app, &origin, &user, "current_password", current).await?;
     let hash = app.passwords.hash(new).await?;
     app.store
         .set_password(user.id, hash, session, author)
@@ -150,19 +167,18 @@ fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), Strin
         .map_err(|reason| reason.to_string())
 }
 
-/// Checks the password of somebody who has logged in, before something that a stolen session must not do.
+/// Checks the password of somebody who has logged in, before something that a stolen session must not do. Wrong ones count
+/// like those of logins.
 async fn prove(
     app: &App,
+    origin: &Origin,
     user: &User,
     field: &'static str,
     password: Option<Secret>,
 ) -> Result<(), ApiError> {
-    let login = user
-        .username
-        .clone()
-        .or_else(|| user.email.clone())
-        .unwrap_or_default();
-    let record = app.store.user_by_login(login).await?;
+    let names = || [&user.username, &user.email].into_iter().flatten();
+    let name = names().next().cloned().unwrap_or_default();
+    let record = app.store.user_by_login(name.clone()).await?;
     let Some(hash) = record
         .filter(|record| record.user.id == user.id)
         .and_then(|record| record.hash)
@@ -170,17 +186,30 @@ async fn prove(
         // Whoever has no password is known by another provider only.
         return Ok(());
     };
-    let Some(password) = password else {
-        return Err(ApiError::in_body(field, "is not the password"));
-    };
+    let wrong = || ApiError::in_body(field, "is not the password");
+    let password = password.ok_or_else(wrong)?;
+    let login = app.rates.logins.begin(origin.network, &name);
+    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
     match app.passwords.verify(password, Some(hash)).await? {
-        Verdict::Right { .. } => Ok(()),
-        _ => Err(ApiError::in_body(field, "is not the password")),
+        Verdict::Right { .. } => {
+            login.succeeded(names().map(String::as_str));
+            Ok(())
+        }
+        _ => {
+            login.failed();
+            Err(wrong())
+        }
     }
 }
 
+/// Returns what writes to somebody, and the address, if that is known to be right.
+fn reached<'a>(app: &'a App, user: &'a User) -> Option<(&'a Mailer, &'a str)> {
+    let email = user.email.as_deref().filter(|_| user.email_verified)?;
+    Some((app.mailer.as_ref()?, email))
+}
+
 fn tell_of_password(app: &App, user: &User) {
-    if let (Some(mailer), Some(email), true) = (&app.mailer, &user.email, user.email_verified) {
+    if let Some((mailer, email)) = reached(app, user) {
         mailer.post(Letter::password_changed(mailer.web_url(), email));
     }
 }
@@ -267,9 +296,10 @@ impl Input for Farewell {
 pub(super) async fn delete(
     State(app): State<App>,
     Login { user, author, .. }: Login,
+    origin: Origin,
     Json(Farewell { password }): Json<Farewell>,
 ) -> Result<NoContent, ApiError> {
-    prove(&app, &user, "password", password).await?;
+    prove(&app, &origin, &user, "password", password).await?;
     super::people::deleted(&app, user.id, author).await?;
     app.keys.invalidate_all();
     Ok(NoContent)
@@ -295,13 +325,13 @@ pub(super) async fn request_verification(
     Ok(Accepted)
 }
 
-/// Mails a user what confirms its address, where mail is sent.
+/// Mails a user what confirms its address, where mail is sent and the address is not confirmed yet.
 pub(super) async fn mail_verification(
     app: &App,
     user: &User,
     author: &Author,
 ) -> Result<(), ApiError> {
-    let (Some(mailer), Some(email)) = (&app.mailer, &user.email) else {
+    let (Some(mailer), Some(email), false) = (&app.mailer, &user.email, user.email_verified) else {
         return Ok(());
     };
     let token = ticket(app, user, email, TicketPurpose::VerifyEmail, author).await?;

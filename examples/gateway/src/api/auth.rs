@@ -101,7 +101,8 @@ impl Input for Registration {
 
 /// Makes an account.
 ///
-/// Its token limit is the gateway's default, and only an admin raises it.
+/// Its token limit is the gateway's default, and only an admin raises it. Where mail is sent, a letter asks to confirm
+/// the e-mail address.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/register",
@@ -140,6 +141,7 @@ pub(super) async fn register(
         }
         other => other?,
     };
+    super::account::mail_verification(&app, &user, &author).await?;
     let api_key = if create_api_key {
         Some(first_key(&app, &user, author).await?)
     } else {

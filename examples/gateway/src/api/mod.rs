@@ -75,7 +75,7 @@ fn management_surface() -> Surface {
         .route(operation!(users::me), &["/users/me", "/api/me"])
         .route(operation!(users::usage), &["/users/usage"])
         .route(operation!(users::set_own_limit), &["/users/me/token-limit"])
-        .route(operation!(account::change), &[])
+        .route(operation!(account::change).hashing(), &[])
         .route(operation!(account::delete).hashing(), &[])
         .route(operation!(account::set_password).hashing(), &[])
         .route(operation!(account::sessions), &[])
@@ -177,9 +177,13 @@ pub fn management(app: App) -> Router {
         open,
         hashing,
         known,
+        proving,
     } = management_surface().routers();
-    let hashing = hashing.route_layer(rates.hashing.clone().envelope(Envelope::Detail));
-    behind(known, auth, &app, Envelope::Detail)
+    let hashes = rates.hashing.clone().envelope(Envelope::Detail);
+    let hashing = hashing.route_layer(hashes.clone());
+    // Who is nobody is refused before the hash is counted.
+    let proving = proving.route_layer(hashes);
+    behind(known.merge(proving), auth, &app, Envelope::Detail)
         .merge(hashing)
         .merge(open)
         .fallback(async || ApiError::not_found("no such route"))

@@ -41,7 +41,9 @@ pub(super) async fn changed(
 
 /// Deletes an account.
 pub(super) async fn deleted(app: &App, id: UserId, author: Author) -> Result<User, ApiError> {
-    outcome(app.store.delete_user(id, author).await?)
+    let deleted = outcome(app.store.delete_user(id, author).await?)?;
+    app.keys.invalidate_all();
+    Ok(deleted)
 }
 
 pub(super) fn taken() -> ApiError {

@@ -70,6 +70,19 @@ impl Letter {
         )
     }
 
+    /// Tells somebody at the address so far that the account has another one.
+    #[must_use]
+    pub fn email_changed(web_url: &str, to: &str) -> Self {
+        Self::new(
+            to,
+            "Your e-mail address was changed",
+            format!(
+                "The account at {web_url} that had this address has another one now, and no letters come here any more.\n\n\
+                 If that was not you, tell your administrator at once."
+            ),
+        )
+    }
+
     fn new(to: &str, subject: &'static str, text: String) -> Self {
         Self {
             to: to.to_owned(),

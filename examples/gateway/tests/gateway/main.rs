@@ -1,5 +1,6 @@
 //! The gateway over real HTTP: each test starts its own, with a database and a model server of its own.
 
+mod account;
 mod accounts;
 mod admin;
 mod aliases;

@@ -13,6 +13,8 @@ use scripted_vllm::ScriptedVllm;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::smtp::Sink;
+
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 pub(crate) struct Gate {
@@ -119,6 +121,17 @@ pub(crate) async fn start_pair() -> Gate {
     start_two(Some(postgres::config().await), true, |_| ()).await
 }
 
+/// Starts a gateway that writes to users, and what takes its letters.
+pub(crate) async fn start_with_mail(change: impl FnOnce(&mut Config)) -> (Gate, Sink) {
+    let sink = Sink::start().await;
+    let url = sink.url();
+    let gate = start_with(|config| {
+        config.mail.url = Some(url.as_str().into());
+        change(config);
+    });
+    (gate.await, sink)
+}
+
 async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) -> Gate {
     let database = match database {
         None if paired() => Some(postgres::config().await),
@@ -201,9 +214,27 @@ impl Gate {
         self.enter(name).await
     }
 
+    /// Registers `name` with an e-mail address, confirms that by the letter, and logs in.
+    pub(crate) async fn reader(&self, name: &str, email: &str, sink: &mut Sink) -> Person {
+        let body = json!({ "username": name, "email": email, "password": PASSWORD });
+        let registered = self.post("/api/v1/auth/register", body).await;
+        assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+        let letter = sink.next().await;
+        assert_eq!(letter.to, email);
+        let body = json!({ "token": letter.token() });
+        let confirmed = self.post("/api/v1/auth/email/verify", body).await;
+        assert_eq!(confirmed.status, StatusCode::NO_CONTENT, "{confirmed:?}");
+        self.enter(name).await
+    }
+
     /// Logs `name` in.
     pub(crate) async fn enter(&self, name: &str) -> Person {
-        let body = json!({ "username": name, "password": PASSWORD });
+        self.enter_with(name, PASSWORD).await
+    }
+
+    /// Logs `name` in with another password than everybody's.
+    pub(crate) async fn enter_with(&self, name: &str, password: &str) -> Person {
+        let body = json!({ "username": name, "password": password });
         let pair = self.post("/api/v1/auth/login", body).await;
         assert_eq!(pair.status, StatusCode::OK, "{pair:?}");
         let session = self.client.bearer(pair.text("access_token"));
@@ -246,6 +277,15 @@ impl Person {
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         send(&self.session, Method::DELETE, path, &[], "").await
+    }
+
+    /// Ends something, with a body.
+    pub(crate) async fn delete_with(&self, path: &str, body: Value) -> Answer {
+        send(&self.session, Method::DELETE, path, &[], body.to_string()).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        send(&self.session, Method::PATCH, path, &[], body.to_string()).await
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {

@@ -31,6 +31,8 @@ pub(in crate::api) struct Routers {
     pub(in crate::api) hashing: Router<App>,
     /// Those that want a credential.
     pub(in crate::api) known: Router<App>,
+    /// Those that want a credential and cost a password hash.
+    pub(in crate::api) proving: Router<App>,
 }
 
 /// A handler and its part of the document.
@@ -165,6 +167,7 @@ impl Surface {
             let router = match described.access {
                 Access::Open if described.hashing => &mut self.routers.hashing,
                 Access::Open => &mut self.routers.open,
+                _ if described.hashing => &mut self.routers.proving,
                 _ => &mut self.routers.known,
             };
             *router = std::mem::take(router).route(route, handler);
@@ -179,6 +182,7 @@ impl Surface {
         self.routers.open = self.routers.open.merge(other.routers.open);
         self.routers.hashing = self.routers.hashing.merge(other.routers.hashing);
         self.routers.known = self.routers.known.merge(other.routers.known);
+        self.routers.proving = self.routers.proving.merge(other.routers.proving);
         self.paths.merge(other.paths);
         self.schemas.extend(other.schemas);
         self
