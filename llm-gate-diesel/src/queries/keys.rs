@@ -90,6 +90,16 @@ pub(crate) fn project(connection: &mut Connection, key: Id) -> QueryResult<Optio
         .optional()
 }
 
+/// Counts the keys of a user in a project that are not revoked.
+pub(crate) fn valid(connection: &mut Connection, project: Id, owner: Id) -> QueryResult<i64> {
+    api_keys::table
+        .filter(api_keys::project_id.eq(project))
+        .filter(api_keys::user_id.eq(owner))
+        .filter(api_keys::revoked_at.is_null())
+        .count()
+        .get_result(connection)
+}
+
 /// Lists the keys of a user that are not revoked.
 pub(crate) fn valid_of_user(connection: &mut Connection, user: Id) -> QueryResult<Vec<Id>> {
     api_keys::table

@@ -161,6 +161,13 @@ impl CredentialStore for Store {
         })
     }
 
+    fn valid_keys(&self, project: ProjectId, owner: UserId) -> StoreFuture<'_, u64> {
+        self.read(move |connection| {
+            let valid = keys::valid(connection, project.into(), owner.into())?;
+            Ok(u64::try_from(valid).unwrap_or_default())
+        })
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.read(move |connection| read(connection, name))
     }

@@ -145,6 +145,23 @@ pub trait CredentialStore: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Vec<ApiKey>>;
 
+    /// Counts the keys of a user in a project that are not revoked, expired ones too.
+    fn valid_keys(&self, project: ProjectId, owner: UserId) -> StoreFuture<'_, u64> {
+        const PAGE: u32 = 1000;
+        Box::pin(async move {
+            let (mut valid, mut before) = (0, None);
+            loop {
+                let page = self.keys(project, Some(owner), before, PAGE).await?;
+                let counted = page.iter().filter(|key| key.revoked_at.is_none()).count();
+                valid += counted as u64;
+                match page.last() {
+                    Some(last) if page.len() == PAGE as usize => before = Some(last.id),
+                    _ => return Ok(valid),
+                }
+            }
+        })
+    }
+
     /// Reads a key.
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>>;
 

@@ -111,6 +111,30 @@ where
     assert!(done(foreign).is_empty(), "bob has none in ada's project");
 }
 
+/// How many keys somebody has is asked before another one is made. What is revoked is history.
+pub async fn keys_are_counted_until_they_are_revoked<S>(store: S)
+where
+    S: UserStore + ProjectStore + CredentialStore,
+{
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let project = shared(&store, &ada, &bob).await.id;
+    let mut made = Vec::new();
+    for (public_id, user) in [("one", &ada), ("two", &bob), ("three", &ada)] {
+        let mut new = key(user, public_id);
+        new.project = project;
+        made.push(done(store.create_key(new).await));
+    }
+    done(store.create_key(key(&ada, "other")).await);
+    assert_eq!(
+        done(store.valid_keys(project, ada.id).await),
+        2,
+        "none of others, none of other projects"
+    );
+    done(store.revoke_key(own(&made[0]), at(5)).await);
+    assert_eq!(done(store.valid_keys(project, ada.id).await), 1);
+    assert_eq!(done(store.valid_keys(project, bob.id).await), 1);
+}
+
 /// Who may not see a key cannot read, change, rotate or revoke it, and is told no more than that there is none.
 pub async fn a_foreign_key_is_none<S: UserStore + CredentialStore>(store: S) {
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
