@@ -268,7 +268,7 @@ async fn revoke(person: &Person) {
         .to_owned();
     let keys = format!("/api/v1/projects/{project}/api-keys");
     let list = session.get(&keys).await.expect("an answer").json();
-    let id = list[0]["id"].as_str().expect("a key").to_owned();
+    let id = list["keys"][0]["id"].as_str().expect("a key").to_owned();
     let answer = session
         .post(&format!("{keys}/{id}/revoke"), &json!({}))
         .await;

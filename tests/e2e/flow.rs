@@ -226,7 +226,7 @@ async fn keys_are_made_listed_and_revoked_by_their_owner_alone() {
     assert_eq!(answer.status, 200);
 
     let list = session.get(&keys).await.expect("an answer").json();
-    let names: Vec<&Value> = list
+    let names: Vec<&Value> = list["keys"]
         .as_array()
         .expect("a list")
         .iter()

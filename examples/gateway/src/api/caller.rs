@@ -9,7 +9,7 @@ use llm_gate::identity::{
     Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId,
 };
 use llm_gate::limit::{Endpoint, Exceeded};
-use llm_gate::store::{Actor, Author, StoreError, User};
+use llm_gate::store::{Actor, Author, KeyName, StoreError, User};
 
 use super::error::ApiError;
 use crate::app::App;
@@ -34,6 +34,8 @@ pub(crate) struct Account {
     pub(crate) admin: bool,
     /// The key it came with, which makes no other that may do more.
     pub(crate) grants: Option<Arc<KeyGrants>>,
+    /// Which key that is.
+    pub(crate) key: Option<KeyName>,
     /// The only project it may see, where its key is for one.
     pub(crate) only: Option<ProjectId>,
 }
@@ -225,6 +227,14 @@ impl Account {
         Ok(Self {
             admin: administers(&principal, &user),
             only: (!principal.allows(Scope::Manage)).then_some(principal.project),
+            key: match principal.credential {
+                Credential::Key(id) => Some(KeyName {
+                    project: principal.project,
+                    owner: Some(user.id),
+                    id,
+                }),
+                _ => None,
+            },
             grants: principal.grants,
             user,
             author,

@@ -78,7 +78,14 @@ pub(super) async fn list(
                 .managed()?;
         }
         // What others do outside of projects is for admins to see.
-        None if !account.admin => query.actor = Some(account.user.id),
+        None if !account.admin => {
+            let own = *query.actor.get_or_insert(account.user.id);
+            if own != account.user.id {
+                return Err(ApiError::forbidden(
+                    "what others did is for admins, and in a project for those who manage it",
+                ));
+            }
+        }
         None => {}
     }
     query.before = page.after;

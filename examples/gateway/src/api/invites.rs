@@ -15,7 +15,7 @@ use super::document::{Created, NoContent};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Json, Page, Path, Query, SECRET};
 use super::people::EMAIL;
-use super::projects::place;
+use super::projects::{place, unowned};
 use super::views::{InviteView, Invites, IssuedInvite};
 use super::words::{PROJECT_ROLE, ROLE};
 use crate::app::App;
@@ -64,10 +64,8 @@ pub(super) async fn create_for_project(
     Json(NewProjectInvite { email, role }): Json<NewProjectInvite>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
-    if role == ProjectRole::Owner && place.membership.role != ProjectRole::Owner {
-        return Err(ApiError::forbidden(
-            "only owners of the project may do that",
-        ));
+    if role == ProjectRole::Owner && !place.owns {
+        return Err(unowned());
     }
     let new = |token: &InviteToken| NewInvite {
         id: InviteId::new(),

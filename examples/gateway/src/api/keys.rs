@@ -27,7 +27,7 @@ use crate::accounts::{self, KeyRequest};
 use crate::app::App;
 
 /// How many keys somebody may have in one project that are not revoked.
-const MAX_KEYS: u32 = 200;
+const MAX_KEYS: u64 = 200;
 /// How long an old secret may work beside the new one, in seconds: a week.
 const LONGEST_OVERLAP: u64 = 7 * 24 * 3600;
 const NO_KEY: &str = "no such key";
@@ -85,9 +85,10 @@ pub(super) async fn list(
         .keys(place.id(), owner, page.after, page.ask())
         .await?;
     let page = page.of(found, |key| key.id);
-    Ok(Answer(Keys(
-        page.entries.into_iter().map(KeyView::from).collect(),
-    )))
+    Ok(Answer(Keys {
+        keys: page.entries.into_iter().map(KeyView::from).collect(),
+        next_cursor: page.next,
+    }))
 }
 
 /// What a key may do, as it is asked for.
@@ -204,11 +205,8 @@ pub(super) async fn create(
     };
     let grants = wanted.grants.over(KeyGrants::default());
     grantable(&account, owner, &grants)?;
-    let known = app
-        .store
-        .keys(place.id(), Some(owner), None, MAX_KEYS)
-        .await?;
-    if known.len() >= MAX_KEYS as usize {
+    outlived(&app, &account, wanted.expires_at).await?;
+    if app.store.valid_keys(place.id(), owner).await? >= MAX_KEYS {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "there are as many keys in this project as one may have",
@@ -276,6 +274,25 @@ fn grantable(account: &Account, owner: UserId, grants: &KeyGrants) -> Result<(),
         ))
     } else {
         Ok(())
+    }
+}
+
+/// Refuses a key that works longer than the one it is made with.
+async fn outlived(app: &App, account: &Account, until: Option<Timestamp>) -> Result<(), ApiError> {
+    let Some(key) = account.key else {
+        return Ok(());
+    };
+    let key = app
+        .store
+        .key(key)
+        .await?
+        .ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    match (key.expires_at, until) {
+        (None, _) => Ok(()),
+        (Some(end), Some(until)) if until <= end => Ok(()),
+        _ => Err(ApiError::forbidden(
+            "an API key makes no other that works longer than itself",
+        )),
     }
 }
 
@@ -362,6 +379,9 @@ pub(super) async fn change(
     if grants != known.grants {
         grantable(&account, known.user, &grants)?;
     }
+    if let Some(until) = wanted.expires_at {
+        outlived(&app, &account, until).await?;
+    }
     let change = KeyChange {
         name: wanted.name,
         grants: Some(grants),
@@ -419,6 +439,7 @@ pub(super) async fn rotate(
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     // Whoever gets the new secret can do what the key may.
     grantable(&account, known.user, &known.grants)?;
+    outlived(&app, &account, known.expires_at).await?;
     let secret = ApiKeySecret::generate();
     let new = NewKeySecret {
         public_id: secret.public_id().to_owned(),

@@ -18,6 +18,8 @@ use super::words::PROJECT_ROLE;
 use crate::app::App;
 use crate::names;
 
+/// Of how many projects somebody may be a member who makes another one.
+const MAX_PROJECTS: usize = 500;
 const NO_PROJECT: &str = "no such project";
 const NO_MEMBER: &str = "no such member";
 
@@ -26,6 +28,8 @@ pub(super) struct Place {
     pub(super) membership: Membership,
     /// Whether the caller manages it: as owner or admin, or as admin of the platform.
     pub(super) manages: bool,
+    /// Whether the caller may do what owners may: as one, or as admin of the platform.
+    pub(super) owns: bool,
 }
 
 impl Place {
@@ -44,14 +48,12 @@ impl Place {
 
     /// Refuses all but owners.
     fn owned(self) -> Result<Self, ApiError> {
-        if self.membership.role == ProjectRole::Owner {
-            Ok(self)
-        } else {
-            Err(ApiError::forbidden(
-                "only owners of the project may do that",
-            ))
-        }
+        if self.owns { Ok(self) } else { Err(unowned()) }
     }
+}
+
+pub(super) fn unowned() -> ApiError {
+    ApiError::forbidden("only owners of the project may do that")
 }
 
 pub(super) fn unmanaged() -> ApiError {
@@ -78,6 +80,7 @@ pub(super) async fn place(app: &App, account: &Account, project: &str) -> Result
     if let Some(membership) = app.store.membership(id, account.user.id).await? {
         return Ok(Place {
             manages: membership.role.manages() || account.admin,
+            owns: membership.role == ProjectRole::Owner || account.admin,
             membership,
         });
     }
@@ -92,6 +95,7 @@ pub(super) async fn place(app: &App, account: &Account, project: &str) -> Result
         return Ok(Place {
             membership,
             manages: true,
+            owns: true,
         });
     }
     Err(ApiError::not_found(NO_PROJECT))
@@ -112,15 +116,19 @@ pub(super) fn outcome<T>(outcome: ProjectOutcome<T>, absent: &'static str) -> Re
     }
 }
 
-/// Lists the own projects.
+/// Lists the own projects, the oldest first.
 #[utoipa::path(get, path = "/api/v1/projects")]
 pub(super) async fn list(
     State(app): State<App>,
     Account { user, .. }: Account,
+    Query(page): Query<Page<ProjectId>>,
 ) -> Result<Answer<Projects>, ApiError> {
-    let projects = app.store.projects_of(user.id).await?;
-    let projects = projects.into_iter().map(ProjectView::from);
-    Ok(Answer(Projects(projects.collect())))
+    let found = app.store.projects_of(user.id).await?;
+    let page = page.of_all(found, |membership| membership.project.id);
+    Ok(Answer(Projects {
+        projects: page.entries.into_iter().map(ProjectView::from).collect(),
+        next_cursor: page.next,
+    }))
 }
 
 /// A project that is wanted, or another name for one.
@@ -147,12 +155,22 @@ impl Input for ProjectName {
 }
 
 /// Makes a project, which the caller owns.
-#[utoipa::path(post, path = "/api/v1/projects")]
+#[utoipa::path(
+    post,
+    path = "/api/v1/projects",
+    responses((status = 409, description = "The caller is a member of as many projects as one may be"))
+)]
 pub(super) async fn create(
     State(app): State<App>,
     Account { user, author, .. }: Account,
     Json(ProjectName { name }): Json<ProjectName>,
 ) -> Result<Created<ProjectView>, ApiError> {
+    if app.store.projects_of(user.id).await?.len() >= MAX_PROJECTS {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "you are a member of as many projects as one may be: archive one first",
+        ));
+    }
     let new = NewProject {
         id: ProjectId::new(),
         name: name.unwrap_or_else(names::project),
@@ -360,15 +378,13 @@ async fn touches_owner(
     who: UserId,
     role: Option<ProjectRole>,
 ) -> Result<(), ApiError> {
-    if place.membership.role == ProjectRole::Owner {
+    if place.owns {
         return Ok(());
     }
     let now = app.store.membership(place.id(), who).await?;
     let is_owner = now.is_some_and(|membership| membership.role == ProjectRole::Owner);
     if is_owner || role == Some(ProjectRole::Owner) {
-        Err(ApiError::forbidden(
-            "only owners of the project may do that",
-        ))
+        Err(unowned())
     } else {
         Ok(())
     }

@@ -652,13 +652,23 @@ pub(crate) struct Users {
     pub(crate) next_cursor: Option<UserId>,
 }
 
-/// The projects of the caller.
+/// A page of the projects of the caller.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Projects(pub(crate) Vec<ProjectView>);
+pub(crate) struct Projects {
+    pub(crate) projects: Vec<ProjectView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<ProjectId>,
+}
 
-/// The keys of the caller in a project.
+/// A page of keys in a project.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Keys(pub(crate) Vec<KeyView>);
+pub(crate) struct Keys {
+    pub(crate) keys: Vec<KeyView>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<String>)]
+    pub(crate) next_cursor: Option<KeyId>,
+}
 
 /// A page of limits in force.
 #[derive(Serialize, ToSchema)]

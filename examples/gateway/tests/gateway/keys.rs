@@ -10,6 +10,8 @@ async fn everybody_has_a_project() {
     let gate = start().await;
     let ada = gate.person("ada").await;
     let projects = ada.get("/api/v1/projects").await.json();
+    assert_eq!(projects["next_cursor"], json!(null));
+    let projects = &projects["projects"];
     assert_eq!(projects.as_array().map(Vec::len), Some(1));
     assert_eq!(projects[0]["id"], ada.project);
     assert_eq!(projects[0]["role"], "owner");
@@ -35,12 +37,12 @@ async fn a_key_is_shown_once() {
     assert_eq!(listed.status, StatusCode::OK);
     let text = String::from_utf8_lossy(&listed.body).into_owned();
     assert!(!text.contains(&secret) && !text.contains("api_key") && !text.contains("hash"));
-    let expected = json!([{
+    let expected = json!({ "next_cursor": null, "keys": [{
         "id": made.text("id"), "name": "laptop", "prefix": made.text("prefix"),
         "scopes": ["inference", "models"],
         "models": null, "networks": null, "user_id": ada.id, "created_at": made.text("created_at"),
         "expires_at": null, "last_used_at": null, "revoked": false, "clamps": false,
-    }]);
+    }]});
     assert_eq!(listed.json(), expected);
 }
 
@@ -80,7 +82,7 @@ async fn wrong_fields_make_no_key() {
         let answer = ada.post(&path, body.clone()).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
     }
-    assert_eq!(ada.get(&path).await.json(), json!([]));
+    assert_eq!(ada.get(&path).await.json()["keys"], json!([]));
 }
 
 #[tokio::test]

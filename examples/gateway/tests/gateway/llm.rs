@@ -139,7 +139,7 @@ async fn disabled_users_and_revoked_keys_spend_nothing_more() {
     let gate = start().await;
     let (ada, key) = caller(&gate).await;
     let path = format!("/api/v1/projects/{}/api-keys", ada.project);
-    let id = ada.get(&path).await.json()[0]["id"]
+    let id = ada.get(&path).await.json()["keys"][0]["id"]
         .as_str()
         .expect("an id")
         .to_owned();

@@ -1,0 +1,227 @@
+//! Who belongs to a project, and the services it has (M-13, M-15).
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::support::{Gate, Person, start};
+
+/// A project of Ada's with Eve as its admin and Bea as a member.
+struct Team {
+    gate: Gate,
+    ada: Person,
+    eve: Person,
+    bea: Person,
+    project: String,
+    members: String,
+}
+
+async fn team() -> Team {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let (eve, bea) = (gate.person("eve").await, gate.person("bea").await);
+    let project = ada.make_project().await;
+    let members = format!("/api/v1/projects/{project}/members");
+    for (user, role) in [(&eve, "admin"), (&bea, "member")] {
+        let body = json!({ "user_id": user.id, "role": role });
+        let added = ada.post(&members, body).await;
+        assert_eq!(added.status, StatusCode::OK, "{added:?}");
+    }
+    Team {
+        gate,
+        ada,
+        eve,
+        bea,
+        project,
+        members,
+    }
+}
+
+impl Team {
+    async fn set(&self, by: &Person, who: &Person, role: &str) -> StatusCode {
+        let body = json!({ "user_id": who.id, "role": role });
+        by.post(&self.members, body).await.status
+    }
+
+    async fn remove(&self, by: &Person, who: &str) -> StatusCode {
+        by.delete(&format!("{}/{who}", self.members)).await.status
+    }
+
+    async fn roles(&self) -> Vec<(String, String)> {
+        let listed = self.ada.get(&self.members).await.json();
+        let listed = listed["members"].as_array().expect("a list").clone();
+        let text = |member: &Value, name| member[name].as_str().unwrap_or_default().to_owned();
+        let mut roles: Vec<_> = listed
+            .iter()
+            .map(|member| (text(member, "username"), text(member, "role")))
+            .collect();
+        roles.sort();
+        roles
+    }
+}
+
+fn roles(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, role): &(&str, &str)| ((*name).to_owned(), (*role).to_owned());
+    expected.iter().map(owned).collect()
+}
+
+#[tokio::test]
+async fn members_are_added_by_their_id_with_a_role() {
+    let team = team().await;
+    let expected = [("ada", "owner"), ("bea", "member"), ("eve", "admin")];
+    assert_eq!(team.roles().await, roles(&expected));
+    let seen = team.bea.get("/api/v1/projects").await.json();
+    assert_eq!(seen["projects"][1]["id"], team.project);
+    assert_eq!(seen["projects"][1]["role"], "member");
+    for (body, status) in [
+        (json!({ "user_id": team.project }), StatusCode::NOT_FOUND),
+        (json!({ "user_id": "x" }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({}), StatusCode::UNPROCESSABLE_ENTITY),
+        (
+            json!({ "user_id": team.bea.id, "role": "root" }),
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+    ] {
+        let answer = team.ada.post(&team.members, body.clone()).await;
+        assert_eq!(answer.status, status, "{body}");
+    }
+    assert_eq!(team.roles().await, roles(&expected), "nothing has changed");
+}
+
+#[tokio::test]
+async fn members_come_page_by_page() {
+    let team = team().await;
+    let first = team.bea.get(&format!("{}?limit=2", team.members)).await;
+    assert_eq!(first.json()["members"].as_array().map(Vec::len), Some(2));
+    let cursor = first.text("next_cursor");
+    let rest = format!("{}?limit=2&cursor={cursor}", team.members);
+    let rest = team.bea.get(&rest).await.json();
+    assert_eq!(rest["members"].as_array().map(Vec::len), Some(1));
+    assert_eq!(rest["next_cursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn only_owners_make_owners_and_change_what_owners_are() {
+    let team = team().await;
+    let Team { ada, eve, bea, .. } = &team;
+    assert_eq!(team.set(eve, bea, "owner").await, StatusCode::FORBIDDEN);
+    assert_eq!(team.set(eve, eve, "owner").await, StatusCode::FORBIDDEN);
+    assert_eq!(team.set(eve, ada, "member").await, StatusCode::FORBIDDEN);
+    assert_eq!(team.remove(eve, &ada.id).await, StatusCode::FORBIDDEN);
+    assert_eq!(
+        team.set(eve, bea, "admin").await,
+        StatusCode::OK,
+        "others are for admins to set"
+    );
+    assert_eq!(team.set(ada, bea, "owner").await, StatusCode::OK);
+    assert_eq!(team.remove(bea, &ada.id).await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn somebody_owns_a_project_as_long_as_it_is_there() {
+    let team = team().await;
+    let Team { ada, eve, .. } = &team;
+    assert_eq!(team.set(ada, ada, "admin").await, StatusCode::CONFLICT);
+    assert_eq!(team.remove(ada, &ada.id).await, StatusCode::CONFLICT);
+    assert_eq!(team.set(ada, eve, "owner").await, StatusCode::OK);
+    assert_eq!(team.set(ada, ada, "member").await, StatusCode::OK);
+    let expected = [("ada", "member"), ("bea", "member"), ("eve", "owner")];
+    assert_eq!(team.roles().await, roles(&expected));
+}
+
+#[tokio::test]
+async fn who_is_put_out_sees_nothing_and_its_keys_stop() {
+    let team = team().await;
+    let Team { gate, eve, bea, .. } = &team;
+    let key = bea.key_in(&team.project).await;
+    let elsewhere = bea.key_in(&bea.project).await;
+    assert_eq!(gate.with_key(&key).await, StatusCode::OK);
+    assert_eq!(team.remove(eve, &bea.id).await, StatusCode::NO_CONTENT);
+    assert_eq!(gate.with_key(&key).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(gate.with_key(&elsewhere).await, StatusCode::OK);
+    assert_eq!(bea.get(&team.members).await.status, StatusCode::NOT_FOUND);
+    for nobody in [&*bea.id, "x"] {
+        assert_eq!(team.remove(eve, nobody).await, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(team.set(eve, bea, "member").await, StatusCode::OK);
+    assert_eq!(
+        gate.with_key(&key).await,
+        StatusCode::UNAUTHORIZED,
+        "what was revoked stays so"
+    );
+}
+
+#[tokio::test]
+async fn members_leave_by_themselves() {
+    let team = team().await;
+    let Team { eve, bea, .. } = &team;
+    assert_eq!(team.remove(bea, &eve.id).await, StatusCode::FORBIDDEN);
+    for who in [bea, eve] {
+        assert_eq!(team.remove(who, &who.id).await, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(team.roles().await, roles(&[("ada", "owner")]));
+}
+
+#[tokio::test]
+async fn a_service_has_keys_and_nothing_else() {
+    let team = team().await;
+    let Team { gate, ada, eve, .. } = &team;
+    let services = format!("/api/v1/projects/{}/services", team.project);
+    let made = eve.post(&services, json!({ "name": "ci" })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let service = made.text("id");
+    let nameless = eve.post(&services, json!({})).await;
+    assert_eq!(nameless.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let listed = ada.get(&team.members).await.json();
+    let listed = listed["members"].as_array().expect("a list").clone();
+    let found = listed.iter().find(|member| member["user_id"] == service);
+    let found = found.expect("among the members");
+    assert_eq!(found["kind"], "service");
+    assert_eq!(found["name"], "ci");
+
+    let keys = format!("/api/v1/projects/{}/api-keys", team.project);
+    let body = json!({ "service_id": service, "scopes": ["inference", "models"] });
+    let key = eve.post(&keys, body.clone()).await;
+    assert_eq!(key.status, StatusCode::CREATED, "{key:?}");
+    assert_eq!(key.text("user_id"), service);
+    let secret = key.text("api_key");
+    assert_eq!(gate.with_key(&secret).await, StatusCode::OK);
+    let check = gate.client.bearer(&secret).get("/api/v1/auth/check").await;
+    assert_eq!(check.expect("an answer").text("user_id"), service);
+    for (body, status) in [
+        (
+            json!({ "service_id": service, "scopes": ["manage"] }),
+            StatusCode::FORBIDDEN,
+        ),
+        (json!({ "service_id": ada.id }), StatusCode::NOT_FOUND),
+        (json!({ "service_id": team.project }), StatusCode::NOT_FOUND),
+    ] {
+        let answer = eve.post(&keys, body.clone()).await;
+        assert_eq!(answer.status, status, "{body}");
+    }
+    let elsewhere = format!("/api/v1/projects/{}/api-keys", eve.project);
+    let crossed = eve.post(&elsewhere, body).await;
+    assert_eq!(
+        crossed.status,
+        StatusCode::NOT_FOUND,
+        "it belongs to its project"
+    );
+
+    assert_eq!(team.remove(eve, &service).await, StatusCode::NO_CONTENT);
+    assert_eq!(gate.with_key(&secret).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(team.remove(eve, &service).await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_service_owns_no_project_in_place_of_a_person() {
+    let team = team().await;
+    let ada = &team.ada;
+    let services = format!("/api/v1/projects/{}/services", team.project);
+    let service = ada.post(&services, json!({ "name": "ci" })).await;
+    let body = json!({ "user_id": service.text("id"), "role": "owner" });
+    ada.post(&team.members, body).await;
+    assert_eq!(
+        team.remove(ada, &ada.id).await,
+        StatusCode::CONFLICT,
+        "nobody could log in and manage it"
+    );
+}
