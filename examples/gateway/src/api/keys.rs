@@ -9,7 +9,7 @@ use http::StatusCode;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyGrants, KeyId, Network, ProjectId, Scope, UserId};
-use llm_gate::store::{KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
+use llm_gate::store::{ApiKey, KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
 
 use serde_json::{Value, json};
 
@@ -296,6 +296,15 @@ async fn outlived(app: &App, account: &Account, until: Option<Timestamp>) -> Res
     }
 }
 
+/// Forgets what is remembered of a key, under each secret it may still have.
+fn forget(app: &App, key: &ApiKey) {
+    match key.overlap_until {
+        // Nobody knows any more under which public id the secret before is remembered.
+        Some(until) if until > app.clock.now() => app.keys.invalidate_all(),
+        _ => app.keys.invalidate(&key.public_id),
+    }
+}
+
 /// Which key a path names, as the caller may see it: members their own, those who manage everybody's.
 fn named(place: &Place, caller: UserId, key: &str) -> Result<KeyName, ApiError> {
     Ok(KeyName {
@@ -389,7 +398,7 @@ pub(super) async fn change(
     };
     let changed = app.store.change_key(name, change, account.author).await?;
     let key = changed.ok_or_else(|| ApiError::not_found(NO_KEY))?;
-    app.keys.invalidate(&key.public_id);
+    forget(&app, &key);
     Ok(Answer(key.into()))
 }
 
@@ -449,7 +458,7 @@ pub(super) async fn rotate(
     };
     let rotated = app.store.rotate_key(name, new).await?;
     let key = rotated.ok_or_else(|| ApiError::not_found(NO_KEY))?;
-    app.keys.invalidate(&known.public_id);
+    forget(&app, &known);
     app.keys.created(&key.public_id);
     Ok(Answer(IssuedKey::new(key, &secret)))
 }
@@ -471,6 +480,6 @@ pub(super) async fn revoke(
         .revoke_key(named(&place, account.user.id, &key)?, account.author)
         .await?;
     let key = revoked.ok_or_else(|| ApiError::not_found(NO_KEY))?;
-    app.keys.invalidate(&key.public_id);
+    forget(&app, &key);
     Ok(Answer(key.into()))
 }

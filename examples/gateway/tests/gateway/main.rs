@@ -10,6 +10,7 @@ mod edge;
 mod foreign;
 mod grants;
 mod keys;
+mod keys_managed;
 mod ledger;
 mod limits;
 mod llm;
