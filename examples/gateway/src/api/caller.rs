@@ -62,7 +62,8 @@ impl Steward {
 /// A caller that reads reports of what is its user's: one that has logged in, or a key that may.
 pub(crate) struct Reader(pub(crate) Account);
 
-/// A caller that has logged in, and who it is for the record. No API key changes a password, whatever it may manage.
+/// A caller that has logged in here, and who it is for the record. No API key changes a password, whatever it may manage,
+/// and no token of another issuer.
 pub(crate) struct Login {
     pub(crate) user: User,
     pub(crate) author: Author,
@@ -312,6 +313,13 @@ impl FromRequestParts<App> for Login {
             .and_then(|principal| principal.session);
         let By(author) = By::from_request_parts(parts, app).await?;
         let Session(user) = Session::from_request_parts(parts, app).await?;
+        let credential = parts.extensions.get::<Principal>().map(|of| of.credential);
+        if credential == Some(Credential::Foreign) {
+            // Who sets a password for an admin's account that has none is an admin from then on.
+            return Err(ApiError::forbidden(
+                "this route needs a login here, not a token of another issuer",
+            ));
+        }
         Ok(Self {
             user,
             author,

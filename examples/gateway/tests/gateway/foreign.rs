@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use llm_gate::auth::{JwkSet, JwtAlgorithm, JwtIssuer, SigningKey};
 use llm_gate::identity::{ProjectId, Role, UserId};
 use llm_gate::test_util::ManualClock;
@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::support::{Gate, config, start, start_with};
+use super::support::{Gate, PASSWORD, config, send, start, start_with};
 
 const FOREIGN: &str = "https://login.test";
 
@@ -38,11 +38,15 @@ impl Login {
     }
 
     fn trusted(&self) -> impl FnOnce(&mut Config) {
+        self.trusted_by(AccountBy::Id)
+    }
+
+    fn trusted_by(&self, accounts: AccountBy) -> impl FnOnce(&mut Config) {
         let issuer = IssuerConfig {
             jwks_url: self.url.clone(),
             audience: "llm-gate".to_owned(),
             algorithms: vec!["ES256".to_owned()],
-            accounts: AccountBy::Id,
+            accounts,
         };
         |config| drop(config.auth.issuers.insert(FOREIGN.to_owned(), issuer))
     }
@@ -151,4 +155,55 @@ async fn nobody_speaks_in_the_name_of_the_gateway() {
     Login::start().await.trusted()(&mut config);
     let error = Gateway::new(config).start().await.expect_err("refused");
     assert!(error.to_string().contains("own name"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_of_another_issuer_changes_nothing_of_the_account_itself() {
+    let login = Login::start().await;
+    let gate = start_with(login.trusted()).await;
+    let ada = gate.person("ada").await;
+    let session = gate.client.bearer(login.token(id(&ada.id), &gate.clock));
+    for (method, path, body) in [
+        (
+            Method::PUT,
+            "/api/v1/users/me/password",
+            json!({ "current_password": PASSWORD, "new_password": "battery horse correct" }),
+        ),
+        (
+            Method::PATCH,
+            "/api/v1/users/me",
+            json!({ "username": "eve" }),
+        ),
+        (
+            Method::DELETE,
+            "/api/v1/users/me",
+            json!({ "password": PASSWORD }),
+        ),
+        (Method::DELETE, "/api/v1/users/me/sessions", json!({})),
+    ] {
+        let answer = send(&session, method, path, &[], body.to_string()).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::FORBIDDEN,
+            "{path}: who signs tokens elsewhere would own the account here"
+        );
+    }
+    assert_eq!(ada.get("/api/v1/users/me").await.text("username"), "ada");
+}
+
+#[tokio::test]
+async fn nobody_takes_a_name_that_tokens_of_another_issuer_go_by() {
+    let login = Login::start().await;
+    let gate = start_with(login.trusted_by(AccountBy::Name)).await;
+    let ada = gate.person("ada").await;
+    for change in [
+        json!({ "username": "grace" }),
+        json!({ "email": "grace@example.org", "current_password": PASSWORD }),
+    ] {
+        let answer = ada.patch("/api/v1/users/me", change.clone()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{change}");
+    }
+    let called = json!({ "name": "Ada", "username": "ada" });
+    let answer = ada.patch("/api/v1/users/me", called).await;
+    assert_eq!(answer.status, StatusCode::OK, "what nothing goes by");
 }
