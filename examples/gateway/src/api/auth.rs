@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use http::StatusCode;
-use llm_gate::auth::RefreshToken;
+use llm_gate::auth::{InviteToken, RefreshToken};
+use llm_gate::clock::Timestamp;
 use llm_gate::identity::{Credential, KeyGrants, Role, SessionId, UserId};
 use llm_gate::limit::Attempt;
 use llm_gate::store::{
     Action, Actor, Author, Event, NewSession, Refresh as Rotating, Rotation, StoreErrorKind,
-    Target, User,
+    Target, TokenHash, User,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ use super::fields::{FLAG, Fields, Form, Input, Json, JsonDraft, SECRET, TEXT, Te
 use super::views::{Identity, Registered, TokenPair};
 use crate::accounts::{self, KeyRequest, Names};
 use crate::app::App;
-use crate::config::Secret;
+use crate::config::{Registration as Setting, Secret};
 use crate::passwords::Verdict;
 
 /// How long after its rotation a refresh token may come again from a tab that raced another.
@@ -49,6 +49,7 @@ pub(super) struct Registration {
     names: Names,
     password: Secret,
     create_api_key: bool,
+    invite: Option<Secret>,
 }
 
 impl Input for Registration {
@@ -83,7 +84,16 @@ impl Input for Registration {
             &FLAG,
             false,
         );
-        if names.all().is_empty() && !fields.refused("username") && !fields.refused("email") {
+        let invite = fields.optional(
+            "invite",
+            "What stands in the link of an invite, whose e-mail address the account gets, confirmed",
+            &SECRET,
+        );
+        if names.all().is_empty()
+            && invite.is_none()
+            && !fields.refused("username")
+            && !fields.refused("email")
+        {
             fields.refuse("username", "a user name or an e-mail address is required");
         }
         Some(Self {
@@ -91,6 +101,7 @@ impl Input for Registration {
             // What is missing was noted.
             password: password.unwrap_or_else(|| Secret::from("")),
             create_api_key,
+            invite,
         })
     }
 
@@ -102,12 +113,13 @@ impl Input for Registration {
 /// Makes an account.
 ///
 /// Its token limit is the gateway's default, and only an admin raises it. Where mail is sent, a letter asks to confirm
-/// the e-mail address.
+/// the e-mail address. Who is invited may register where others may not, gets the role that goes with it, and has
+/// confirmed the address by having read the letter.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/register",
     responses(
-        (status = 403, description = "Registration is closed"),
+        (status = 403, description = "Registration is closed, or the invite is used, withdrawn, too old, or for another address"),
         (status = 409, description = "The user name or e-mail address is taken"),
     )
 )]
@@ -116,28 +128,34 @@ pub(super) async fn register(
     By(author): By,
     JsonDraft(mut draft): JsonDraft<Registration>,
 ) -> Result<Created<Registered>, ApiError> {
-    if !app.config.registration_open() {
-        return Err(ApiError::forbidden("registration is closed"));
-    }
     draft.check("password", |wanted| {
         app.policy
             .check(wanted.password.expose(), &wanted.names.all())
     });
     let Registration {
-        names,
+        mut names,
         password,
         create_api_key,
+        invite,
     } = draft.finish()?;
+    let invite = admit(&app, &mut names, invite, author.at).await?;
+    if let Err(reason) = app.policy.check(password.expose(), &names.all()) {
+        return Err(ApiError::in_body("password", reason));
+    }
 
     let hash = app.passwords.hash(password).await?;
     let limit = Some(app.config.limits.default_user);
-    let account = names.account(hash, Role::User, limit, author.clone());
+    let mut account = names.account(hash, Role::User, limit, author.clone());
+    account.invite = invite;
     let user = match app.store.create_user(account).await {
         Err(error) if error.kind() == StoreErrorKind::Conflict => {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                "the user name or e-mail address is taken",
-            ));
+            // Somebody was quicker: with the name, or with the invite.
+            if let Some(token) = invite {
+                let invite = app.store.invite_by_token(token).await?;
+                let open = invite.filter(|invite| invite.is_open(author.at));
+                open.ok_or_else(super::invites::spent)?;
+            }
+            return Err(super::people::taken());
         }
         other => other?,
     };
@@ -156,6 +174,35 @@ pub(super) async fn register(
         api_key,
     };
     Ok(Created(registered))
+}
+
+/// Decides who may register: the names are those of the account, and get the address of the invite. Returns the hash of
+/// the invite's secret.
+async fn admit(
+    app: &App,
+    names: &mut Names,
+    invite: Option<Secret>,
+    now: Timestamp,
+) -> Result<Option<TokenHash>, ApiError> {
+    let setting = app.config.registration();
+    let Some(token) = invite else {
+        return match setting {
+            Setting::Open => Ok(None),
+            Setting::Invite => Err(ApiError::forbidden("registration is by invite")),
+            Setting::Closed => Err(ApiError::forbidden("registration is closed")),
+        };
+    };
+    let token = InviteToken::parse(token.expose()).map_err(|_| super::invites::spent())?;
+    let invite = app.store.invite_by_token(token.hash()).await?;
+    let invite = invite
+        .filter(|invite| invite.is_open(now))
+        // Only admins invite to the platform; to their projects all do who manage them.
+        .filter(|invite| setting != Setting::Closed || invite.project.is_none())
+        .ok_or_else(super::invites::spent)?;
+    if *names.email.get_or_insert_with(|| invite.email.clone()) != invite.email {
+        return Err(super::invites::spent());
+    }
+    Ok(Some(token.hash()))
 }
 
 async fn first_key(app: &App, user: &User, author: Author) -> Result<String, ApiError> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use http::StatusCode;
 use llm_gate::auth::InviteToken;
 use llm_gate::identity::{InviteId, ProjectId, Role};
 use llm_gate::store::{NewInvite, ProjectRole};
@@ -51,11 +52,16 @@ impl Input for NewProjectInvite {
     }
 }
 
-/// Invites somebody to a project. The secret is mailed, and shown this once.
+/// Invites somebody to a project. The secret is mailed.
+///
+/// Admins of the platform are shown it, this once. Others are not: who takes it up counts as the reader of the address.
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/invites",
-    responses((status = 404, description = "No such project, or not one of the caller's"))
+    responses(
+        (status = 404, description = "No such project, or not one of the caller's"),
+        (status = 409, description = "No mail is sent here"),
+    )
 )]
 pub(super) async fn create_for_project(
     State(app): State<App>,
@@ -64,6 +70,12 @@ pub(super) async fn create_for_project(
     Json(NewProjectInvite { email, role }): Json<NewProjectInvite>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
+    if !account.admin && app.mailer.is_none() {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "no mail is sent here: let an admin of the platform invite, or add who has an account by its id",
+        ));
+    }
     if role == ProjectRole::Owner && !place.owns {
         return Err(unowned());
     }
@@ -76,7 +88,13 @@ pub(super) async fn create_for_project(
         expires_at: account.author.at.after(GOOD_FOR),
         author: account.author,
     };
-    issue(&app, new, Some(&place.membership.project.name)).await
+    issue(
+        &app,
+        new,
+        Some(&place.membership.project.name),
+        account.admin,
+    )
+    .await
 }
 
 /// Somebody to be invited to the platform.
@@ -121,13 +139,14 @@ pub(super) async fn create(
         expires_at: author.at.after(GOOD_FOR),
         author,
     };
-    issue(&app, new, None).await
+    issue(&app, new, None, true).await
 }
 
 async fn issue(
     app: &App,
     new: impl FnOnce(&InviteToken) -> NewInvite,
     project: Option<&str>,
+    shown: bool,
 ) -> Result<Created<IssuedInvite>, ApiError> {
     let token = InviteToken::generate();
     let made = app.store.create_invite(new(&token)).await?;
@@ -140,7 +159,8 @@ async fn issue(
             token.expose(),
         ));
     }
-    Ok(Created(IssuedInvite::new(invite, token.expose())))
+    let shown = shown.then(|| token.expose());
+    Ok(Created(IssuedInvite::new(invite, shown)))
 }
 
 /// Lists the invites to a project, newest first.
@@ -252,14 +272,17 @@ pub(super) async fn accept(
     Login { user, author, .. }: Login,
     Json(Acceptance { token }): Json<Acceptance>,
 ) -> Result<Answer<InviteView>, ApiError> {
-    let refused =
-        || ApiError::forbidden("the invite is used, withdrawn, too old, or for another address");
-    let token = InviteToken::parse(token.expose()).map_err(|_| refused())?;
+    let token = InviteToken::parse(token.expose()).map_err(|_| spent())?;
     let accepted = app
         .store
         .accept_invite(token.hash(), user.id, author)
         .await?;
     accepted
         .map(|invite| Answer(invite.into()))
-        .ok_or_else(refused)
+        .ok_or_else(spent)
+}
+
+/// What somebody is told whose invite does not hold. It does not say why.
+pub(super) fn spent() -> ApiError {
+    ApiError::forbidden("the invite is used, withdrawn, too old, or for another address")
 }

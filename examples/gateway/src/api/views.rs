@@ -331,15 +331,15 @@ impl From<Invite> for InviteView {
 pub(crate) struct IssuedInvite {
     #[serde(flatten)]
     invite: InviteView,
-    /// Shown this once.
-    token: String,
+    /// Shown this once, to admins of the platform; null for others, because it is for the reader of the address.
+    token: Option<String>,
 }
 
 impl IssuedInvite {
-    pub(crate) fn new(invite: Invite, token: &str) -> Self {
+    pub(crate) fn new(invite: Invite, token: Option<&str>) -> Self {
         Self {
             invite: invite.into(),
-            token: token.to_owned(),
+            token: token.map(str::to_owned),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Config {
                 "registration (LLM_GATE_REGISTRATION)",
                 format!(
                     "the gateway is to listen on {}, which others can reach; say \"open\" if anybody may \
-                     make an account, or \"closed\"",
+                     make an account, \"invite\" for who is invited, or \"closed\"",
                     self.server.host
                 ),
             ));
@@ -306,7 +306,7 @@ mod tests {
         config.server.host = Ipv4Addr::UNSPECIFIED.into();
         config.registration = Some(Registration::Closed);
         assert!(config.check().is_ok());
-        assert!(!config.registration_open());
+        assert_eq!(config.registration(), Registration::Closed);
     }
 
     #[test]

@@ -59,7 +59,10 @@ fn reason(kind: &Kind) -> String {
         Kind::UnknownField(_, known) => {
             format!("no such setting; there are {}", known.join(", "))
         }
-        Kind::UnknownVariant(_, known) => format!("must be {}", known.join(" or ")),
+        Kind::UnknownVariant(_, [others @ .., last]) if !others.is_empty() => {
+            format!("must be {} or {last}", others.join(", "))
+        }
+        Kind::UnknownVariant(_, known) => format!("must be {}", known.concat()),
         Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) => {
             format!("must be {}", wanted_words(wanted))
         }

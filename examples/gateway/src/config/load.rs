@@ -331,7 +331,7 @@ mod tests {
             (
                 "",
                 ("LLM_GATE_REGISTRATION", "maybe"),
-                "registration (LLM_GATE_REGISTRATION): must be open or closed",
+                "registration (LLM_GATE_REGISTRATION): must be open, invite or closed",
             ),
             (
                 "rate_limits.per_address = \"100\"",

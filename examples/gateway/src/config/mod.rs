@@ -8,7 +8,7 @@
 //! | Setting | Variable | Default |
 //! |---|---|---|
 //! | `data_dir` | `LLM_GATE_DATA_DIR` | `./data` |
-//! | `registration` | `LLM_GATE_REGISTRATION` | `open` on a loopback listener, else to be stated: `open` or `closed` |
+//! | `registration` | `LLM_GATE_REGISTRATION` | `open` on a loopback listener, else to be stated: `open`, `invite` or `closed` |
 //! | `web_url` | `WEB_URL` | `http://` and the listener |
 //! | `server.host` | `LLM_GATE_SERVER__HOST` | `127.0.0.1` |
 //! | `server.port` | `PORT` | 8080 |
@@ -188,7 +188,9 @@ impl ModelConfig {
 pub enum Registration {
     /// Anybody.
     Open,
-    /// Nobody; an operator makes accounts with `llm-gate user create`.
+    /// Who is invited, to the platform or to a project.
+    Invite,
+    /// Who is invited by an admin of the platform; beside that an operator makes accounts with `llm-gate user create`.
     Closed,
 }
 
@@ -537,12 +539,13 @@ impl Default for LogConfig {
 }
 
 impl Config {
-    /// Returns whether anybody may make an account.
+    /// Returns who may make an account: anybody unless told otherwise, as far as only this machine reaches the gateway.
     #[must_use]
-    pub fn registration_open(&self) -> bool {
+    pub fn registration(&self) -> Registration {
         match self.registration {
-            Some(registration) => registration == Registration::Open,
-            None => self.server.host.is_loopback(),
+            Some(setting) => setting,
+            None if self.server.host.is_loopback() => Registration::Open,
+            None => Registration::Closed,
         }
     }
 

@@ -66,12 +66,7 @@ fn made(secret: Option<&Secret>) -> String {
 pub static SETTINGS: &[Setting] = &[
     setting!("data_dir", None, Text, |c| format!("{:?}", c.data_dir)),
     setting!("registration", None, Text, |c| {
-        let word = if c.registration_open() {
-            "open"
-        } else {
-            "closed"
-        };
-        format!("{word:?}")
+        format!("\"{:?}\"", c.registration()).to_lowercase()
     }),
     setting!("web_url", Some("WEB_URL"), Text, |c| format!(
         "{:?}",

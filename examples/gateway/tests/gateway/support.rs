@@ -259,10 +259,19 @@ impl Gate {
 
     /// Makes an admin on the command line, and logs it in.
     pub(crate) async fn admin(&self) -> Person {
-        let arguments = ["user", "create", "root", "--admin", "--password-stdin"];
+        self.made_with("root", &["--admin"]).await
+    }
+
+    /// Makes somebody on the command line, whoever may register, and logs it in.
+    pub(crate) async fn made(&self, name: &str) -> Person {
+        self.made_with(name, &[]).await
+    }
+
+    async fn made_with(&self, name: &str, more: &[&str]) -> Person {
+        let arguments = [&["user", "create", name, "--password-stdin"], more].concat();
         let output = self.run(&arguments, PASSWORD).await;
         assert_eq!(output.code, Some(0), "{output:?}");
-        self.enter("root").await
+        self.enter(name).await
     }
 }
 
