@@ -7,6 +7,7 @@ mod aliases;
 mod database;
 mod document;
 mod edge;
+mod events;
 mod foreign;
 mod grants;
 mod invites;
