@@ -247,7 +247,7 @@ async fn a_new_password_takes_the_old_one_and_the_policy() {
 }
 
 #[tokio::test]
-async fn a_new_password_ends_the_other_sessions() {
+async fn a_new_password_ends_the_other_sessions_and_not_this_one() {
     let (gate, mut sink) = start_with_mail(|_| ()).await;
     let ada = gate.reader("ada", "ada@example.org", &mut sink).await;
     let other = gate.enter("ada").await;
@@ -256,6 +256,9 @@ async fn a_new_password_ends_the_other_sessions() {
     let answer = ada.put(PASSWORD_OF_MINE, body).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
     assert!(!gate.may_refresh(&other.refresh).await, "somebody else's");
+    assert_eq!(other.get(ME).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(ada.get(ME).await.status, StatusCode::OK);
+    assert!(gate.may_refresh(&ada.refresh).await, "the one that did it");
     assert!(!gate.may_log_in("ada", PASSWORD).await);
     assert!(gate.may_log_in("ada", OTHER).await);
     let models = key.get("/v1/models").await.expect("an answer");
@@ -360,6 +363,7 @@ async fn a_reset_sets_the_password_once_and_ends_all_sessions() {
         !gate.may_refresh(&ada.refresh).await,
         "all sessions are over"
     );
+    assert_eq!(ada.get(ME).await.status, StatusCode::UNAUTHORIZED);
     assert!(!gate.may_log_in("ada", PASSWORD).await);
     let again = reset(letter.token(), PASSWORD).await;
     assert_eq!(again.status, StatusCode::FORBIDDEN, "used");
@@ -467,6 +471,9 @@ async fn sessions_are_listed_and_ended_one_by_one_and_all_at_once() {
     assert_eq!(sessions.as_array().map(Vec::len), Some(2), "the own ones");
     let text = String::from_utf8_lossy(&listed.body).into_owned();
     assert!(!text.contains(&ada.refresh) && !text.contains("hash"));
+    let current = |session: &Value| session["current"].clone();
+    assert_eq!(current(&sessions[0]), false, "the newest comes first");
+    assert_eq!(current(&sessions[1]), true, "the one that asks");
     let newest = sessions[0]["id"].as_str().expect("an id").to_owned();
     let path = format!("{SESSIONS}/{newest}");
     assert_eq!(
@@ -480,6 +487,7 @@ async fn sessions_are_listed_and_ended_one_by_one_and_all_at_once() {
     }
     assert_eq!(ada.delete(&path).await.status, StatusCode::NO_CONTENT);
     assert!(!gate.may_refresh(&phone.refresh).await, "the newest one");
+    assert_eq!(phone.get(ME).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(
         ada.delete(&path).await.status,
         StatusCode::NOT_FOUND,
@@ -488,8 +496,9 @@ async fn sessions_are_listed_and_ended_one_by_one_and_all_at_once() {
 
     let tablet = gate.enter("ada").await;
     assert_eq!(ada.delete(SESSIONS).await.status, StatusCode::NO_CONTENT);
-    for refresh in [&ada.refresh, &tablet.refresh] {
-        assert!(!gate.may_refresh(refresh).await);
+    for session in [&ada, &tablet] {
+        assert!(!gate.may_refresh(&session.refresh).await);
+        assert_eq!(session.get(ME).await.status, StatusCode::UNAUTHORIZED);
     }
     assert!(gate.may_refresh(&eve.refresh).await, "others go on");
 }

@@ -490,7 +490,7 @@ async fn admins_who_are_no_members_have_no_keys_in_a_project() {
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
     let project = ada.make_project().await;
     let own = root.post(&keys(&project), json!({})).await;
-    assert_eq!(own.status, StatusCode::FORBIDDEN, "{own:?}");
+    assert_eq!(own.status, StatusCode::CONFLICT, "{own:?}");
     let services = format!("/api/v1/projects/{project}/services");
     let service = root
         .post(&services, json!({ "name": "ci" }))
