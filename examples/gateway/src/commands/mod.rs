@@ -10,6 +10,7 @@ mod limit;
 mod migrate;
 mod openapi;
 mod price;
+mod project;
 mod serve;
 mod signing_key;
 mod token;
@@ -50,6 +51,9 @@ enum Command {
     /// Manage user accounts
     #[command(subcommand)]
     User(user::Command),
+    /// Manage projects and their members
+    #[command(subcommand)]
+    Project(project::Command),
     /// Manage API keys
     #[command(subcommand)]
     Key(key::Command),
@@ -110,6 +114,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Demo(arguments) => demo::run(&arguments).await,
         Command::Migrate => migrate::run(load(sources)?).await,
         Command::User(command) => user::run(load(sources)?, command).await,
+        Command::Project(command) => project::run(load(sources)?, command).await,
         Command::Key(command) => key::run(load(sources)?, command).await,
         Command::Token => token::run(),
         // Needs no settings, and may be what is missing in them.

@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     /// The port to listen on
     #[arg(long)]
     port: Option<u16>,
-    /// Who may make an account: open or closed
+    /// Who may make an account: open, invite or closed
     #[arg(long)]
     registration: Option<String>,
     /// Where database and generated secrets lie

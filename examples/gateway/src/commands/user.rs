@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
 use llm_gate::identity::{Role, Subject};
-use llm_gate::store::{Author, Store, User};
+use llm_gate::store::{Author, Store, User, UserChange, UserOutcome};
 use llm_gate::tokens::Tokens;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -25,9 +25,12 @@ pub(super) enum Command {
     Create {
         /// A user name or an e-mail address
         name: String,
-        /// Let it manage everybody
-        #[arg(long)]
+        /// Let it manage everybody; the same as --role admin
+        #[arg(long, conflicts_with = "role")]
         admin: bool,
+        /// What it may do on the platform: user or admin
+        #[arg(long, default_value = "user", value_parser = role)]
+        role: Role,
         /// Read the password from standard input instead
         #[arg(long)]
         password_stdin: bool,
@@ -45,6 +48,27 @@ pub(super) enum Command {
         #[arg(value_parser = limit)]
         tokens: Limit,
     },
+    /// Say what an account may do on the platform
+    SetRole {
+        /// A user name, an e-mail address or an id
+        name: String,
+        /// user or admin
+        #[arg(value_parser = role)]
+        role: Role,
+    },
+    /// Give an account another password and end its sessions; prints a generated one, this once
+    ResetPassword {
+        /// A user name, an e-mail address or an id
+        name: String,
+        /// Read the password from standard input instead
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Delete an account, its personal project and its keys; what it used stays in the books
+    Delete {
+        /// A user name, an e-mail address or an id
+        name: String,
+    },
     /// Stop an account: its keys, its sessions, its calls
     Disable {
         /// A user name or an e-mail address
@@ -55,6 +79,21 @@ pub(super) enum Command {
         /// A user name or an e-mail address
         name: String,
     },
+}
+
+fn role(text: &str) -> Result<Role, &'static str> {
+    match text {
+        "user" => Ok(Role::User),
+        "admin" => Ok(Role::Admin),
+        _ => Err("must be user or admin"),
+    }
+}
+
+const fn word(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::User => "user",
+    }
 }
 
 /// A limit as it is typed.
@@ -78,10 +117,11 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
         Command::Create {
             name,
             admin,
+            role,
             password_stdin,
             token_limit,
         } => {
-            let role = if admin { Role::Admin } else { Role::User };
+            let role = if admin { Role::Admin } else { role };
             let limit = token_limit.map_or(Some(config.limits.default_user), |limit| limit.0);
             create(&config, &*store, &name, role, password_stdin, limit).await
         }
@@ -91,6 +131,23 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
             store.set_limit(Subject::User(user.id), tokens.0).await?;
             say!("{}: {}", called(&user), shown(tokens.0))?;
             Ok(())
+        }
+        Command::SetRole { name, role } => {
+            let change = UserChange {
+                role: Some(role),
+                ..UserChange::default()
+            };
+            let user = change_user(&*store, &name, change).await?;
+            say!("{}: {}", called(&user), word(user.role))
+        }
+        Command::ResetPassword {
+            name,
+            password_stdin,
+        } => reset_password(&config, &*store, &name, password_stdin).await,
+        Command::Delete { name } => {
+            let user = find(&*store, &name).await?;
+            outcome(store.delete_user(user.id, Author::now()).await?)?;
+            say!("deleted {} ({})", called(&user), user.id)
         }
         Command::Disable { name } => set_disabled(&*store, &name, true).await,
         Command::Enable { name } => set_disabled(&*store, &name, false).await,
@@ -117,25 +174,66 @@ async fn create(
 ) -> Result<(), CommandError> {
     let names = Names::of(name)
         .map_err(|reason| CommandError::wrong(format!("the name {name:?} {reason}")))?;
-    let (password, generated) = if from_stdin {
-        (typed()?, false)
-    } else {
-        (generate()?, true)
-    };
-    Policy::new(&config.passwords)
-        .check(password.expose(), &names.all())
-        .map_err(|reason| CommandError::wrong(format!("the password {reason}")))?;
-    let hash = Passwords::new(&config.passwords)
-        .hash(password.clone())
-        .await?;
+    let password = Password::new(config, &names.all(), from_stdin)?;
+    let hash = password.hash(config).await?;
     let user = store
         .create_user(names.account(hash, role, limit, Author::now()))
         .await?;
     say!("created {} ({})", called(&user), user.id)?;
-    if generated {
-        say!("password, shown this once: {}", password.expose())?;
+    password.show()
+}
+
+async fn reset_password(
+    config: &Config,
+    store: &dyn Store,
+    name: &str,
+    from_stdin: bool,
+) -> Result<(), CommandError> {
+    let user = find(store, name).await?;
+    let names = [&user.email, &user.username].into_iter().flatten();
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let password = Password::new(config, &names, from_stdin)?;
+    let hash = password.hash(config).await?;
+    if !store
+        .set_password(user.id, hash, None, Author::now())
+        .await?
+    {
+        return Err(CommandError::failed("a service has no password"));
     }
-    Ok(())
+    say!("{}: password set, sessions ended", called(&user))?;
+    password.show()
+}
+
+/// A password for somebody.
+struct Password {
+    secret: Secret,
+    generated: bool,
+}
+
+impl Password {
+    fn new(config: &Config, names: &[&str], from_stdin: bool) -> Result<Self, CommandError> {
+        let secret = if from_stdin { typed()? } else { generate()? };
+        Policy::new(&config.passwords)
+            .check(secret.expose(), names)
+            .map_err(|reason| CommandError::wrong(format!("the password {reason}")))?;
+        Ok(Self {
+            secret,
+            generated: !from_stdin,
+        })
+    }
+
+    async fn hash(&self, config: &Config) -> Result<String, CommandError> {
+        let passwords = Passwords::new(&config.passwords);
+        Ok(passwords.hash(self.secret.clone()).await?)
+    }
+
+    /// Prints one that nobody has seen yet.
+    fn show(&self) -> Result<(), CommandError> {
+        if self.generated {
+            say!("password, shown this once: {}", self.secret.expose())?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads the first line of standard input.
@@ -160,11 +258,7 @@ async fn list(store: &dyn Store) -> Result<(), CommandError> {
         let users = store.users(after, PAGE).await?;
         for user in &users {
             let standing = store.standing(Subject::User(user.id)).await?;
-            let role = if user.role == Role::Admin {
-                "admin"
-            } else {
-                "user"
-            };
+            let role = word(user.role);
             let state = if user.disabled { "disabled" } else { "active" };
             let (used, limit) = (standing.used, shown(standing.limit));
             say!("{}\t{role}\t{used}\t{limit}\t{state}", called(user))?;
@@ -177,22 +271,44 @@ async fn list(store: &dyn Store) -> Result<(), CommandError> {
 }
 
 async fn set_disabled(store: &dyn Store, name: &str, disabled: bool) -> Result<(), CommandError> {
-    let user = find(store, name).await?;
-    if !store
-        .set_user_disabled(user.id, disabled, Author::now())
-        .await?
-    {
-        return Err(CommandError::failed(format!(
-            "{} is the last admin who is enabled: make another one first",
-            called(&user)
-        )));
-    }
+    let change = UserChange {
+        disabled: Some(disabled),
+        ..UserChange::default()
+    };
+    let user = change_user(store, name, change).await?;
     let state = if disabled { "disabled" } else { "enabled" };
-    say!("{}: {state}", called(&user))?;
-    Ok(())
+    say!("{}: {state}", called(&user))
 }
 
+async fn change_user(
+    store: &dyn Store,
+    name: &str,
+    change: UserChange,
+) -> Result<User, CommandError> {
+    let user = find(store, name).await?;
+    outcome(store.change_user(user.id, change, Author::now()).await?)
+}
+
+fn outcome(outcome: UserOutcome) -> Result<User, CommandError> {
+    Err(CommandError::failed(match outcome {
+        UserOutcome::Done(user) => return Ok(user),
+        UserOutcome::LastAdmin => {
+            "this is the last admin who is enabled: make another one first".to_owned()
+        }
+        UserOutcome::LastOwner(project) => format!(
+            "this is the only owner of the project {project} with other members: make another one first, or archive it"
+        ),
+        _ => "there is no such person".to_owned(),
+    }))
+}
+
+/// Finds an account by its id, its user name or its e-mail address. Services are called by their id only.
 pub(super) async fn find(store: &dyn Store, name: &str) -> Result<User, CommandError> {
+    if let Ok(id) = name.parse()
+        && let Some(user) = store.user(id).await?
+    {
+        return Ok(user);
+    }
     let found = store.user_by_login(accounts::login(name)).await?;
     found
         .map(|record| record.user)
@@ -200,8 +316,9 @@ pub(super) async fn find(store: &dyn Store, name: &str) -> Result<User, CommandE
 }
 
 pub(super) fn called(user: &User) -> &str {
-    let names = user.username.as_deref().or(user.email.as_deref());
-    names.unwrap_or("(no name)")
+    let names = [&user.username, &user.email, &user.name];
+    let name = names.into_iter().flatten().next();
+    name.map_or("(no name)", String::as_str)
 }
 
 fn shown(limit: Option<Tokens>) -> String {

@@ -4,6 +4,7 @@ mod account;
 mod accounts;
 mod admin;
 mod aliases;
+mod commands;
 mod database;
 mod document;
 mod edge;
