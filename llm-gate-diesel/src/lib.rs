@@ -47,6 +47,7 @@ mod postgres;
 mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tables;
 #[cfg(feature = "test-util")]
 pub mod test_db;
 
@@ -55,3 +56,4 @@ pub use error::OpenError;
 pub use postgres::{PgConfig, PgStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConfig, SqliteStore};
+pub use tables::Tables;

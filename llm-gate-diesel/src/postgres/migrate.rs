@@ -2,13 +2,15 @@
 
 use diesel::connection::Connection as _;
 use diesel::connection::SimpleConnection;
+use diesel::pg::Pg;
 use diesel::prelude::RunQueryDsl as _;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Bool, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use llm_gate::store::{StoreError, StoreErrorKind};
 
 use super::Connection;
 use crate::error::{Failure, OpenError};
+use crate::tables::Tables;
 
 /// All migrations for PostgreSQL.
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -36,6 +38,24 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
         })
         .map_err(|error| cause.map_or_else(|| unusable(error), OpenError::Migrate))
         .map(|done| tracing::debug!(done, "database is up to date"))
+}
+
+/// Compares the tables with those of this program. Changes nothing.
+pub(super) fn inspect(connection: &mut Connection) -> Result<Tables, OpenError> {
+    check(connection)?;
+    let made = diesel::select(diesel::dsl::sql::<Bool>(
+        "to_regclass('__diesel_schema_migrations') IS NOT NULL",
+    ));
+    let run = if made.get_result(connection).map_err(unusable)? {
+        diesel::dsl::sql::<Text>(
+            "SELECT version::text FROM __diesel_schema_migrations ORDER BY version",
+        )
+        .load::<String>(connection)
+        .map_err(unusable)?
+    } else {
+        Vec::new()
+    };
+    Tables::compare::<Pg>(&MIGRATIONS, &run)
 }
 
 fn check(connection: &mut Connection) -> Result<(), OpenError> {

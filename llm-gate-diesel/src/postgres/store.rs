@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::traits::Desk;
 use super::{Connection, PgConfig, connect, migrate, transaction};
 use crate::error::{Failure, OpenError};
+use crate::tables::Tables;
 
 /// All storage traits in one PostgreSQL database. Clones share its connections.
 ///
@@ -62,21 +63,41 @@ impl PgStore {
     /// Fails when the configuration makes no sense, the server does not answer or refuses, the database's
     /// encoding is not UTF-8, or it cannot be migrated.
     pub async fn open(config: PgConfig) -> Result<Self, OpenError> {
+        let store = Self::new(&config)?;
+        store.prepared(migrate::prepare).await?;
+        Ok(store)
+    }
+
+    /// Connects, looks whether the database has the tables of this program, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`open`](Self::open) does, but for the tables.
+    pub async fn inspect(config: PgConfig) -> Result<Tables, OpenError> {
+        Self::new(&config)?.prepared(migrate::inspect).await
+    }
+
+    fn new(config: &PgConfig) -> Result<Self, OpenError> {
         let inner = Inner {
-            pool: connect::pool(&config)?,
+            pool: connect::pool(config)?,
             patience: config.connect_timeout,
             chain: Uuid::now_v7(),
             database_time: config.database_time,
         };
-        let store = Self {
+        Ok(Self {
             inner: Arc::new(inner),
-        };
-        let connection = store.connection().await.map_err(StoreError::from);
+        })
+    }
+
+    async fn prepared<T: Send + 'static>(
+        &self,
+        prepare: fn(&mut Connection) -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        let connection = self.connection().await.map_err(StoreError::from);
         let connection = connection.map_err(OpenError::Unusable)?;
-        run(connection, |connection| Ok(migrate::prepare(connection)))
+        run(connection, move |connection| Ok(prepare(connection)))
             .await
-            .map_err(OpenError::Unusable)??;
-        Ok(store)
+            .map_err(OpenError::Unusable)?
     }
 
     async fn connection(&self) -> Result<Object<AsyncPgConnection>, Failure> {

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
-use diesel::sqlite::SqliteConnection;
+use diesel::sql_types::{Bool, Text};
+use diesel::sqlite::{Sqlite, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use llm_gate::store::{StoreError, StoreErrorKind};
 
 use super::config::SqliteConfig;
 use crate::error::{Failure, OpenError};
+use crate::tables::Tables;
 
 /// All migrations for SQLite.
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -62,6 +63,21 @@ pub(crate) fn prepare(
         })
         .map_err(|error| cause.map_or_else(|| unavailable(error), OpenError::Migrate))
         .map(|done| tracing::debug!(done, "database is up to date"))
+}
+
+/// Compares the tables with those of this program. Changes nothing.
+pub(crate) fn inspect(connection: &mut SqliteConnection) -> Result<Tables, OpenError> {
+    let made = diesel::select(diesel::dsl::sql::<Bool>(
+        "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')",
+    ));
+    let run = if made.get_result(connection).map_err(unavailable)? {
+        diesel::dsl::sql::<Text>("SELECT version FROM __diesel_schema_migrations ORDER BY version")
+            .load::<String>(connection)
+            .map_err(unavailable)?
+    } else {
+        Vec::new()
+    };
+    Tables::compare::<Sqlite>(&MIGRATIONS, &run)
 }
 
 /// Turns the write-ahead log on, which stays on. SQLite does not wait for others by itself here.

@@ -9,6 +9,7 @@ use super::pool::{Access, Pool, connect};
 use super::traits::Desk;
 use super::{migrate, transaction};
 use crate::error::{Failure, OpenError};
+use crate::tables::Tables;
 
 /// All storage traits in one SQLite file. Clones share it.
 ///
@@ -64,6 +65,23 @@ impl SqliteStore {
             chain: Uuid::now_v7(),
         });
         Ok(Self { inner })
+    }
+
+    /// Looks whether a database that is there has the tables of this program, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is not there, cannot be opened, or is no database.
+    pub async fn inspect(config: SqliteConfig) -> Result<Tables, OpenError> {
+        let unavailable = |failure: Failure| OpenError::Unusable(failure.into());
+        let reader = Pool::start(&config, Access::Read, 1).map_err(unavailable)?;
+        reader
+            .detached(move || {
+                let mut connection = connect(&config, Access::Read).map_err(unavailable)?;
+                migrate::inspect(&mut connection)
+            })
+            .await
+            .map_err(OpenError::Unusable)?
     }
 
     pub(super) fn desk(&self) -> Desk {

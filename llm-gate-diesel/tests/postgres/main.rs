@@ -9,6 +9,7 @@ mod audit;
 mod conformance;
 mod differential;
 mod dropped;
+mod inspected;
 mod late_commit;
 mod lost_commit;
 mod plans;
