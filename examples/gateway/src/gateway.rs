@@ -229,7 +229,8 @@ fn post_office(
     Ok(Some(Mailer::start(relay, web_url)))
 }
 
-fn upstream(config: &Config) -> Result<Upstream, StartError> {
+/// Describes the model server.
+pub(crate) fn upstream(config: &Config) -> Result<Upstream, StartError> {
     let settings = &config.upstream;
     let upstream = Upstream::new(settings.url.parse()?)?
         .name(config.upstream_name()?)

@@ -124,6 +124,19 @@ impl Secrets {
     }
 }
 
+/// Returns whether [`Secrets::load`] would make a secret up.
+#[must_use]
+pub fn to_be_made(config: &Config) -> bool {
+    let embedded = config
+        .database()
+        .is_ok_and(|database| database.lies_in(&config.data_dir));
+    let needed = |set: &Option<Secret>, file| set.is_none() && !config.data_dir.join(file).exists();
+    let shared = matches!(config.auth.algorithm(), Some(JwtAlgorithm::Hs256) | None);
+    embedded
+        && (needed(&config.auth.api_key_pepper, PEPPER_FILE)
+            || (shared && needed(&config.auth.jwt_secret, JWT_FILE)))
+}
+
 /// Makes the data folder, for its owner only.
 ///
 /// # Errors

@@ -83,7 +83,7 @@ pub(super) fn print(words: fmt::Arguments<'_>, end: &str) -> Result<(), CommandE
 }
 
 /// Writes an error with its causes, a colon between them.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -3,6 +3,7 @@
 mod client_config;
 mod config;
 mod demo;
+mod doctor;
 mod error;
 mod key;
 mod ledger;
@@ -71,6 +72,8 @@ enum Command {
     /// Look into the books
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Look whether all is as it should be, and say what to do where it is not
+    Doctor,
     /// Show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -122,6 +125,7 @@ async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Limit(command) => limit::run(load(sources)?, command).await,
         Command::Price(command) => price::run(load(sources)?, command).await,
         Command::Ledger(command) => ledger::run(load(sources)?, command).await,
+        Command::Doctor => doctor::run(sources.load()).await,
         Command::Config(command) => config::run(&load(sources)?, &command),
         Command::ClientConfig(arguments) => client_config::run(&load(sources)?, &arguments),
         Command::Openapi => openapi::run(),

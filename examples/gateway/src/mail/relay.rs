@@ -42,8 +42,11 @@ pub enum RelayError {
     /// The letter cannot be written.
     #[error("the letter cannot be written")]
     Letter(#[source] lettre::error::Error),
-    /// The relay did not take it.
-    #[error("the mail relay did not take the letter")]
+    /// The relay was there and is gone again.
+    #[error("the mail relay does not answer")]
+    Silent,
+    /// The relay did not take it, or did not let us in.
+    #[error("the mail relay refused")]
     Refused(#[source] smtp::Error),
 }
 
@@ -73,6 +76,19 @@ impl Relay {
             transport: builder.timeout(Some(PATIENCE)).build(),
             from: from.parse().map_err(|_| RelayError::From)?,
         })
+    }
+
+    /// Connects to the relay and logs in there, and leaves again.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the relay is away or does not let us in.
+    pub async fn greet(&self) -> Result<(), RelayError> {
+        match self.transport.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RelayError::Silent),
+            Err(error) => Err(RelayError::Refused(error)),
+        }
     }
 
     /// Hands a letter to the relay.

@@ -6,6 +6,7 @@ mod admin;
 mod aliases;
 mod commands;
 mod database;
+mod doctor;
 mod document;
 mod edge;
 mod events;

@@ -1,0 +1,299 @@
+//! The command that looks whether all is as it should be (M-63).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use llm_gate_gateway::Running;
+use scripted_vllm::ScriptedVllm;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use super::smtp::Sink;
+use super::support::{Gate, Output, run, start};
+
+/// A folder with a configuration, and a model server.
+struct Clinic {
+    folder: TempDir,
+    upstream: ScriptedVllm,
+    port: u16,
+}
+
+/// Returns a port that nobody listens on.
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+impl Clinic {
+    async fn open() -> Self {
+        let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
+            .await
+            .expect("a free port");
+        let clinic = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            upstream,
+            port: free_port().await,
+        };
+        clinic.configure("");
+        clinic
+    }
+
+    /// Writes the configuration, and more.
+    fn configure(&self, more: &str) {
+        let url = self.upstream.url();
+        let file = format!(
+            "server.port = {}\nupstream.url = \"{url}\"\n{more}\n",
+            self.port
+        );
+        fs::write(self.folder.path().join("llm-gate.toml"), file).expect("written");
+    }
+
+    async fn command(&self, arguments: &[&str]) -> Output {
+        run(&self.folder, arguments, "").await
+    }
+
+    /// Looks, and finds nothing that fails.
+    async fn healthy(&self) -> String {
+        let output = self.command(&["doctor"]).await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert_eq!(output.stderr, "");
+        each_line_is_a_verdict(&output.stdout);
+        assert!(!output.stdout.contains("\nfail"), "{}", output.stdout);
+        output.stdout
+    }
+
+    /// Looks, and returns the one line that fails.
+    async fn sick(&self) -> String {
+        let output = self.command(&["doctor"]).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert_eq!(output.stderr, "llm-gate: one check failed\n", "{output:?}");
+        each_line_is_a_verdict(&output.stdout);
+        let lines = output.stdout.lines();
+        let failed: Vec<&str> = lines.filter(|line| line.starts_with("fail")).collect();
+        assert_eq!(failed.len(), 1, "{}", output.stdout);
+        failed[0].to_owned()
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn chmod(&self, name: &str, mode: u32) {
+        let path = self.data().join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
+    }
+
+    fn change(&self, statement: &str) {
+        let path = self.data().join("llm-gate.db");
+        let mut connection =
+            SqliteConnection::establish(&path.to_string_lossy()).expect("a database");
+        connection.batch_execute(statement).expect("done");
+    }
+}
+
+fn each_line_is_a_verdict(printed: &str) {
+    for line in printed.lines() {
+        let verdict = line.split_whitespace().next().unwrap_or_default();
+        assert!(matches!(verdict, "ok" | "warn" | "fail"), "{line}");
+    }
+}
+
+/// Returns the lines of a check.
+fn about<'a>(printed: &'a str, check: &str) -> Vec<&'a str> {
+    let lines = printed.lines();
+    lines
+        .filter(|line| line.split_whitespace().nth(1) == Some(check))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_first_look_says_what_is_to_be_done_and_makes_nothing() {
+    let clinic = Clinic::open().await;
+    let printed = clinic.healthy().await;
+    assert!(!clinic.data().exists(), "a look makes nothing");
+    assert!(about(&printed, "database")[0].contains("llm-gate migrate"));
+    assert!(
+        about(&printed, "models")[0].contains("\"tiny\""),
+        "{printed}"
+    );
+    assert!(about(&printed, "gateway")[0].contains("llm-gate serve"));
+    let base = format!("http://127.0.0.1:{}/v1", clinic.port);
+    assert!(about(&printed, "clients")[0].contains(&base), "{printed}");
+}
+
+#[tokio::test]
+async fn it_is_told_that_somebody_has_to_be_admin_until_somebody_is() {
+    let clinic = Clinic::open().await;
+    clinic.command(&["migrate"]).await;
+    let printed = clinic.healthy().await;
+    assert!(
+        about(&printed, "database")[0].starts_with("ok"),
+        "{printed}"
+    );
+    assert!(
+        about(&printed, "admins")[0].starts_with("warn"),
+        "{printed}"
+    );
+    clinic.command(&["user", "create", "ada"]).await;
+    let printed = clinic.healthy().await;
+    assert!(
+        about(&printed, "admins")[0].starts_with("warn"),
+        "{printed}"
+    );
+    clinic.command(&["user", "set-role", "ada", "admin"]).await;
+    let printed = clinic.healthy().await;
+    assert!(about(&printed, "admins")[0].starts_with("ok"), "{printed}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_are_a_check_that_fails() {
+    let clinic = Clinic::open().await;
+    clinic.configure("server.prot = 1");
+    assert!(clinic.sick().await.contains("prot"));
+}
+
+#[tokio::test]
+async fn a_model_server_that_is_away_or_serves_something_else_fails() {
+    let clinic = Clinic::open().await;
+    clinic.configure("upstream.model = \"large\"");
+    let line = clinic.sick().await;
+    assert!(
+        line.contains("\"large\"") && line.contains("MODEL_NAME"),
+        "{line}"
+    );
+    let port = free_port().await;
+    let nowhere = format!("upstream.url = \"http://127.0.0.1:{port}\"");
+    fs::write(clinic.folder.path().join("llm-gate.toml"), nowhere).expect("written");
+    let output = clinic.command(&["doctor"]).await;
+    let line = about(&output.stdout, "upstream")[0].to_owned();
+    assert!(
+        line.starts_with("fail") && line.contains("VLLM_ENDPOINT"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn settings_of_a_model_that_is_not_served_are_a_warning() {
+    let clinic = Clinic::open().await;
+    clinic.configure("[models.\"tinny\"]\ncontext_length = 5");
+    let printed = clinic.healthy().await;
+    let found = about(&printed, "models");
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with("warn") && line.contains("\"tinny\"")),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn what_others_can_read_is_named_with_what_to_do() {
+    let clinic = Clinic::open().await;
+    clinic.configure("upstream.api_key = \"secret of the upstream\"");
+    clinic.command(&["key", "create", "nobody"]).await;
+    clinic.command(&["migrate"]).await;
+    clinic.chmod("llm-gate.db", 0o644);
+    clinic.chmod("", 0o755);
+    let config = clinic.folder.path().join("llm-gate.toml");
+    fs::set_permissions(config, fs::Permissions::from_mode(0o644)).expect("changed");
+    let printed = clinic.healthy().await;
+    for (check, words) in [
+        ("settings", "chmod 600"),
+        ("folder", "chmod 700"),
+        ("database", "chmod 600"),
+    ] {
+        let found = about(&printed, check);
+        assert!(
+            found
+                .iter()
+                .any(|line| line.starts_with("warn") && line.contains(words)),
+            "{check}: {printed}"
+        );
+    }
+    assert!(!printed.contains("secret of the upstream"));
+    clinic.chmod("jwt-secret", 0o644);
+    let line = clinic.sick().await;
+    assert!(
+        line.contains("jwt-secret") && line.contains("chmod 600"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_database_of_a_later_program_or_none_at_all_fails_and_an_old_one_is_left_alone() {
+    let clinic = Clinic::open().await;
+    clinic.command(&["migrate"]).await;
+    clinic.change("UPDATE __diesel_schema_migrations SET version = '0'");
+    let line = clinic.sick().await;
+    assert!(line.contains("later llm-gate"), "{line}");
+    clinic.change("DELETE FROM __diesel_schema_migrations");
+    let printed = clinic.healthy().await;
+    let found = about(&printed, "database");
+    assert!(
+        found[0].starts_with("warn") && found[0].contains("migrate"),
+        "{printed}"
+    );
+    for name in ["llm-gate.db", "llm-gate.db-wal", "llm-gate.db-shm"] {
+        let _ = fs::remove_file(clinic.data().join(name));
+    }
+    fs::write(clinic.data().join("llm-gate.db"), "x".repeat(500)).expect("written");
+    let line = clinic.sick().await;
+    assert!(line.contains("database"), "{line}");
+}
+
+#[tokio::test]
+async fn a_listener_for_others_is_warned_of() {
+    let clinic = Clinic::open().await;
+    clinic.configure("server.host = \"0.0.0.0\"\nregistration = \"open\"");
+    let printed = clinic.healthy().await;
+    let warned = about(&printed, "settings");
+    for words in ["registration", "WEB_URL"] {
+        assert!(
+            warned
+                .iter()
+                .any(|line| line.starts_with("warn") && line.contains(words)),
+            "{printed}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_mail_relay_is_greeted() {
+    let clinic = Clinic::open().await;
+    let mut sink = Sink::start().await;
+    clinic.configure(&format!("mail.url = \"{}\"", sink.url()));
+    let printed = clinic.healthy().await;
+    assert!(about(&printed, "mail")[0].starts_with("ok"), "{printed}");
+    assert!(sink.try_next().is_none(), "nobody is written to");
+    drop(sink);
+    let line = clinic.sick().await;
+    assert!(line.contains("LLM_GATE_MAIL__URL"), "{line}");
+}
+
+/// Where a gateway of the test listens.
+fn configured_as(gate: &Gate) -> String {
+    let Running { address, .. } = &gate.running;
+    let url = gate.upstream.url();
+    format!("server.port = {}\nupstream.url = \"{url}\"", address.port())
+}
+
+#[tokio::test]
+async fn a_gateway_that_runs_is_asked_how_it_is() {
+    let gate = start().await;
+    let file = gate.folder.path().join("llm-gate.toml");
+    fs::write(&file, configured_as(&gate)).expect("written");
+    let output = gate.command(&["doctor"]).await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(about(&output.stdout, "gateway")[0].contains("ready on"));
+
+    let other = gate.upstream.url();
+    let port = other.rsplit(':').next().expect("a port");
+    let port = port.trim_end_matches('/');
+    let config = format!("server.port = {port}\nupstream.url = \"{other}\"");
+    fs::write(&file, config).expect("written");
+    let output = gate.command(&["doctor"]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(about(&output.stdout, "gateway")[0].contains("something else"));
+}
