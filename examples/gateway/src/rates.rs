@@ -1,16 +1,23 @@
 //! The rate limits in force, one of each for the whole process: routes share their counts.
 
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use llm_gate::address::Network;
 use llm_gate::clock::Clock;
-use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, RateLimitLayer};
+use llm_gate::identity::UserId;
+use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, Limiter, RateLimitLayer};
 
 use crate::config::{RateLimitConfig, RateSetting};
 use crate::logins::Logins;
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
+
+fn limiter<K: Hash + Eq>(setting: RateSetting, clock: &Arc<dyn Clock>) -> Option<Limiter<K>> {
+    let rate = setting.rate()?;
+    Some(Limiter::new(rate, Arc::clone(clock)).capacity(ADDRESSES))
+}
 
 /// The rate limits in force.
 #[derive(Clone, Debug)]
@@ -24,6 +31,10 @@ pub struct Rates {
     /// Wrong passwords.
     pub logins: Logins,
     failures: Option<Failures>,
+    letters: Option<Limiter<u64>>,
+    invites: Option<Limiter<UserId>>,
+    /// Addresses of letters are as long as somebody likes.
+    hasher: RandomState,
 }
 
 impl Rates {
@@ -48,6 +59,33 @@ impl Rates {
             hashing: per_address(config.logins_per_address),
             logins: Logins::new(config.login_failures.rate(), failures.clone(), clock),
             failures,
+            letters: limiter(config.letters_per_receiver, clock),
+            invites: limiter(config.invites_per_user, clock),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Counts a letter to an address, normalised, that somebody asked for. It may be anybody's.
+    ///
+    /// # Errors
+    ///
+    /// Fails when too many have gone there.
+    pub fn letter(&self, email: &str) -> Result<(), Exceeded> {
+        match &self.letters {
+            Some(letters) => letters.take(self.hasher.hash_one(email)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts an invite that a user makes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there were too many.
+    pub fn invite(&self, user: UserId) -> Result<(), Exceeded> {
+        match &self.invites {
+            Some(invites) => invites.take(user).map(drop),
+            None => Ok(()),
         }
     }
 

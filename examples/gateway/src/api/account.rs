@@ -24,6 +24,8 @@ use crate::passwords::Verdict;
 
 /// How long a mailed secret is good.
 pub(super) const VERIFY_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+/// What there may be too many of.
+pub(super) const LETTERS: &str = "letters to this address";
 const RESET_FOR: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// What somebody wants to be called from now on.
@@ -325,26 +327,45 @@ pub(super) async fn delete(
 pub(super) async fn request_verification(
     State(app): State<App>,
     Login { user, author, .. }: Login,
+    origin: Origin,
 ) -> Result<Accepted, ApiError> {
-    if app.mailer.is_none() || user.email.is_none() || user.email_verified {
+    let Some((mailer, email)) = unconfirmed(&app, &user) else {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "there is no address to confirm, or no mail is sent here",
         ));
-    }
-    mail_verification(&app, &user, &author).await?;
+    };
+    let counted = app.rates.letter(email);
+    counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
+    let token = ticket(&app, &user, email, TicketPurpose::VerifyEmail, &author).await?;
+    mailer.post(Letter::verify_email(
+        mailer.web_url(),
+        email,
+        token.expose(),
+    ));
     Ok(Accepted)
 }
 
-/// Mails a user what confirms its address, where mail is sent and the address is not confirmed yet.
+/// Returns what writes to somebody, and the address, if that has to be confirmed.
+fn unconfirmed<'a>(app: &'a App, user: &'a User) -> Option<(&'a Mailer, &'a str)> {
+    let email = user.email.as_deref().filter(|_| !user.email_verified)?;
+    Some((app.mailer.as_ref()?, email))
+}
+
+/// Mails a user what confirms its address, where mail is sent and the address is not confirmed yet. Where too many letters
+/// have gone there it is left at that: the user can ask for one later.
 pub(super) async fn mail_verification(
     app: &App,
     user: &User,
     author: &Author,
 ) -> Result<(), ApiError> {
-    let (Some(mailer), Some(email), false) = (&app.mailer, &user.email, user.email_verified) else {
+    let Some((mailer, email)) = unconfirmed(app, user) else {
         return Ok(());
     };
+    if app.rates.letter(email).is_err() {
+        tracing::info!(user = %user.id, "a letter was not written: too many to this address");
+        return Ok(());
+    }
     let token = ticket(app, user, email, TicketPurpose::VerifyEmail, author).await?;
     mailer.post(Letter::verify_email(
         mailer.web_url(),
@@ -465,6 +486,9 @@ pub(super) async fn forgot_password(
         let Some(user) = user else {
             return;
         };
+        if app.rates.letter(&email).is_err() {
+            return tracing::info!(user = %user.id, "a letter was not written: too many to this address");
+        }
         match ticket(&app, &user, &email, TicketPurpose::ResetPassword, &author).await {
             Ok(token) => mailer.post(Letter::reset_password(
                 mailer.web_url(),

@@ -7,11 +7,12 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::InviteToken;
 use llm_gate::identity::{InviteId, ProjectId, Role};
-use llm_gate::store::{NewInvite, ProjectRole};
+use llm_gate::store::{Author, NewInvite, Project, ProjectRole};
 
 use serde_json::{Value, json};
 
-use super::caller::{Account, Admin, By, Login};
+use super::account::LETTERS;
+use super::caller::{Account, Admin, By, Login, Origin};
 use super::document::{Created, NoContent};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Json, Page, Path, Query, SECRET};
@@ -66,6 +67,7 @@ impl Input for NewProjectInvite {
 pub(super) async fn create_for_project(
     State(app): State<App>,
     account: Account,
+    origin: Origin,
     Path(id): Path<String>,
     Json(NewProjectInvite { email, role }): Json<NewProjectInvite>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
@@ -79,22 +81,17 @@ pub(super) async fn create_for_project(
     if role == ProjectRole::Owner && !place.owns {
         return Err(unowned());
     }
-    let new = |token: &InviteToken| NewInvite {
-        id: InviteId::new(),
-        hash: token.hash(),
+    if !account.admin {
+        let counted = app.rates.invite(account.user.id);
+        counted.map_err(|exceeded| origin.refuse(&exceeded, "invites"))?;
+    }
+    let wanted = Wanted {
         email,
         role: Role::User,
-        project: Some((place.id(), role)),
-        expires_at: account.author.at.after(GOOD_FOR),
-        author: account.author,
+        project: Some((&place.membership.project, role)),
+        shown: account.admin,
     };
-    issue(
-        &app,
-        new,
-        Some(&place.membership.project.name),
-        account.admin,
-    )
-    .await
+    issue(&app, &origin, account.author, wanted).await
 }
 
 /// Somebody to be invited to the platform.
@@ -128,38 +125,58 @@ pub(super) async fn create(
     State(app): State<App>,
     _: Admin,
     By(author): By,
+    origin: Origin,
     Json(NewPlatformInvite { email, role }): Json<NewPlatformInvite>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
-    let new = |token: &InviteToken| NewInvite {
-        id: InviteId::new(),
-        hash: token.hash(),
+    let wanted = Wanted {
         email,
         role,
         project: None,
-        expires_at: author.at.after(GOOD_FOR),
-        author,
+        shown: true,
     };
-    issue(&app, new, None, true).await
+    issue(&app, &origin, author, wanted).await
+}
+
+/// An invite that may be made.
+struct Wanted<'a> {
+    email: String,
+    role: Role,
+    project: Option<(&'a Project, ProjectRole)>,
+    /// Whether who makes it sees the secret.
+    shown: bool,
 }
 
 async fn issue(
     app: &App,
-    new: impl FnOnce(&InviteToken) -> NewInvite,
-    project: Option<&str>,
-    shown: bool,
+    origin: &Origin,
+    author: Author,
+    wanted: Wanted<'_>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
+    if app.mailer.is_some() {
+        let counted = app.rates.letter(&wanted.email);
+        counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
+    }
     let token = InviteToken::generate();
-    let made = app.store.create_invite(new(&token)).await?;
+    let new = NewInvite {
+        id: InviteId::new(),
+        hash: token.hash(),
+        email: wanted.email,
+        role: wanted.role,
+        project: wanted.project.map(|(project, role)| (project.id, role)),
+        expires_at: author.at.after(GOOD_FOR),
+        author,
+    };
+    let made = app.store.create_invite(new).await?;
     let invite = made.ok_or_else(|| ApiError::not_found("no such project"))?;
     if let Some(mailer) = &app.mailer {
         mailer.post(Letter::invite(
             mailer.web_url(),
             &invite.email,
-            project,
+            wanted.project.map(|(project, _)| project.name.as_str()),
             token.expose(),
         ));
     }
-    let shown = shown.then(|| token.expose());
+    let shown = wanted.shown.then(|| token.expose());
     Ok(Created(IssuedInvite::new(invite, shown)))
 }
 

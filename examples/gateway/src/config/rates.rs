@@ -69,6 +69,10 @@ pub struct RateLimitConfig {
     /// Wrong passwords for one account from one address; from all addresses that have never logged in to it,
     /// ten times that.
     pub login_failures: RateSetting,
+    /// Letters to one e-mail address that somebody asked for: anybody can name anybody's.
+    pub letters_per_receiver: RateSetting,
+    /// Invites of one user to projects.
+    pub invites_per_user: RateSetting,
 }
 
 impl RateLimitConfig {
@@ -81,6 +85,8 @@ impl RateLimitConfig {
             logins_per_address: RateSetting::Off,
             failures_per_address: RateSetting::Off,
             login_failures: RateSetting::Off,
+            letters_per_receiver: RateSetting::Off,
+            invites_per_user: RateSetting::Off,
         }
     }
 }
@@ -96,6 +102,8 @@ impl Default for RateLimitConfig {
             logins_per_address: RateSetting::At(Rate::per_minute(const { some(60) })),
             failures_per_address: RateSetting::At(Rate::per_minute(const { some(120) })),
             login_failures: RateSetting::At(Rate::per_hour(const { some(10) })),
+            letters_per_receiver: RateSetting::At(Rate::per_hour(const { some(10) })),
+            invites_per_user: RateSetting::At(Rate::per_hour(const { some(60) })),
         }
     }
 }

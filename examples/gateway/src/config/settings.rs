@@ -211,6 +211,14 @@ pub static SETTINGS: &[Setting] = &[
         "\"{}\"",
         c.rate_limits.login_failures
     )),
+    setting!("rate_limits.letters_per_receiver", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.letters_per_receiver
+    )),
+    setting!("rate_limits.invites_per_user", None, Text, |c| format!(
+        "\"{}\"",
+        c.rate_limits.invites_per_user
+    )),
     setting!("upstream.url", Some("VLLM_ENDPOINT"), Text, |c| format!(
         "{:?}",
         c.upstream.url

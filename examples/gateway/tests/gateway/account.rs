@@ -538,3 +538,37 @@ async fn no_key_changes_the_account_whatever_it_may_manage() {
     }
     assert!(gate.may_log_in("ada", PASSWORD).await);
 }
+
+#[tokio::test]
+async fn nobody_fills_the_mailbox_of_somebody_else() {
+    let (gate, mut sink) = start_with_mail(|config| {
+        config.rate_limits.letters_per_receiver = "2/hour".parse().expect("a rate");
+    })
+    .await;
+    let body = json!({ "username": "ada", "email": "ada@example.org", "password": PASSWORD });
+    gate.post("/api/v1/auth/register", body).await;
+    let ada = gate.enter("ada").await;
+    let verification = format!("{ME}/email/verification");
+    let second = ada.post(&verification, json!({})).await;
+    assert_eq!(second.status, StatusCode::ACCEPTED);
+    let third = ada.post(&verification, json!({})).await;
+    assert_eq!(third.status, StatusCode::TOO_MANY_REQUESTS, "{third:?}");
+    assert!(third.headers.contains_key("retry-after"));
+    let forgot = json!({ "email": "ada@example.org" });
+    let silent = gate.post(FORGOT, forgot.clone()).await;
+    assert_eq!(
+        silent.status,
+        StatusCode::ACCEPTED,
+        "the answer tells nothing of the account"
+    );
+    gate.clock.advance(Duration::from_secs(1800));
+    gate.post(FORGOT, forgot).await;
+    gate.running.shutdown().await;
+    let subjects = ["Confirm", "Confirm", "Choose a new password"];
+    for subject in subjects {
+        let letter = sink.next().await;
+        let expected = format!("Subject: {subject}");
+        assert!(letter.text.contains(&expected), "{}", letter.text);
+    }
+    assert!(sink.try_next().is_none(), "two, and one half an hour later");
+}

@@ -398,3 +398,40 @@ async fn only_admins_invite_to_the_platform() {
     let nobody = gate.post(INVITES, body).await;
     assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn nobody_writes_to_all_the_world_by_invites() {
+    let (gate, mut sink) = start_with_mail(|config| {
+        config.rate_limits.letters_per_receiver = "2/hour".parse().expect("a rate");
+        config.rate_limits.invites_per_user = "3/hour".parse().expect("a rate");
+    })
+    .await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let project = ada.make_project().await;
+    for (email, status) in [
+        (EVE, StatusCode::CREATED),
+        (EVE, StatusCode::CREATED),
+        (EVE, StatusCode::TOO_MANY_REQUESTS),
+        ("bea@example.org", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        let answer = ada.invites(&project, email, "member").await;
+        assert_eq!(answer.status, status, "{email}");
+        let wait = answer.headers.contains_key("retry-after");
+        assert_eq!(wait, status == StatusCode::TOO_MANY_REQUESTS);
+    }
+    for name in ["bea", "cat", "dan", "fay"] {
+        let email = format!("{name}@example.org");
+        let answer = root.invites(&project, &email, "member").await;
+        assert_eq!(answer.status, StatusCode::CREATED, "admins may");
+    }
+    let listed = root.get(INVITES).await.json();
+    assert_eq!(listed["invites"].as_array().map(Vec::len), Some(6));
+    gate.running.shutdown().await;
+    for _ in 0..6 {
+        sink.next().await;
+    }
+    assert!(
+        sink.try_next().is_none(),
+        "what was refused was not written"
+    );
+}
