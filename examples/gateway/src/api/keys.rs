@@ -26,7 +26,7 @@ use super::words::SCOPE;
 use crate::accounts::{self, KeyRequest};
 use crate::app::App;
 
-/// How many keys somebody may have in one project that are not revoked.
+/// How many keys somebody may have in one project that are not revoked; a bound like that of projects.
 const MAX_KEYS: u64 = 200;
 /// How long an old secret may work beside the new one, in seconds: a week.
 const LONGEST_OVERLAP: u64 = 7 * 24 * 3600;

@@ -18,7 +18,8 @@ use super::words::PROJECT_ROLE;
 use crate::app::App;
 use crate::names;
 
-/// Of how many projects somebody may be a member who makes another one.
+/// Of how many projects somebody may be a member who makes another one. It keeps tables from growing without end and is
+/// looked at before, so calls that race may pass it by as many as they are.
 const MAX_PROJECTS: usize = 500;
 const NO_PROJECT: &str = "no such project";
 const NO_MEMBER: &str = "no such member";

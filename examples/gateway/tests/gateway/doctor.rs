@@ -297,3 +297,25 @@ async fn a_gateway_that_runs_is_asked_how_it_is() {
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(about(&output.stdout, "gateway")[0].contains("something else"));
 }
+
+#[tokio::test]
+async fn a_database_server_that_is_away_fails_without_its_password() {
+    let clinic = Clinic::open().await;
+    let port = free_port().await;
+    let secrets = format!(
+        "auth.jwt_secret = \"{0}\"\nauth.api_key_pepper = \"{0}\"",
+        "x".repeat(40)
+    );
+    let url = format!("postgres://gate:hunter2@127.0.0.1:{port}/gate");
+    clinic.configure(&format!("database.url = \"{url}\"\n{secrets}"));
+    let line = clinic.sick().await;
+    assert!(
+        line.contains("database") && line.contains("DATABASE_URL"),
+        "{line}"
+    );
+    assert!(!line.contains("hunter2"), "{line}");
+    clinic.configure(&format!("database.url = \"{url}\""));
+    let output = clinic.command(&["doctor"]).await;
+    assert_eq!(output.stderr, "llm-gate: 2 checks failed\n");
+    assert!(about(&output.stdout, "secrets")[0].contains("JWT_SECRET_KEY"));
+}

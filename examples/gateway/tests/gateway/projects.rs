@@ -326,3 +326,26 @@ async fn admins_of_the_platform_manage_every_project_member_or_not() {
         assert_eq!(root.get(&path).await.status, StatusCode::NOT_FOUND);
     }
 }
+
+#[tokio::test]
+async fn nobody_makes_projects_without_end() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    // The personal one is the first of 500.
+    for count in [20; 24].into_iter().chain([19]) {
+        let made = (0..count).map(|_| ada.post(PROJECTS, json!({})));
+        futures_util::future::join_all(made).await;
+    }
+    let full = ada.post(PROJECTS, json!({})).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let page = ada.get(&format!("{PROJECTS}?limit=1")).await.json();
+    let oldest = page["next_cursor"].as_str().expect("more").to_owned();
+    let next = ada
+        .get(&format!("{PROJECTS}?limit=1&cursor={oldest}"))
+        .await;
+    let next = next.json()["projects"][0]["id"].clone();
+    let path = format!("{PROJECTS}/{}", next.as_str().expect("an id"));
+    assert_eq!(ada.delete(&path).await.status, StatusCode::NO_CONTENT);
+    let room = ada.post(PROJECTS, json!({})).await;
+    assert_eq!(room.status, StatusCode::CREATED, "{room:?}");
+}

@@ -515,3 +515,26 @@ async fn whoever_is_told_that_something_is_away_is_told_when_to_come_back() {
     assert_eq!(ready.headers["retry-after"], "5");
     running.shutdown().await;
 }
+
+#[tokio::test]
+async fn proving_the_password_again_costs_from_the_same_rate_as_a_login() {
+    let gate = start_with(|config| config.rate_limits.logins_per_address = rate("4/hour")).await;
+    let ada = gate.person("ada").await;
+    let wrong = json!({ "current_password": "wrong horse battery", "new_password": "battery horse correct" });
+    let path = "/api/v1/users/me/password";
+    for status in [
+        StatusCode::UNPROCESSABLE_ENTITY,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ] {
+        let answer = ada.put(path, wrong.clone()).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let anonymous = gate.client.put(path, &wrong).await.expect("an answer");
+    assert_eq!(
+        anonymous.status,
+        StatusCode::UNAUTHORIZED,
+        "who is nobody costs nothing"
+    );
+    assert_eq!(ada.get("/api/v1/users/me").await.status, StatusCode::OK);
+}
