@@ -6,7 +6,7 @@ use http::StatusCode;
 use llm_gate::clock::{Clock, SystemClock};
 use serde_json::json;
 
-use super::support::{Gate, Output, PASSWORD, run, start};
+use super::support::{Gate, Output, PASSWORD, start};
 
 const OTHER: &str = "battery horse correct";
 
@@ -85,9 +85,9 @@ async fn a_password_is_reset_for_somebody_and_ends_the_sessions() {
     gate.enter_with("ada", password).await;
 
     let arguments = ["user", "reset-password", "ada", "--password-stdin"];
-    let weak = run(&gate.folder, &arguments, "short\n").await;
+    let weak = gate.run(&arguments, "short\n").await;
     assert_eq!(weak.code, Some(2), "{weak:?}");
-    let typed = run(&gate.folder, &arguments, OTHER).await;
+    let typed = gate.run(&arguments, OTHER).await;
     assert_eq!(typed.code, Some(0), "{typed:?}");
     assert!(!typed.stdout.contains(OTHER) && !typed.stderr.contains(OTHER));
     gate.enter_with("ada", OTHER).await;

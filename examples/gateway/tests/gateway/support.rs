@@ -253,7 +253,8 @@ impl Gate {
         self.run(arguments, "").await
     }
 
-    async fn run(&self, arguments: &[&str], input: &str) -> Output {
+    /// Does the same, with something on standard input.
+    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> Output {
         run_on(self.database.as_deref(), &self.folder, arguments, input).await
     }
 
@@ -332,11 +333,22 @@ async fn run_on(
     use std::process::Stdio;
     use tokio::io::AsyncWriteExt;
 
+    let data = folder.path().join("data");
+    // Beside a database elsewhere nothing is made up: the command has to be told what the gateway has.
+    let secrets = [
+        ("JWT_SECRET_KEY", "jwt-secret"),
+        ("API_KEY_PEPPER", "api-key-pepper"),
+    ];
+    let secrets = secrets.map(|(name, file)| {
+        let kept = database.and_then(|_| std::fs::read_to_string(data.join(file)).ok());
+        kept.map(|secret| (name, secret.trim_end().to_owned()))
+    });
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
         .args(arguments)
         .current_dir(folder.path())
         .env_clear()
-        .env("LLM_GATE_DATA_DIR", folder.path().join("data"))
+        .env("LLM_GATE_DATA_DIR", &data)
+        .envs(secrets.into_iter().flatten())
         .env("LLM_GATE_PASSWORDS__MEMORY_KIB", "8192")
         .envs(database.map(|url| ("DATABASE_URL", url)))
         .stdin(Stdio::piped())
