@@ -96,7 +96,9 @@ pub use crypto::install_crypto;
 pub use either::{AnyVerifier, OtherIssuers};
 pub use error::{AuthError, KeyError};
 #[cfg(feature = "jwks")]
-pub use foreign::{Account, Accounts, ForeignIssuer, ForeignVerifier, InvalidIssuer};
+pub use foreign::{
+    Account, Accounts, ForeignIssuer, ForeignVerifier, IdToken, IdTokenVerifier, InvalidIssuer,
+};
 pub use future::AuthFuture;
 pub use jwt::{
     IssuedJwt, Jwk, JwkError, JwkSet, JwtAlgorithm, JwtIssuer, JwtVerifier, MAX_JWT_LIFETIME,

@@ -7,6 +7,7 @@ mod counters;
 mod credentials;
 mod foreign;
 mod forge;
+mod id_token;
 mod jwks;
 mod jwt;
 mod keys;

@@ -13,7 +13,10 @@ const MAX_SUBJECT: usize = 255;
 
 /// What tokens say they are that can be access tokens. A token of another kind proves something else
 /// (RFC 8725, section 3.11).
-const KINDS: [&str; 4] = ["jwt", "application/jwt", "at+jwt", "application/at+jwt"];
+pub(super) const ACCESS: &[&str] = &["jwt", "application/jwt", "at+jwt", "application/at+jwt"];
+
+/// What tokens say they are that can be ID tokens: an access token proves no login.
+pub(super) const ID: &[&str] = &["jwt", "application/jwt"];
 
 /// The JOSE header of a foreign token. What nobody reads may be there, such as `x5t`, but not what changes
 /// how the token is to be read, or through which it would bring its own key.
@@ -44,12 +47,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Returns the algorithm, if the issuer may use it and nothing else in the header is against it.
-    pub(super) fn algorithm(&self, issuer: &ForeignIssuer) -> Option<JwtAlgorithm> {
-        let kind = self.typ.as_deref().is_none_or(|typ| {
-            let mut kinds = KINDS.iter();
-            kinds.any(|kind| typ.eq_ignore_ascii_case(kind))
-        });
+    /// Returns the algorithm, if the issuer may use it, the token is one of `kinds` or says nothing of that, and
+    /// nothing else in the header is against it.
+    pub(super) fn algorithm(&self, issuer: &ForeignIssuer, kinds: &[&str]) -> Option<JwtAlgorithm> {
+        let kind = self
+            .typ
+            .as_deref()
+            .is_none_or(|typ| kinds.iter().any(|kind| typ.eq_ignore_ascii_case(kind)));
         let strange = [
             &self.crit, &self.b64, &self.cty, &self.enc, &self.zip, &self.jku, &self.jwk,
             &self.x5u, &self.x5c,

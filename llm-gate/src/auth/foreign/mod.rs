@@ -10,6 +10,8 @@
 //! When the issuer is away, the last keys hold for [a day](ForeignIssuer::stale). Fetches are bounded in
 //! size and time, follow no redirect, and go by `https` only, but for loopback addresses.
 //!
+//! Where people log in with another issuer, an [`IdTokenVerifier`] checks the ID token that a login brings.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -42,10 +44,13 @@
 mod accounts;
 mod claims;
 mod fetch;
+mod id_token;
 mod issuer;
 mod keys;
+mod unproven;
 mod verifier;
 
 pub use accounts::{Account, Accounts};
+pub use id_token::{IdToken, IdTokenVerifier};
 pub use issuer::{ForeignIssuer, InvalidIssuer};
 pub use verifier::ForeignVerifier;

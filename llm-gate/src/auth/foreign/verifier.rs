@@ -6,9 +6,10 @@ use http::HeaderMap;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::claims::{Claimed, Claims, Header};
+use super::claims::{ACCESS, Claimed};
 use super::fetch::Fetcher;
 use super::keys::{Found, Keys};
+use super::unproven::Unproven;
 use super::{Account, Accounts, ForeignIssuer, InvalidIssuer};
 use crate::auth::jwt::decode;
 use crate::auth::{
@@ -16,7 +17,6 @@ use crate::auth::{
 };
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Principal;
-use crate::store::{StoreError, StoreErrorKind};
 
 /// How many checked tokens are remembered.
 const CAPACITY: usize = 16 * 1024;
@@ -53,16 +53,6 @@ struct Seen {
     subject: String,
     expires_at: Timestamp,
     account: Mutex<Option<(Timestamp, Account)>>,
-}
-
-/// A token that is in order but for its signature.
-struct Unproven {
-    digest: [u8; 32],
-    message: String,
-    signature: String,
-    kid: String,
-    algorithm: JwtAlgorithm,
-    claims: Claims,
 }
 
 impl ForeignVerifier {
@@ -128,28 +118,18 @@ impl OtherIssuers for ForeignVerifier {
         if let Some(answer) = self.known(&digest) {
             return Some(answer);
         }
-        let (message, signature) = jwt.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
+        let (message, _) = jwt.rsplit_once('.')?;
+        let (_, claims) = message.split_once('.')?;
         let claimed: Claimed = decode(claims).ok()?;
         let mut issuers = self.shared.issuers.iter();
         let issuer = issuers.find(|one| one.issuer.issuer == claimed.iss)?;
         // From here on it is ours to judge.
-        let judged = || {
-            let header: Header = decode(header)?;
-            let algorithm = header.algorithm(&issuer.issuer);
-            Ok(Unproven {
+        Some(match Unproven::read(jwt, &issuer.issuer, ACCESS) {
+            Ok(token) => Authenticating::waiting(Arc::clone(&self.shared).prove(
+                Arc::clone(issuer),
                 digest,
-                message: message.to_owned(),
-                signature: signature.to_owned(),
-                algorithm: algorithm.ok_or(AuthError::Invalid)?,
-                kid: header.kid,
-                claims: decode(claims)?,
-            })
-        };
-        Some(match judged() {
-            Ok(token) => {
-                Authenticating::waiting(Arc::clone(&self.shared).prove(Arc::clone(issuer), token))
-            }
+                token,
+            )),
             Err(error) => Authenticating::ready(Err(error)),
         })
     }
@@ -159,25 +139,12 @@ impl Shared {
     async fn prove(
         self: Arc<Self>,
         issuer: Arc<Keys>,
+        digest: [u8; 32],
         token: Unproven,
     ) -> Result<Principal, AuthError> {
-        let key = match issuer.find(&token.kid, token.algorithm).await {
-            Found::Key(key) => key,
-            Found::Unknown => return Err(AuthError::Invalid),
-            Found::Soon(_) | Found::Unavailable => {
-                let cause = "the keys of the issuer are not known";
-                return Err(AuthError::Unavailable(StoreError::with_source(
-                    StoreErrorKind::Unavailable,
-                    cause,
-                )));
-            }
-        };
-        if !key.get().signed(&token.message, &token.signature) {
-            return Err(AuthError::Invalid);
-        }
-        token.claims.check(&issuer.issuer, self.clock.now())?;
+        let generation = token.prove(&issuer, &*self.clock).await?;
         let seen = Arc::new(Seen {
-            generation: key.generation,
+            generation,
             expires_at: token.claims.expires_at(),
             subject: token.claims.sub,
             kid: token.kid,
@@ -185,7 +152,7 @@ impl Shared {
             issuer,
             account: Mutex::default(),
         });
-        self.seen.insert(token.digest, Arc::clone(&seen));
+        self.seen.insert(digest, Arc::clone(&seen));
         self.ask(seen).await
     }
 

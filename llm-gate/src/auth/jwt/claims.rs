@@ -71,6 +71,15 @@ impl Audience {
             Self::Many(many) => many.iter().any(|one| one == audience),
         }
     }
+
+    /// Whether it names `audience` and nobody else.
+    #[cfg(feature = "jwks")]
+    pub(in crate::auth) fn is_only(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Many(many) => !many.is_empty() && many.iter().all(|one| one == audience),
+        }
+    }
 }
 
 impl Claims {
