@@ -228,7 +228,7 @@ impl UserStore for WatchedStore {
         Write delete_user(id: UserId, author: Author) -> UserOutcome;
         Write set_user_disabled(id: UserId, disabled: bool, author: Author) -> bool;
         Write link_identity(id: UserId, identity: Identity, author: Author) -> bool;
-        Write unlink_identity(id: UserId, identity: Identity, author: Author) -> bool;
+        Write unlink_identity(id: UserId, identity: Identity, author: Author) -> Unlinking;
         Read identities(id: UserId) -> Vec<Identity>;
         Write create_ticket(ticket: NewTicket) -> ();
         Read ticket(hash: TokenHash, purpose: TicketPurpose, at: Timestamp) -> Option<User>;

@@ -2,7 +2,7 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
     Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
-    Target, TicketPurpose, TokenHash, User, UserChange, UserOutcome, UserStore,
+    Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserOutcome, UserStore,
 };
 use uuid::Uuid;
 
@@ -38,14 +38,23 @@ fn unlink(
     id: UserId,
     identity: &Identity,
     author: &Author,
-) -> Result<bool, Failure> {
+) -> Result<Unlinking, Failure> {
+    batch::lock_people(connection)?;
     let row = IdentityRow::new(identity, id.into(), author.at);
-    if identities::delete(connection, &row)? == 0 {
-        return Ok(false);
+    let ways = identities::of_user(connection, row.user_id)?;
+    let is_it = |known: &IdentityRow| known.issuer == row.issuer && known.subject == row.subject;
+    if !ways.iter().any(is_it) {
+        return Ok(Unlinking::Absent);
     }
+    let user = users::by_id(connection, row.user_id)?;
+    let password = user.is_some_and(|user| user.password_hash.is_some());
+    if !password && ways.len() == 1 {
+        return Ok(Unlinking::LastWay);
+    }
+    identities::delete(connection, &row)?;
     let event = Event::new(author, Action::IdentityUnlinked, Target::new("user", id));
     event::leave(connection, &[event.gone(identity)])?;
-    Ok(true)
+    Ok(Unlinking::Done)
 }
 
 impl UserStore for Store {
@@ -133,7 +142,7 @@ impl UserStore for Store {
         id: UserId,
         identity: Identity,
         author: Author,
-    ) -> StoreFuture<'_, bool> {
+    ) -> StoreFuture<'_, Unlinking> {
         self.write(move |connection| unlink(connection, id, &identity, &author))
     }
 

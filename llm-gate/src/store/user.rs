@@ -151,6 +151,18 @@ pub struct Identity {
     pub subject: String,
 }
 
+/// What became of an identity that was to be taken from an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unlinking {
+    /// The account does not have it any more.
+    Done,
+    /// The account does not have it.
+    Absent,
+    /// The account has no password and no other identity: nobody could enter it any more.
+    LastWay,
+}
+
 words! {
     /// What a ticket is good for.
     TicketPurpose {
@@ -274,13 +286,14 @@ pub trait UserStore: Send + Sync + 'static {
         author: Author,
     ) -> StoreFuture<'_, bool>;
 
-    /// Takes an identity from an account again; returns whether it had it.
+    /// Takes an identity from an account again, but never the last way into it: of any number of racing calls one finds
+    /// that nothing else is left.
     fn unlink_identity(
         &self,
         id: UserId,
         identity: Identity,
         author: Author,
-    ) -> StoreFuture<'_, bool>;
+    ) -> StoreFuture<'_, Unlinking>;
 
     /// Lists the identities of an account.
     fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>>;

@@ -2,7 +2,8 @@ use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
     Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
-    Target, TicketPurpose, TokenHash, User, UserChange, UserKind, UserOutcome, UserStore,
+    Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserKind, UserOutcome,
+    UserStore,
 };
 
 use super::MemoryStore;
@@ -111,15 +112,20 @@ impl UserStore for MemoryStore {
         id: UserId,
         identity: Identity,
         author: Author,
-    ) -> StoreFuture<'_, bool> {
+    ) -> StoreFuture<'_, Unlinking> {
         self.write(|people| {
             if people.identities.get(&identity) != Some(&id) {
-                return Ok(false);
+                return Ok(Unlinking::Absent);
+            }
+            let ways = people.identities.values().filter(|known| **known == id);
+            let password = people.person(id).is_some_and(|user| user.hash.is_some());
+            if !password && ways.count() == 1 {
+                return Ok(Unlinking::LastWay);
             }
             people.identities.remove(&identity);
             let event = Event::new(&author, Action::IdentityUnlinked, Target::new("user", id));
             people.leave(event.gone(&identity));
-            Ok(true)
+            Ok(Unlinking::Done)
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::identity::UserId;
 use crate::store::conformance::support::{account, at, conflict, done, race, user};
-use crate::store::{Identity, UserStore};
+use crate::store::{Identity, Unlinking, UserStore};
 
 fn identity(issuer: &str, subject: &str) -> Identity {
     Identity {
@@ -85,11 +85,15 @@ pub async fn an_identity_is_taken_from_its_account_alone<S: UserStore>(store: S)
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
     done(store.link_identity(ada.id, one.clone(), at(1)).await);
     let foreign = store.unlink_identity(bob.id, one.clone(), at(2));
-    assert!(!done(foreign.await), "bob does not have it");
+    assert_eq!(
+        done(foreign.await),
+        Unlinking::Absent,
+        "bob does not have it"
+    );
     assert_eq!(find(&store, &one).await, Some(ada.id), "so ada keeps it");
     let own = || store.unlink_identity(ada.id, one.clone(), at(3));
-    assert!(done(own().await), "ada has it");
-    assert!(!done(own().await), "and then no more");
+    assert_eq!(done(own().await), Unlinking::Done, "ada has it");
+    assert_eq!(done(own().await), Unlinking::Absent, "and then no more");
     assert_eq!(find(&store, &one).await, None, "it finds nobody");
 }
 
@@ -110,4 +114,52 @@ pub async fn of_racing_links_one_wins<S: UserStore>(store: S) {
     .await;
     let winners = linked.into_iter().filter(|linked| *linked).count();
     assert_eq!(winners, 1, "an identity is given once");
+}
+
+/// Somebody without a password enters by the last one.
+pub async fn the_last_way_into_an_account_is_not_taken<S: UserStore>(store: S) {
+    let (one, two) = (identity("https://a", "1"), identity("https://b", "2"));
+    let mut new = account(Some("ada@example.org"), None);
+    new.password_hash = None;
+    new.identity = Some(one.clone());
+    let ada = done(store.create_user(new).await).id;
+    let unlink =
+        async |identity: &Identity| done(store.unlink_identity(ada, identity.clone(), at(2)).await);
+    assert_eq!(unlink(&one).await, Unlinking::LastWay, "there is no other");
+    assert_eq!(
+        find(&store, &one).await,
+        Some(ada),
+        "so it still leads there"
+    );
+    done(store.link_identity(ada, two.clone(), at(1)).await);
+    assert_eq!(unlink(&one).await, Unlinking::Done, "there is another");
+    assert_eq!(unlink(&two).await, Unlinking::LastWay, "which is the last");
+    done(store.set_password(ada, "hash".into(), None, at(3)).await);
+    assert_eq!(unlink(&two).await, Unlinking::Done, "there is a password");
+    assert_eq!(find(&store, &two).await, None, "it finds nobody");
+}
+
+/// The rule holds against racers.
+pub async fn of_racing_unlinks_one_way_is_left<S: UserStore>(store: S) {
+    let identities: Vec<_> = (0..8)
+        .map(|number| identity("https://a", &number.to_string()))
+        .collect();
+    let mut new = account(Some("ada@example.org"), None);
+    new.password_hash = None;
+    new.identity = Some(identities[0].clone());
+    let ada = done(store.create_user(new).await).id;
+    for identity in &identities[1..] {
+        done(store.link_identity(ada, identity.clone(), at(1)).await);
+    }
+    let store = Arc::new(store);
+    let outcomes = race(&store, 8, |store, number| {
+        let identity = identities[number].clone();
+        async move { done(store.unlink_identity(ada, identity, at(2)).await) }
+    })
+    .await;
+    let left = outcomes
+        .into_iter()
+        .filter(|outcome| *outcome == Unlinking::LastWay);
+    assert_eq!(left.count(), 1, "one finds that nothing else is left");
+    assert_eq!(done(store.identities(ada).await).len(), 1, "and stays");
 }

@@ -40,6 +40,8 @@ rules!(__users_rules where S: UserStore;
     an_identity_is_of_one_account,
     an_identity_is_taken_from_its_account_alone,
     of_racing_links_one_wins,
+    the_last_way_into_an_account_is_not_taken,
+    of_racing_unlinks_one_way_is_left,
     an_address_is_confirmed_by_its_ticket,
     a_ticket_is_good_for_its_purpose_alone,
     a_ticket_is_good_until_it_ends,
