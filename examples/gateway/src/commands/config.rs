@@ -27,6 +27,15 @@ pub(super) fn run(loaded: &Loaded, command: &Command) -> Result<(), CommandError
                     say!("auth.issuers.{name:?}.{field} = {value}  # file")?;
                 }
             }
+            for (name, provider) in &loaded.config.oauth {
+                for (field, value) in provider.fields() {
+                    let setting = format!("oauth.{name}.{field}");
+                    // Those that a variable can set are in the list above.
+                    if !SETTINGS.iter().any(|listed| listed.name == setting) {
+                        say!("{setting} = {value}  # file")?;
+                    }
+                }
+            }
             for (name, model) in &loaded.config.models {
                 let fields = [
                     ("context_length", model.context_length),

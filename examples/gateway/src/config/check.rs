@@ -22,6 +22,7 @@ impl Config {
         self.check_auth()?;
         self.check_passwords()?;
         self.check_addresses()?;
+        self.check_oauth()?;
         self.check_models()?;
         self.check_log()?;
         self.check_mail()?;

@@ -156,7 +156,7 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, ConfigError> {
     })
 }
 
-/// Puts `value` under its section.
+/// Puts `value` under its section, which may be one of another.
 fn insert(dict: &mut Dict, name: &str, value: Value) {
     match name.split_once('.') {
         None => {
@@ -167,7 +167,7 @@ fn insert(dict: &mut Dict, name: &str, value: Value) {
                 .entry(section.to_owned())
                 .or_insert_with(|| Dict::new().into());
             if let Value::Dict(_, inner) = entry {
-                inner.insert(field.to_owned(), value);
+                insert(inner, field, value);
             }
         }
     }
@@ -270,7 +270,9 @@ mod tests {
                 },
             };
             let file = "auth.refresh_idle_hours = 1\npasswords.iterations = 24\n\
-                        ledger.heartbeat_seconds = 1\nledger.lease_seconds = 25";
+                        ledger.heartbeat_seconds = 1\nledger.lease_seconds = 25\n\
+                        oauth.google = { client_id = \"i\", client_secret = \"s\" }\n\
+                        oauth.github = { client_id = \"i\", client_secret = \"s\" }";
             let value = if setting.name == "passwords.memory_kib" {
                 "20000"
             } else {
@@ -314,6 +316,45 @@ mod tests {
             let error = load(&wrong, &[]).expect_err("not to be trusted");
             assert!(error.contains("auth.issuers"), "{error}");
         }
+    }
+
+    #[test]
+    fn providers_have_their_names_and_their_variables() {
+        let both = [("GOOGLE_CLIENT_ID", "007"), ("GOOGLE_CLIENT_SECRET", "42")];
+        let loaded = load("", &both).expect("good settings");
+        let providers = loaded.config.oauth_providers().expect("good settings");
+        assert_eq!(providers.len(), 1, "nobody else is asked");
+        assert_eq!(
+            providers[0].client_id, "007",
+            "a number of digits is a text"
+        );
+        assert_eq!(providers[0].issuer, "https://accounts.google.com");
+        let secret = SETTINGS
+            .iter()
+            .find(|setting| setting.name == "oauth.google.client_secret")
+            .expect("listed");
+        assert_eq!(secret.show(&loaded.config), "[redacted]");
+        assert_eq!(loaded.origin(secret), "environment (GOOGLE_CLIENT_SECRET)");
+
+        let text = "[oauth.work]\nclient_id = \"i\"\nissuer = \"https://login.example/a\"\n\
+                    client_secret = \"hunter2\"\n";
+        let loaded = load(text, &both).expect("good settings");
+        let providers = loaded.config.oauth_providers().expect("good settings");
+        let names: Vec<&str> = providers.iter().map(|one| &*one.name).collect();
+        assert_eq!(names, ["google", "work"]);
+        for wrong in [
+            text.replace("issuer", "isuer"),
+            text.replace("client_secret", "#"),
+            text.replace("\"hunter2\"", "12345678"),
+            format!("{text}kind = \"saml\""),
+            format!("{text}authorize_url = \"https://login.example\""),
+        ] {
+            let error = load(&wrong, &[]).expect_err("not to be trusted");
+            assert!(error.contains("oauth"), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("12345678"));
+        }
+        let error = load("", &both[..1]).expect_err("half of it");
+        assert!(error.contains("GOOGLE_CLIENT_SECRET"), "{error}");
     }
 
     #[test]

@@ -37,6 +37,10 @@
 //! | `passwords.memory_kib` | `LLM_GATE_PASSWORDS__MEMORY_KIB` | 19456 |
 //! | `passwords.iterations` | `LLM_GATE_PASSWORDS__ITERATIONS` | 2 |
 //! | `passwords.queue` | `LLM_GATE_PASSWORDS__QUEUE` | 64 |
+//! | `oauth.google.client_id` | `GOOGLE_CLIENT_ID` | none: nobody logs in with Google |
+//! | `oauth.google.client_secret` | `GOOGLE_CLIENT_SECRET` | none |
+//! | `oauth.github.client_id` | `GITHUB_CLIENT_ID` | none: nobody logs in with GitHub |
+//! | `oauth.github.client_secret` | `GITHUB_CLIENT_SECRET` | none |
 //! | `limits.default_user` | `LLM_GATE_LIMITS__DEFAULT_USER` | 10000 |
 //! | `mail.url` | `LLM_GATE_MAIL__URL` | none: nobody is written to; `smtps://user:password@host`, or `smtp://host:587?tls=required` |
 //! | `mail.from` | `LLM_GATE_MAIL__FROM` | `llm-gate <llm-gate@localhost>` |
@@ -75,13 +79,20 @@
 //! `RS256`) and `accounts` (what `sub` is here: `id` of an account unless set, or `name`, its user name or
 //! e-mail address).
 //!
-//! Secrets: at least 32 bytes, printed nowhere.
+//! `[oauth.NAME]` lets people log in with another provider, which has to lead them back to `web_url` and
+//! `/api/v1/auth/NAME/callback`: `client_id` and `client_secret` (what it calls the gateway), `issuer` (its address, where
+//! OpenID Connect Discovery finds the rest; Google's for `google`), and `kind`, `openid` unless set, or `github`, as for
+//! the name `github`. One of that kind has `authorize_url`, `token_url` and `api_url` beside it, GitHub's own unless set,
+//! and `issuer` is then what tells its accounts from those of others. All but those of the table are in the file only.
+//!
+//! Secrets that sign: at least 32 bytes. No secret is printed anywhere.
 
 mod check;
 mod database;
 mod error;
 mod issuers;
 mod load;
+mod oauth;
 mod proxies;
 mod rates;
 mod secret;
@@ -102,6 +113,7 @@ pub use self::database::Database;
 pub use self::error::ConfigError;
 pub use self::issuers::{AccountBy, IssuerConfig};
 pub use self::load::{Environment, Loaded, Sources};
+pub use self::oauth::{OAuthConfig, OAuthKind, OAuthProtocol, OAuthProvider};
 pub use self::proxies::{Cidr, ProxyHeader};
 pub use self::rates::{RateLimitConfig, RateSetting};
 pub use self::secret::Secret;
@@ -130,6 +142,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Credentials.
     pub auth: AuthConfig,
+    /// Others whom people log in with, by their names.
+    pub oauth: BTreeMap<String, OAuthConfig>,
     /// Passwords.
     pub passwords: PasswordConfig,
     /// Limits of new accounts.
@@ -397,6 +411,7 @@ impl Default for Config {
             database: DatabaseConfig::default(),
             ledger: LedgerConfig::default(),
             auth: AuthConfig::default(),
+            oauth: BTreeMap::new(),
             passwords: PasswordConfig::default(),
             limits: LimitConfig::default(),
             mail: MailConfig::default(),

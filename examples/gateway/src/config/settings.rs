@@ -185,6 +185,38 @@ pub static SETTINGS: &[Setting] = &[
         .passwords
         .queue
         .to_string()),
+    setting!(
+        "oauth.google.client_id",
+        Some("GOOGLE_CLIENT_ID"),
+        Text,
+        |c| optional(c.oauth.get("google").and_then(|one| one.client_id.as_ref()))
+    ),
+    setting!(
+        "oauth.google.client_secret",
+        Some("GOOGLE_CLIENT_SECRET"),
+        Text,
+        |c| optional(
+            c.oauth
+                .get("google")
+                .and_then(|one| one.client_secret.as_ref())
+        )
+    ),
+    setting!(
+        "oauth.github.client_id",
+        Some("GITHUB_CLIENT_ID"),
+        Text,
+        |c| optional(c.oauth.get("github").and_then(|one| one.client_id.as_ref()))
+    ),
+    setting!(
+        "oauth.github.client_secret",
+        Some("GITHUB_CLIENT_SECRET"),
+        Text,
+        |c| optional(
+            c.oauth
+                .get("github")
+                .and_then(|one| one.client_secret.as_ref())
+        )
+    ),
     setting!("limits.default_user", None, Number, |c| c
         .limits
         .default_user

@@ -84,6 +84,13 @@ impl ForeignIssuer {
         })
     }
 
+    /// Returns whether what comes from `url` is what its owner says, because nobody on the way can put in something
+    /// else: `https`, or a loopback address. A name such as `localhost` is resolved by others.
+    #[must_use]
+    pub fn is_safe(url: &Uri) -> bool {
+        is_safe(url)
+    }
+
     /// Sets how old the keys may be before they are fetched again beside the requests. 10 min unless set.
     /// Once they are twice as old, requests wait for that.
     #[must_use]
@@ -131,7 +138,6 @@ impl ForeignIssuer {
     }
 }
 
-/// Whether nobody on the way can put other keys in. A name such as `localhost` is resolved by others.
 fn is_safe(url: &Uri) -> bool {
     let Some(authority) = url.authority() else {
         return false;
