@@ -55,7 +55,7 @@ impl Names {
     #[must_use]
     pub fn account(
         self,
-        password_hash: String,
+        password_hash: impl Into<Option<String>>,
         role: Role,
         token_limit: Option<Tokens>,
         author: Author,
@@ -72,7 +72,7 @@ impl Names {
             username: self.username,
             email_verified: false,
             name: None,
-            password_hash: Some(password_hash),
+            password_hash: password_hash.into(),
             identity: None,
             role,
             token_limit,

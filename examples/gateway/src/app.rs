@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::foreign::StoreAccounts;
 use crate::last_use::LastUse;
 use crate::mail::Mailer;
+use crate::oauth::{Providers, Seal};
 use crate::passwords::{Passwords, Policy};
 use crate::rates::Rates;
 use crate::secrets::Secrets;
@@ -52,6 +53,12 @@ pub struct Parts {
     pub hasher: KeyHasher,
     /// What the upstream serves.
     pub catalog: Catalog,
+    /// Whom people log in with beside us.
+    pub providers: Providers,
+    /// Makes the cookies of logins under way with them.
+    pub seal: Seal,
+    /// The address users reach the gateway under.
+    pub web_url: String,
     /// Writes to users, where a relay is configured.
     pub mailer: Option<Mailer>,
     /// Writes down when keys are used.
@@ -121,6 +128,9 @@ impl App {
             keys,
             hasher,
             catalog: Catalog::new(config.models.clone()),
+            providers: Providers::new(config.oauth_providers()?, web_url, &clock),
+            seal: Seal::new(&secrets.pepper),
+            web_url: web_url.trim_end_matches('/').to_owned(),
             mailer,
             last_use: LastUse::spawn(Arc::clone(&store), Arc::clone(&clock)),
             rates: Rates::new(&config.rate_limits, &clock),

@@ -40,6 +40,7 @@ pub mod last_use;
 pub mod logins;
 pub mod mail;
 pub mod names;
+pub mod oauth;
 pub mod observability;
 pub mod passwords;
 pub mod presumed;

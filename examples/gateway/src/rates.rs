@@ -26,7 +26,7 @@ pub struct Rates {
     pub address: RateLimitLayer,
     /// Requests of one caller.
     pub identity: RateLimitLayer,
-    /// Requests from one address that cost a password hash.
+    /// Requests from one address that cost a password hash, or a question to another provider.
     pub hashing: RateLimitLayer,
     /// Wrong passwords.
     pub logins: Logins,

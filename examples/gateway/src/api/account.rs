@@ -182,7 +182,7 @@ fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), Strin
 
 /// Checks the password of somebody who has logged in, before something that a stolen session must not do. Wrong ones count
 /// like those of logins.
-async fn prove(
+pub(super) async fn prove(
     app: &App,
     origin: &Origin,
     user: &User,

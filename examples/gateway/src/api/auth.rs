@@ -3,17 +3,19 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use http::HeaderValue;
 use llm_gate::auth::{InviteToken, RefreshToken};
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{Credential, KeyGrants, Role, SessionId, UserId};
 use llm_gate::limit::Attempt;
 use llm_gate::store::{
-    Action, Actor, Author, Event, NewSession, Refresh as Rotating, Rotation, StoreErrorKind,
-    Target, TokenHash, User,
+    Action, Actor, Author, Event, NewSession, Refresh as Rotating, Rotation, StoreError,
+    StoreErrorKind, Target, TokenHash, User,
 };
 use serde_json::{Value, json};
 
 use super::caller::{Anyone, By, Origin};
+use super::cookies::{self, RefreshCookie, WithCookies};
 use super::document::{Created, NoContent};
 use super::error::ApiError;
 use super::fields::{FLAG, Fields, Form, Input, Json, JsonDraft, SECRET, TEXT, Text, Word};
@@ -363,23 +365,34 @@ async fn enter(
             );
         }
     }
+    let session = SessionId::new();
+    let refresh = open(app, origin, &record.user, session).await?;
+    Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
+}
+
+/// Opens a session.
+pub(super) async fn open(
+    app: &App,
+    origin: &Origin,
+    user: &User,
+    id: SessionId,
+) -> Result<RefreshToken, StoreError> {
     let now = app.clock.now();
     let refresh = RefreshToken::generate();
     let session = NewSession {
-        id: SessionId::new(),
-        user: record.user.id,
+        id,
+        user: user.id,
         token: refresh.hash(),
         idle_until: now.after(app.config.auth.refresh_idle()),
         ends_at: now.after(app.config.auth.refresh_total()),
         agent: origin.agent.clone(),
         author: Author {
-            actor: Actor::User(record.user.id),
+            actor: Actor::User(user.id),
             ..origin.author.clone()
         },
     };
-    let id = session.id;
     app.store.create_session(session).await?;
-    pair(app, origin, &record.user, id, &refresh)
+    Ok(refresh)
 }
 
 /// Leaves an event of a failed login, of an unknown user too: it takes the same time. What was typed is not kept, since
@@ -391,13 +404,14 @@ async fn note_failure(app: &App, origin: &Origin, user: Option<UserId>) -> Resul
     Ok(app.store.note(event).await?)
 }
 
-fn pair(
+/// Makes what is answered to who has entered.
+pub(super) fn pair(
     app: &App,
     origin: &Origin,
     user: &User,
     session: SessionId,
     refresh: &RefreshToken,
-) -> Result<Answer<TokenPair>, ApiError> {
+) -> Result<TokenPair, ApiError> {
     let lifetime = app.config.auth.access_lifetime();
     let issued = app
         .issuer
@@ -405,27 +419,41 @@ fn pair(
         .map_err(|error| ApiError::defect(&error))?;
     let given_out = [&*issued.jwt, refresh.expose()];
     app.rates.given_out(origin.network, &given_out);
-    Ok(Answer(TokenPair {
+    Ok(TokenPair {
         access_token: issued.jwt,
         token_type: "bearer",
         expires_in: issued.expires_in.as_secs(),
-        refresh_token: refresh.expose().to_owned(),
-    }))
+        refresh_token: Some(refresh.expose().to_owned()),
+    })
+}
+
+/// Takes the refresh token out of an answer and into a cookie, where no script has it.
+pub(super) fn into_cookie(app: &App, pair: &mut TokenPair) -> Option<HeaderValue> {
+    let token = pair.refresh_token.take()?;
+    Some(cookies::REFRESH.set(app, &token, app.config.auth.refresh_idle()))
 }
 
 /// Who wants to go on, or to leave.
 pub(super) struct Refresh {
-    refresh_token: Secret,
+    refresh_token: Option<Secret>,
+}
+
+/// A refresh token as it came.
+struct Presented {
+    token: Secret,
+    in_cookie: bool,
 }
 
 impl Input for Refresh {
     const NAME: &'static str = "Refresh";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        let token = fields.required("refresh_token", "The refresh token of the session", &SECRET);
-        Some(Self {
-            refresh_token: token?,
-        })
+        let refresh_token = fields.optional(
+            "refresh_token",
+            "The refresh token of the session; needed where no cookie has it",
+            &SECRET,
+        );
+        Some(Self { refresh_token })
     }
 
     fn example() -> Value {
@@ -433,9 +461,20 @@ impl Input for Refresh {
     }
 }
 
+impl Refresh {
+    /// Takes the token of the body, else that of the cookie. A cookie alone is no request of ours: a body of JSON is
+    /// what no other site can make a browser send.
+    fn presented(self, RefreshCookie(cookie): RefreshCookie) -> Result<Presented, ApiError> {
+        let in_cookie = self.refresh_token.is_none();
+        let token = self.refresh_token.or(cookie);
+        let token = token.ok_or_else(|| ApiError::in_body("refresh_token", "is required"))?;
+        Ok(Presented { token, in_cookie })
+    }
+}
+
 /// Changes a refresh token into a new pair.
 ///
-/// The old one is spent. Using it again ends the session.
+/// The old one is spent. Using it again ends the session. One that came in a cookie is answered in a cookie.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/refresh",
@@ -444,17 +483,23 @@ impl Input for Refresh {
 pub(super) async fn refresh(
     State(app): State<App>,
     origin: Origin,
-    Json(Refresh {
-        refresh_token: given,
-    }): Json<Refresh>,
-) -> Result<Answer<TokenPair>, ApiError> {
-    let attempt = present(&app, &origin, &given)?;
-    match rotate(&app, &given).await? {
+    cookie: RefreshCookie,
+    Json(refresh): Json<Refresh>,
+) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
+    let given = refresh.presented(cookie)?;
+    let attempt = present(&app, &origin, &given.token)?;
+    match rotate(&app, &given.token).await? {
         Some((user, session, new)) => {
             if let Some(attempt) = attempt {
                 attempt.recognised();
             }
-            pair(&app, &origin, &user, session, &new)
+            let mut pair = pair(&app, &origin, &user, session, &new)?;
+            let cookie = if given.in_cookie {
+                into_cookie(&app, &mut pair)
+            } else {
+                None
+            };
+            Ok(WithCookies(Answer(pair), cookie.into_iter().collect()))
         }
         None => {
             if let Some(attempt) = attempt {
@@ -506,23 +551,24 @@ async fn rotate(
 
 /// Ends the session.
 ///
-/// A token that is none has no session that could go on.
+/// A token that is none has no session that could go on. One that came in a cookie is taken out of it.
 #[utoipa::path(post, path = "/api/v1/auth/logout")]
 pub(super) async fn logout(
     State(app): State<App>,
     origin: Origin,
-    Json(Refresh {
-        refresh_token: given,
-    }): Json<Refresh>,
-) -> Result<NoContent, ApiError> {
+    cookie: RefreshCookie,
+    Json(refresh): Json<Refresh>,
+) -> Result<WithCookies<NoContent>, ApiError> {
+    let Presented { token, in_cookie } = refresh.presented(cookie)?;
     // Whether there was a session is not told, so it counts for nothing once it is over.
-    let _attempt = present(&app, &origin, &given)?;
-    if let Ok(token) = RefreshToken::parse(given.expose()) {
+    let _attempt = present(&app, &origin, &token)?;
+    if let Ok(token) = RefreshToken::parse(token.expose()) {
         app.store
             .revoke_session(token.hash(), origin.author)
             .await?;
     }
-    Ok(NoContent)
+    let gone = in_cookie.then(|| cookies::REFRESH.clear(&app));
+    Ok(WithCookies(NoContent, gone.into_iter().collect()))
 }
 
 /// Tells who is calling, and by which credential.

@@ -8,18 +8,21 @@ mod account;
 mod auth;
 mod caller;
 mod calls;
+mod cookies;
 mod docs;
 pub mod document;
 mod error;
 mod events;
 mod fields;
 mod health;
+mod identities;
 mod invites;
 mod jwks;
 mod keys;
 mod ledger;
 mod limits;
 mod models;
+mod oauth;
 mod people;
 mod prices;
 mod projects;
@@ -72,6 +75,14 @@ fn management_surface() -> Surface {
             &["/auth/logout", "/api/auth/logout"],
         )
         .route(operation!(auth::check), &["/api/login"])
+        .route(
+            operation!(oauth::login).hashing(),
+            &["/auth/{provider}/login"],
+        )
+        .route(
+            operation!(oauth::callback).hashing(),
+            &["/auth/{provider}/callback"],
+        )
         .route(operation!(users::me), &["/users/me", "/api/me"])
         .route(operation!(users::usage), &["/users/usage"])
         .route(operation!(users::set_own_limit), &["/users/me/token-limit"])
@@ -81,6 +92,9 @@ fn management_surface() -> Surface {
         .route(operation!(account::sessions), &[])
         .route(operation!(account::end_sessions), &[])
         .route(operation!(account::end_session), &[])
+        .route(operation!(identities::list), &[])
+        .route(operation!(identities::link).hashing(), &[])
+        .route(operation!(identities::unlink), &[])
         .route(operation!(account::request_verification), &[])
         .route(operation!(account::verify_email), &[])
         .route(operation!(account::forgot_password).hashing(), &[])

@@ -12,17 +12,20 @@ use llm_gate::identity::{
     SessionId, UserId,
 };
 use llm_gate::store::{
-    Action, ApiKey, CallRecord, Ending, Event, Finding, Invite, Limit, Member, Membership, Period,
-    Price, ProjectRole, Session, Source, Standing, Unit, User, UserKind,
+    Action, ApiKey, CallRecord, Ending, Event, Finding, Identity as Identified, Invite, Limit,
+    Member, Membership, Period, Price, ProjectRole, Session, Source, Standing, Unit, User,
+    UserKind,
 };
 use llm_gate::tokens::{Amount, Tokens};
 use llm_gate::upstream::UpstreamName;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::words;
+use crate::oauth::Providers;
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
@@ -115,7 +118,60 @@ pub(crate) struct TokenPair {
     pub(crate) access_token: String,
     pub(crate) token_type: &'static str,
     pub(crate) expires_in: u64,
-    pub(crate) refresh_token: String,
+    /// Missing where it is in a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
+}
+
+/// Where to log in with another provider.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AuthUrl {
+    pub(crate) auth_url: String,
+}
+
+/// A login with another provider that leads to an account.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LinkedIdentity)]
+pub(crate) struct IdentityView {
+    id: Uuid,
+    /// The provider as it is called here; null if it is not known any more.
+    provider: Option<String>,
+    /// The provider as it calls itself.
+    issuer: String,
+    /// Who it is there.
+    subject: String,
+}
+
+impl IdentityView {
+    pub(crate) fn new(identity: Identified, providers: &Providers) -> Self {
+        let provider = providers.of_issuer(&identity.issuer);
+        Self {
+            id: Self::id(&identity),
+            provider: provider.map(|provider| provider.name().to_owned()),
+            issuer: identity.issuer,
+            subject: identity.subject,
+        }
+    }
+
+    /// Names it, always the same: a hash of both parts.
+    pub(crate) fn id(identity: &Identified) -> Uuid {
+        let hash = Sha256::new()
+            .chain_update(identity.issuer.len().to_be_bytes())
+            .chain_update(&identity.issuer)
+            .chain_update(&identity.subject)
+            .finalize();
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(hash) {
+            *to = from;
+        }
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+/// The logins with other providers that lead to an account.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Identities {
+    pub(crate) identities: Vec<IdentityView>,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -113,7 +113,7 @@ pub use self::database::Database;
 pub use self::error::ConfigError;
 pub use self::issuers::{AccountBy, IssuerConfig};
 pub use self::load::{Environment, Loaded, Sources};
-pub use self::oauth::{OAuthConfig, OAuthKind, OAuthProtocol, OAuthProvider};
+pub use self::oauth::{GitHubUrls, OAuthConfig, OAuthKind, OAuthProtocol, OAuthProvider};
 pub use self::proxies::{Cidr, ProxyHeader};
 pub use self::rates::{RateLimitConfig, RateSetting};
 pub use self::secret::Secret;

@@ -70,14 +70,18 @@ pub enum OAuthProtocol {
     /// OpenID Connect: all is found at its issuer.
     OpenId,
     /// OAuth 2 and the API of GitHub.
-    GitHub {
-        /// Where people log in.
-        authorize: Uri,
-        /// Where a code becomes a token.
-        token: Uri,
-        /// Where it tells who somebody is.
-        api: Uri,
-    },
+    GitHub(Box<GitHubUrls>),
+}
+
+/// Where GitHub is, or one of an enterprise.
+#[derive(Clone, Debug)]
+pub struct GitHubUrls {
+    /// Where people log in.
+    pub authorize: Uri,
+    /// Where a code becomes a token.
+    pub token: Uri,
+    /// Where it tells who somebody is.
+    pub api: Uri,
 }
 
 impl fmt::Debug for OAuthProvider {
@@ -135,7 +139,7 @@ impl OAuthConfig {
         let issuer = issuer.ok_or("needs an issuer")?;
         safe("issuer", &issuer)?;
         let protocol = match kind {
-            OAuthKind::GitHub => OAuthProtocol::GitHub {
+            OAuthKind::GitHub => OAuthProtocol::GitHub(Box::new(GitHubUrls {
                 authorize: url(
                     "authorize_url",
                     self.authorize_url.as_deref(),
@@ -143,7 +147,7 @@ impl OAuthConfig {
                 )?,
                 token: url("token_url", self.token_url.as_deref(), GITHUB_TOKEN)?,
                 api: url("api_url", self.api_url.as_deref(), GITHUB_API)?,
-            },
+            })),
             OAuthKind::OpenId
                 if self.authorize_url.is_some()
                     || self.token_url.is_some()

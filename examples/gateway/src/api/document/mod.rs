@@ -27,10 +27,15 @@ pub(super) const API_KEY_HEADER: &str = "api_key_header";
 pub(super) const OPERATOR: &str = "operator";
 
 /// What the parts of the surface are for.
-const TAGS: [(&str, &str); 17] = [
+const TAGS: [(&str, &str); 19] = [
     ("calls", "Calls to models, as OpenAI has them"),
     ("models", "The models there are"),
     ("auth", "Accounts, logins and credentials"),
+    ("oauth", "Logins with other providers"),
+    (
+        "identities",
+        "The logins with other providers that lead to the own account",
+    ),
     ("users", "The own account, and those of others"),
     ("account", "The own names, password and sessions"),
     ("projects", "Projects and their members"),

@@ -195,6 +195,7 @@ pub(super) fn complete(status: &str, response: &mut Response, openai: bool) {
             .or_insert_with(|| header.into());
     };
     match status {
+        "302" | "303" => head("Location", header(Type::String, "Where to.")),
         "401" => head("WWW-Authenticate", header(Type::String, "`Bearer`.")),
         "429" | "503" => head(
             "Retry-After",

@@ -1,7 +1,7 @@
 use http::StatusCode;
 use llm_gate::identity::Scope;
 use utoipa::ToSchema;
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, ParameterStyle};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::SecurityRequirement;
@@ -96,8 +96,42 @@ impl Sketch {
                     .example(example.get(declared.name).cloned()),
             );
         }
+        if T::OPEN {
+            self.others();
+        }
         self.refusal(400);
         self.refusal(422);
+    }
+
+    /// Takes any other text from the query.
+    fn others(&mut self) {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let any = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .additional_properties(Some(text));
+        self.parameter(
+            ParameterBuilder::new()
+                .name("others")
+                .parameter_in(ParameterIn::Query)
+                .description(Some("Whatever else there is, taken and not looked at"))
+                .required(Required::False)
+                .style(Some(ParameterStyle::Form))
+                .explode(Some(true))
+                .schema(Some(any)),
+        );
+    }
+
+    /// Takes a cookie, if there is one.
+    pub(in crate::api) fn cookie(&mut self, name: &str, about: &str) {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        self.parameter(
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Cookie)
+                .description(Some(about))
+                .required(Required::False)
+                .schema(Some(text)),
+        );
     }
 
     /// Answers JSON.

@@ -27,7 +27,7 @@ pub(in crate::api) struct Surface {
 pub(in crate::api) struct Routers {
     /// Those that anybody may call.
     pub(in crate::api) open: Router<App>,
-    /// Those of them that cost a password hash.
+    /// Those of them that cost a password hash, or a question to another provider.
     pub(in crate::api) hashing: Router<App>,
     /// Those that want a credential.
     pub(in crate::api) known: Router<App>,
@@ -115,7 +115,7 @@ impl Described {
         self
     }
 
-    /// Says that it costs a password hash.
+    /// Says that it costs a password hash, or a question to another provider.
     pub(in crate::api) const fn hashing(mut self) -> Self {
         self.hashing = true;
         self

@@ -27,6 +27,9 @@ pub(crate) trait Input: Sized {
     /// Its name in the document.
     const NAME: &'static str;
 
+    /// Whether others may say more than what is asked for, because the protocol lets them.
+    const OPEN: bool = false;
+
     /// Takes each field, once and whatever the others say: the document is made by a call that finds none.
     /// What is missing or wrong is noted in `fields`; the result counts only if nothing was.
     fn read(fields: &mut Fields) -> Option<Self>;
@@ -274,7 +277,8 @@ impl Fields {
 
     fn draft<T: Input>(mut self) -> Draft<T> {
         let value = T::read(&mut self);
-        for name in std::mem::take(&mut self.values).keys() {
+        let unknown = std::mem::take(&mut self.values);
+        for name in unknown.keys().filter(|_| !T::OPEN) {
             self.refuse(name, "is not a field of this request");
         }
         Draft {

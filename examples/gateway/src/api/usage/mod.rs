@@ -24,7 +24,7 @@ use super::projects;
 use crate::app::App;
 
 pub(super) use self::input::{cursor, format, limit};
-pub(super) use self::table::{Format, Report, calls as table_of_calls};
+pub(super) use self::table::{Format, Report, calls as table_of_calls, weight_of};
 pub(super) use self::views::{RecordsView, StatisticsView};
 
 /// How many days and groups a report has at most.

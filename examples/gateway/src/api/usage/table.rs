@@ -75,17 +75,17 @@ impl Format {
 
     /// Takes what was asked for by name, else what the client would rather have.
     pub(in crate::api) fn of(asked: Option<Self>, headers: &HeaderMap) -> Self {
-        let weight = |media| {
-            headers
-                .get_all(ACCEPT)
-                .iter()
-                .filter_map(|value| weight(value.to_str().ok()?, media))
-                .max()
-        };
-        let csv = weight("text/csv").unwrap_or(0);
-        let json = weight("application/json").unwrap_or(0);
+        let csv = weight_of(headers, "text/csv");
+        let json = weight_of(headers, "application/json");
         asked.unwrap_or(if csv > json { Self::Csv } else { Self::Json })
     }
+}
+
+/// Returns how much a client would like a media type; nothing if it does not name it.
+pub(in crate::api) fn weight_of(headers: &HeaderMap, media: &str) -> u16 {
+    let lists = headers.get_all(ACCEPT).iter();
+    let weights = lists.filter_map(|value| weight(value.to_str().ok()?, media));
+    weights.max().unwrap_or(0)
 }
 
 /// Returns the weight of a media type in a list of them, in thousandths (RFC 9110, section 12.4.2). Ranges do not
