@@ -21,6 +21,7 @@ mod llm;
 mod mail;
 mod matrix;
 mod members;
+mod oauth;
 mod operations;
 mod operator;
 mod program;
