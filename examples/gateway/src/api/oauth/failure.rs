@@ -163,8 +163,8 @@ impl From<Failure> for ApiError {
             ),
             Failure::Unconfirmed => Self::new(
                 StatusCode::CONFLICT,
-                "an account here has your e-mail address and has not confirmed it: log in there with its password and \
-                 confirm it, or link this login to it",
+                "an account here has your e-mail address, which nobody has confirmed: confirm it by mail, or set a new \
+                 password by mail, which does the same, and begin again",
             ),
             Failure::Closed => {
                 Self::forbidden("registration is closed, and nobody here is known by this login")

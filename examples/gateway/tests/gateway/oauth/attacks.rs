@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{COOKIE, LOCATION};
 use http::{Method, StatusCode};
 use llm_gate::store::Action;
+use llm_gate_gateway::client::Client;
 use serde_json::{Value, json};
 
 use super::browser::{parameter, with};
@@ -207,6 +208,7 @@ async fn whoever_names_itself_is_the_one_that_was_asked() {
 
 #[tokio::test]
 async fn an_id_token_is_of_this_login_for_this_client_and_fresh() {
+    let scene = Scene::start().await;
     for (claim, value) in [
         ("nonce", json!("another")),
         ("nonce", json!(null)),
@@ -219,30 +221,31 @@ async fn an_id_token_is_of_this_login_for_this_client_and_fresh() {
         ("sub", json!("")),
         ("sub", json!(7)),
     ] {
-        let scene = Scene::start().await;
         scene.provider.script().claims = Box::new(move |claims| claims[claim] = value.clone());
         turned_away(&scene, "google", StatusCode::UNAUTHORIZED).await;
     }
     for claim in ["nonce", "iss", "aud", "exp", "iat", "sub"] {
-        let scene = Scene::start().await;
         scene.provider.script().claims = Box::new(move |claims| {
             claims.as_object_mut().expect("claims").remove(claim);
         });
         turned_away(&scene, "google", StatusCode::UNAUTHORIZED).await;
     }
+    scene.provider.script().claims = Box::new(|_| ());
+    scene.browser().enter("google").await;
 }
 
 #[tokio::test]
 async fn an_id_token_is_signed_by_a_key_that_the_provider_publishes() {
+    let scene = Scene::start().await;
     for signature in [
         Signature::None,
         Signature::SharedPublicKey,
         Signature::AnotherKey,
     ] {
-        let scene = Scene::start().await;
         scene.provider.script().signature = signature;
         turned_away(&scene, "google", StatusCode::UNAUTHORIZED).await;
     }
+    scene.provider.script().signature = Signature::Good;
     for (member, value) in [
         ("kid", json!("another")),
         ("typ", json!("at+jwt")),
@@ -250,10 +253,11 @@ async fn an_id_token_is_signed_by_a_key_that_the_provider_publishes() {
         ("jku", json!("https://evil.example/keys")),
         ("crit", json!(["b64"])),
     ] {
-        let scene = Scene::start().await;
         scene.provider.script().header = Box::new(move |header| header[member] = value.clone());
         turned_away(&scene, "google", StatusCode::UNAUTHORIZED).await;
     }
+    scene.provider.script().header = Box::new(|_| ());
+    scene.browser().enter("google").await;
 }
 
 #[tokio::test]
@@ -326,4 +330,43 @@ async fn logins_with_others_are_limited_like_logins_here() {
     }
     let answer = scene.gate.get("/api/v1/auth/google/login").await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_counted_where_other_credentials_are() {
+    // The counters are those of the whole process: a name of its own tells this test's from others.
+    let scene = Scene::start_with(|config| {
+        let known = config.oauth.remove("google").expect("known");
+        config.oauth.insert("metered".to_owned(), known);
+    })
+    .await;
+    let operators = Client::new(scene.gate.running.metrics_address);
+    let metrics = async || {
+        let metrics = operators.get("/metrics").await.expect("an answer");
+        String::from_utf8_lossy(&metrics.body).into_owned()
+    };
+    let count = |metrics: &str, name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |count| count.trim().parse().expect("a number"))
+    };
+    let before = metrics().await;
+    scene
+        .gate
+        .get("/auth/metered/callback?state=x&code=y")
+        .await;
+    scene.provider.script().signature = Signature::None;
+    scene.browser().login("metered").await;
+    scene.provider.script().signature = Signature::Good;
+    scene.browser().enter("metered").await;
+    let after = metrics().await;
+    for reason in ["missing", "invalid"] {
+        let name = format!("auth_failure_total{{reason=\"{reason}\"}}");
+        assert!(count(&after, &name) > count(&before, &name), "{name}");
+    }
+    assert!(count(&after, "auth_success_total") > count(&before, "auth_success_total"));
+    for (result, times) in [("expired", 1), ("failed", 1), ("ok", 1)] {
+        let name =
+            format!("llm_gate_provider_logins_total{{provider=\"metered\",result=\"{result}\"}}");
+        assert_eq!(count(&after, &name), times, "{name}");
+    }
 }
