@@ -397,7 +397,11 @@ pub(super) async fn open(
 
 /// Leaves an event of a failed login, of an unknown user too: it takes the same time. What was typed is not kept, since
 /// it may be a password in the wrong field.
-async fn note_failure(app: &App, origin: &Origin, user: Option<UserId>) -> Result<(), ApiError> {
+pub(super) async fn note_failure(
+    app: &App,
+    origin: &Origin,
+    user: Option<UserId>,
+) -> Result<(), ApiError> {
     let target = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
     let target = Target::new("user", target);
     let event = Event::new(&origin.author, Action::LoginFailed, target);

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use llm_gate::error::Rejection;
+use llm_gate::identity::UserId;
 use llm_gate::store::StoreError;
 
 use crate::api::error::ApiError;
@@ -29,11 +30,11 @@ pub(super) enum Failure {
     /// The provider knows no address that is theirs for certain.
     NoEmail,
     /// Somebody has an account with the address, and nobody knows whether it is theirs.
-    Unconfirmed,
+    Unconfirmed(UserId),
     /// There is no account, and none is made.
     Closed,
     /// The account may do nothing any more, or is gone.
-    Disabled,
+    Disabled(UserId),
     /// The identity is another account's.
     Taken,
     /// Nobody can tell.
@@ -79,9 +80,9 @@ impl Failure {
             Self::GivenUp => "denied",
             Self::Provider(_) | Self::Other(_) => "failed",
             Self::NoEmail => "no_email",
-            Self::Unconfirmed => "unconfirmed",
+            Self::Unconfirmed(_) => "unconfirmed",
             Self::Closed => "closed",
-            Self::Disabled => "refused",
+            Self::Disabled(_) => "refused",
             Self::Taken => "taken",
         }
     }
@@ -91,7 +92,7 @@ impl Failure {
         match self {
             Self::NoCookie => "missing",
             Self::TooOld => "expired",
-            Self::Disabled => "revoked",
+            Self::Disabled(_) => "revoked",
             Self::Provider(error) => error.reason(),
             Self::Other(_) => "unavailable",
             _ => "invalid",
@@ -104,6 +105,16 @@ impl Failure {
             Self::NoCookie | Self::NotBegun | Self::TooOld | Self::Used => true,
             Self::Provider(error) => error.fault() == Fault::Caller,
             _ => false,
+        }
+    }
+
+    /// Returns whom an event of it is about, where there is to be one: `Some(None)` if nobody knows.
+    pub(super) fn concerns(&self) -> Option<Option<UserId>> {
+        match self {
+            Self::Disabled(user) | Self::Unconfirmed(user) => Some(Some(*user)),
+            Self::Used => Some(None),
+            Self::Provider(error) => (error.fault() == Fault::Caller).then_some(None),
+            _ => None,
         }
     }
 
@@ -161,7 +172,7 @@ impl From<Failure> for ApiError {
             Failure::NoEmail => Self::forbidden(
                 "the provider knows no confirmed e-mail address of yours, and nobody here is known by this login",
             ),
-            Failure::Unconfirmed => Self::new(
+            Failure::Unconfirmed(_) => Self::new(
                 StatusCode::CONFLICT,
                 "an account here has your e-mail address, which nobody has confirmed: confirm it by mail, or set a new \
                  password by mail, which does the same, and begin again",
@@ -169,7 +180,7 @@ impl From<Failure> for ApiError {
             Failure::Closed => {
                 Self::forbidden("registration is closed, and nobody here is known by this login")
             }
-            Failure::Disabled => Self::unauthorized("this login is not accepted"),
+            Failure::Disabled(_) => Self::unauthorized("this login is not accepted"),
             Failure::Taken => Self::new(
                 StatusCode::CONFLICT,
                 "this login is linked to another account",

@@ -221,9 +221,14 @@ pub(super) async fn callback(
         }
         Err(failure) => {
             failed(&failure);
-            let answer = match &pending.redirect {
-                Some(path) => Arrived::at(&app, path, Some(failure.word())),
-                None => Arrived::Refused(ApiError::from(failure).into_response()),
+            let noted = match failure.concerns() {
+                Some(user) => auth::note_failure(&app, &origin, user).await,
+                None => Ok(()),
+            };
+            let answer = match (noted, &pending.redirect) {
+                (Err(error), _) => Arrived::Refused(error.into_response()),
+                (_, Some(path)) => Arrived::at(&app, path, Some(failure.word())),
+                (_, None) => Arrived::Refused(ApiError::from(failure).into_response()),
             };
             Ok(WithCookies(answer, vec![over]))
         }

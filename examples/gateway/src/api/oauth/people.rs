@@ -42,7 +42,7 @@ pub(super) async fn entering(
 fn enabled(user: User) -> Result<User, Failure> {
     if user.disabled {
         tracing::info!(user = %user.id, "login of a disabled user refused");
-        return Err(Failure::Disabled);
+        return Err(Failure::Disabled(user.id));
     }
     Ok(user)
 }
@@ -55,7 +55,7 @@ async fn adopt(
     author: &Author,
 ) -> Result<Option<User>, Failure> {
     if user.email != profile.email || !user.email_verified {
-        return Err(Failure::Unconfirmed);
+        return Err(Failure::Unconfirmed(user.id));
     }
     let user = enabled(user)?;
     let linking = app
@@ -103,13 +103,14 @@ pub(super) async fn link(
     identity: Identity,
     author: &Author,
 ) -> Result<(), Failure> {
-    let account = app.store.user(user).await?.ok_or(Failure::Disabled)?;
+    let account = app.store.user(user).await?;
+    let account = account.ok_or(Failure::Disabled(user))?;
     enabled(account)?;
     if let Some(session) = session {
         let lives = app.store.session(session, author.at).await?;
         lives
             .filter(|session| session.user == user)
-            .ok_or(Failure::Disabled)?;
+            .ok_or(Failure::Disabled(user))?;
     }
     match app
         .store
@@ -117,7 +118,7 @@ pub(super) async fn link(
         .await
     {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Disabled),
+        Ok(false) => Err(Failure::Disabled(user)),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Err(Failure::Taken),
         Err(error) => Err(error.into()),
     }

@@ -136,6 +136,8 @@ async fn a_code_is_good_once() {
         assert_eq!(browser.get(&back).await.status, StatusCode::OK);
         let answer = kept.clone().get(&back).await;
         refused(&answer, StatusCode::UNAUTHORIZED);
+        let failed = scene.events(&[Action::LoginFailed]).await;
+        assert_eq!(failed.len(), 1, "it is on record");
     }
 }
 

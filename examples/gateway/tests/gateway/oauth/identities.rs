@@ -119,6 +119,23 @@ async fn an_account_that_was_disabled_meanwhile_is_not_linked() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_ended_meanwhile_links_nothing() {
+    let scene = Scene::start().await;
+    let ada = scene.gate.person("ada").await;
+    let mut browser = scene.browser();
+    let body = json!({ "provider": "google", "password": PASSWORD });
+    let asked = ada.post(IDENTITIES, body).await;
+    browser.keep(&asked);
+    let back = browser.agree(&asked.text("auth_url")).await;
+    let body = json!({ "refresh_token": ada.refresh });
+    let gone = scene.gate.post("/auth/logout", body).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    refused(&browser.get(&back).await, StatusCode::UNAUTHORIZED);
+    let ada = scene.gate.enter("ada").await;
+    assert!(listed(&ada.session).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_browser_that_links_ends_where_it_wanted() {
     let scene = Scene::start().await;
     let ada = scene.gate.person("ada").await;

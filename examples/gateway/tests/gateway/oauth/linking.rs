@@ -47,6 +47,8 @@ async fn who_has_not_confirmed_an_address_here_is_not_taken_over_nor_takes_over(
         let user = store.user(squatter).await.expect("a store");
         assert!(!user.expect("there").email_verified, "nothing is confirmed");
         assert!(scene.events(&[Action::SessionCreated]).await.is_empty());
+        let failed = scene.events(&[Action::LoginFailed]).await;
+        assert_eq!(failed[0].target.id, squatter.to_string(), "on record");
         assert_eq!(scene.users().await, 1, "nor made beside it");
     }
 }
@@ -145,6 +147,7 @@ async fn a_disabled_account_is_entered_by_nobody() {
     refused(&by_address, StatusCode::UNAUTHORIZED);
     assert_eq!(scene.events(&[Action::SessionCreated]).await.len(), 1);
     assert_eq!(scene.events(&[Action::IdentityLinked]).await.len(), 0);
+    assert_eq!(scene.events(&[Action::LoginFailed]).await.len(), 2);
 }
 
 #[tokio::test]
