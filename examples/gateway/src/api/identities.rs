@@ -7,7 +7,7 @@ use llm_gate::store::Unlinking;
 use serde_json::{Value, json};
 
 use super::account;
-use super::caller::Login;
+use super::caller::{Login, Origin};
 use super::cookies::WithCookies;
 use super::document::NoContent;
 use super::error::ApiError;
@@ -81,6 +81,7 @@ impl Input for Linking {
 pub(super) async fn link(
     State(app): State<App>,
     Login { user, session, .. }: Login,
+    origin: Origin,
     Json(Linking {
         provider,
         password,
@@ -89,7 +90,7 @@ pub(super) async fn link(
 ) -> Result<WithCookies<Answer<AuthUrl>>, ApiError> {
     let provider = oauth::find(&app, &provider)?;
     // It is another way in for ever: nothing for whoever has found a session.
-    account::prove(&app, &user, "password", password).await?;
+    account::prove(&app, &origin, &user, "password", password).await?;
     let purpose = Purpose::Link {
         user: user.id,
         session,

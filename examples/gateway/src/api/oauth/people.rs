@@ -6,6 +6,7 @@ use llm_gate::store::{Actor, Author, Identity, NewUser, StoreErrorKind, User};
 use super::failure::Failure;
 use crate::accounts::Names;
 use crate::app::App;
+use crate::config::Registration;
 use crate::oauth::Profile;
 
 /// How often it is looked up again after somebody else was quicker.
@@ -75,7 +76,7 @@ async fn register(
     profile: &Profile,
     author: &Author,
 ) -> Result<Option<User>, Failure> {
-    if !app.config.registration_open() {
+    if app.config.registration() != Registration::Open {
         return Err(Failure::Closed);
     }
     let names = Names {
