@@ -4,6 +4,7 @@ use http::Method;
 use llm_gate_gateway::config::RateLimitConfig;
 use serde_json::{Value, json};
 
+use super::operations::operations;
 use super::support::{PASSWORD, send, start, start_with};
 
 #[tokio::test]
@@ -121,4 +122,94 @@ async fn health_says_what_its_status_says() {
     let root = gate.get("/").await.json();
     assert_eq!(root["name"], "llm-gate");
     assert!(root["version"].is_string());
+}
+
+/// The older paths that have to be there, and what they stand for.
+const ALIASES: [(&str, &str, &str); 38] = [
+    ("POST", "/auth/register", "/api/v1/auth/register"),
+    ("POST", "/api/auth/register", "/api/v1/auth/register"),
+    ("POST", "/auth/login", "/api/v1/auth/login"),
+    ("POST", "/api/auth/login", "/api/v1/auth/login"),
+    ("POST", "/auth/token", "/api/v1/auth/token"),
+    ("POST", "/auth/refresh", "/api/v1/auth/refresh"),
+    ("POST", "/api/auth/refresh", "/api/v1/auth/refresh"),
+    ("POST", "/auth/logout", "/api/v1/auth/logout"),
+    ("POST", "/api/auth/logout", "/api/v1/auth/logout"),
+    (
+        "GET",
+        "/auth/{provider}/login",
+        "/api/v1/auth/{provider}/login",
+    ),
+    (
+        "GET",
+        "/auth/{provider}/callback",
+        "/api/v1/auth/{provider}/callback",
+    ),
+    ("GET", "/api/login", "/api/v1/auth/check"),
+    ("GET", "/users/me", "/api/v1/users/me"),
+    ("GET", "/api/me", "/api/v1/users/me"),
+    (
+        "PUT",
+        "/users/me/token-limit",
+        "/api/v1/users/me/token-limit",
+    ),
+    ("GET", "/users/usage", "/api/v1/users/me/usage"),
+    ("GET", "/users/billing/daily", "/api/v1/usage/daily"),
+    ("GET", "/users/billing/calls", "/api/v1/usage/calls"),
+    ("GET", "/users/billing/summary", "/api/v1/usage/summary"),
+    ("GET", "/api/projects", "/api/v1/projects"),
+    ("POST", "/api/projects", "/api/v1/projects"),
+    ("GET", "/api/projects/{id}", "/api/v1/projects/{id}"),
+    ("PATCH", "/api/projects/{id}", "/api/v1/projects/{id}"),
+    ("DELETE", "/api/projects/{id}", "/api/v1/projects/{id}"),
+    (
+        "GET",
+        "/api/projects/{id}/members",
+        "/api/v1/projects/{id}/members",
+    ),
+    (
+        "POST",
+        "/api/projects/{id}/members",
+        "/api/v1/projects/{id}/members",
+    ),
+    (
+        "DELETE",
+        "/api/projects/{id}/members/{user}",
+        "/api/v1/projects/{id}/members/{user}",
+    ),
+    (
+        "GET",
+        "/api/projects/{id}/usage",
+        "/api/v1/projects/{id}/usage",
+    ),
+    (
+        "GET",
+        "/tokens/usage/{session}",
+        "/api/v1/tokens/usage/{session}",
+    ),
+    (
+        "GET",
+        "/tokens/project/{project}",
+        "/api/v1/tokens/project/{project}",
+    ),
+    ("GET", "/tokens/stats", "/api/v1/tokens/stats"),
+    ("GET", "/models", "/api/v1/models"),
+    ("GET", "/models/all", "/api/v1/models"),
+    ("GET", "/health", "/api/v1/health/ready"),
+    ("GET", "/api/health", "/api/v1/health/ready"),
+    ("GET", "/health/live", "/api/v1/health/live"),
+    ("GET", "/health/ready", "/api/v1/health/ready"),
+    ("POST", "/chat/completions", "/v1/chat/completions"),
+];
+
+#[test]
+fn every_older_path_is_there_and_says_what_it_stands_for() {
+    let all = operations();
+    for (method, alias, original) in ALIASES {
+        let found = all
+            .iter()
+            .find(|one| one.path == alias && one.method == method);
+        let found = found.unwrap_or_else(|| panic!("{method} {alias} is not there"));
+        assert_eq!(found.is["x-alias-of"], original, "{method} {alias}");
+    }
 }
