@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use llm_gate::identity::{KeyId, ProjectId, SessionId, Subject, UserId};
 use llm_gate::store::{
-    Action, ApiKey, Author, Event, Invite, Member, Project, ProjectRole, Session, Target, User,
-    UserKind,
+    Action, ApiKey, Author, Event, Identity, Invite, Member, Project, ProjectRole, Session, Target,
+    User, UserKind,
 };
 
 use super::queries::{identities, invites, keys, members, projects, sessions, tickets, users};
@@ -115,6 +115,26 @@ pub(super) fn revoked(
     }
     ledger::freeze(connection, &frozen, true)?;
     event::leave(connection, &done)
+}
+
+/// Revokes the keys of a user and unlinks its identities: all that others may have made of the account.
+pub(super) fn disown(
+    connection: &mut Connection,
+    user: UserId,
+    author: &Author,
+) -> Result<(), Failure> {
+    let id = Id::from(user);
+    let valid = keys_of(keys::valid_of_user(connection, id)?);
+    ledger::hold(connection, &valid)?;
+    let rows = keys::revoke_of_user(connection, id, author.at.as_micros())?;
+    revoked(connection, rows, author)?;
+    let mut gone = Vec::new();
+    for row in identities::of_user(connection, id)? {
+        let event = Event::new(author, Action::IdentityUnlinked, Target::new("user", user));
+        gone.push(event.gone(&Identity::from(row)));
+    }
+    identities::delete_of_user(connection, id)?;
+    event::leave(connection, &gone)
 }
 
 /// Tells of invites that were withdrawn.

@@ -64,6 +64,9 @@ pub(super) fn reset_password(
     let Some(user) = take(connection, ticket, TicketPurpose::ResetPassword, author.at)? else {
         return Ok(None);
     };
+    if !user.email_verified {
+        people::disown(connection, user.id, author)?;
+    }
     put_password(connection, user.id, hash, None, author)?;
     confirm(connection, user, author).map(Some)
 }

@@ -316,6 +316,9 @@ pub trait UserStore: Send + Sync + 'static {
 
     /// Uses a ticket to set a password, as [`set_password`](Self::set_password) does; returns the account, `None` when
     /// the ticket is not good. The address is confirmed by that, too.
+    ///
+    /// Where it was not confirmed before, the account may have been somebody else's, who registered with an address that
+    /// is not theirs: then its keys are revoked and its identities unlinked as well.
     fn reset_password(
         &self,
         ticket: TokenHash,

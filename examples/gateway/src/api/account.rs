@@ -525,6 +525,9 @@ impl Input for Reset {
 }
 
 /// Sets a new password with what was mailed, and ends all sessions.
+///
+/// Where the address was not confirmed before, the account's API keys and logins with other providers end too: somebody
+/// else may have made them.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/password/reset",
@@ -552,6 +555,8 @@ pub(super) async fn reset_password(
     let hash = app.passwords.hash(password).await?;
     let user = app.store.reset_password(token.hash(), hash, author).await?;
     let user = user.ok_or_else(worn)?;
+    // Keys that somebody made before the address was confirmed are revoked.
+    app.keys.invalidate_all();
     tell_of_password(&app, &user);
     Ok(NoContent)
 }

@@ -1,7 +1,8 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, NewTicket, StoreError, Target, TicketPurpose, TokenHash, User,
+    Action, Author, Event, Identity, MemoryBooks, NewTicket, StoreError, Target, TicketPurpose,
+    TokenHash, User,
 };
 
 use super::people::{People, conflict};
@@ -49,15 +50,31 @@ impl People {
 
     pub(super) fn reset_password(
         &mut self,
+        books: &mut MemoryBooks,
         ticket: TokenHash,
         hash: String,
         author: &Author,
     ) -> Option<User> {
-        let id = self
-            .good_ticket(ticket, TicketPurpose::ResetPassword, author.at)?
-            .id;
+        let user = self.good_ticket(ticket, TicketPurpose::ResetPassword, author.at)?;
+        let (id, confirmed) = (user.id, user.email_verified);
+        if !confirmed {
+            self.revoke_keys(books, author, |key| key.user == id);
+            self.unlink_all(id, author);
+        }
         self.set_password(id, hash, None, author);
         self.confirm(id, author)
+    }
+
+    fn unlink_all(&mut self, id: UserId, author: &Author) {
+        let all = self.identities.iter();
+        let own = all.filter(|(_, user)| **user == id);
+        let mut own: Vec<Identity> = own.map(|(identity, _)| identity.clone()).collect();
+        own.sort_by(|one, other| (&one.issuer, &one.subject).cmp(&(&other.issuer, &other.subject)));
+        for identity in own {
+            self.identities.remove(&identity);
+            let event = Event::new(author, Action::IdentityUnlinked, Target::new("user", id));
+            self.leave(event.gone(&identity));
+        }
     }
 
     /// Notes that a user reads its address.

@@ -164,6 +164,6 @@ impl UserStore for MemoryStore {
         hash: String,
         author: Author,
     ) -> StoreFuture<'_, Option<User>> {
-        self.write(|people| Ok(people.reset_password(ticket, hash, &author)))
+        self.write_both(|people, books| Ok(people.reset_password(books, ticket, hash, &author)))
     }
 }

@@ -1,9 +1,11 @@
 //! The rules that hold between the traits: what one of them does is seen by another, in the same step.
 
+mod addresses;
 mod leaving;
 
 use std::sync::Arc;
 
+pub use addresses::*;
 pub use leaving::*;
 
 use super::rules;
@@ -15,6 +17,7 @@ use crate::identity::{KeyId, ProjectId, Subject, UserId};
 use crate::store::{DenialReason, KeyName, Outcome, Store};
 
 rules!(__together_rules where S: Store;
+    who_reads_an_unconfirmed_address_gets_the_account_alone,
     a_user_is_made_with_project_and_limit,
     a_refused_user_leaves_no_project_and_no_limit,
     revoking_a_key_freezes_its_counter,
