@@ -250,6 +250,10 @@ impl UsageStore for WatchedStore {
         self.ask(Kind::Read, self.inner.usage_by(query))
     }
 
+    fn usage_in_buckets(&self, query: BucketQuery) -> StoreFuture<'_, Option<Vec<BucketRow>>> {
+        self.ask(Kind::Read, self.inner.usage_in_buckets(query))
+    }
+
     fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {
         self.ask(Kind::Read, self.inner.statistics())
     }
@@ -265,10 +269,14 @@ impl ProjectStore for WatchedStore {
         Write rename_project(id: ProjectId, name: String, author: Author) -> ProjectOutcome<Project>;
         Write archive_project(id: ProjectId, author: Author) -> ProjectOutcome<Project>;
         Read members(project: ProjectId, after: Option<UserId>, limit: u32) -> Vec<Member>;
+        Read members_of_kind(project: ProjectId, kind: UserKind, after: Option<UserId>, limit: u32) -> Vec<Member>;
+        Read member(project: ProjectId, user: UserId) -> Option<Member>;
         Write set_member(project: ProjectId, user: UserId, role: ProjectRole, author: Author) -> ProjectOutcome<Member>;
         Write remove_member(project: ProjectId, user: UserId, author: Author) -> ProjectOutcome<Member>;
         Write create_invite(invite: NewInvite) -> Option<Invite>;
         Read invites(project: Option<ProjectId>, before: Option<InviteId>, limit: u32) -> Vec<Invite>;
+        Read kept_invites(before: Option<InviteId>, limit: u32) -> Vec<Invite>;
+        Read invite(id: InviteId) -> Option<Invite>;
         Read invite_by_token(token: TokenHash) -> Option<Invite>;
         Write revoke_invite(project: Option<ProjectId>, id: InviteId, author: Author) -> Option<Invite>;
         Write accept_invite(token: TokenHash, user: UserId, author: Author) -> Option<Invite>;
@@ -280,6 +288,7 @@ impl CredentialStore for WatchedStore {
         Write create_key(key: NewApiKey) -> ApiKey;
         KeyLookup key_by_public_id(public_id: String) -> Option<ApiKeyRecord>;
         Read keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
+        Read unrevoked_keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
         Read key(name: KeyName) -> Option<ApiKey>;
         Write change_key(name: KeyName, change: KeyChange, author: Author) -> Option<ApiKey>;
         Write rotate_key(name: KeyName, secret: NewKeySecret) -> Option<ApiKey>;

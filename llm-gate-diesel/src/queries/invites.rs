@@ -57,6 +57,24 @@ pub(crate) fn before(
     query.load(connection)
 }
 
+/// Lists the invites that are not withdrawn, newest first, older than `before`.
+pub(crate) fn kept(
+    connection: &mut Connection,
+    before: Option<Id>,
+    limit: u32,
+) -> QueryResult<Vec<InviteRow>> {
+    let mut query = invites::table
+        .filter(invites::revoked_at.is_null())
+        .order(invites::id.desc())
+        .limit(limit.into())
+        .select(InviteRow::as_select())
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(invites::id.lt(before));
+    }
+    query.load(connection)
+}
+
 /// Lets an invite be taken up, unless it was or is withdrawn.
 pub(crate) fn accept(connection: &mut Connection, id: Id, user: Id, at: i64) -> QueryResult<usize> {
     diesel::update(invites::table)

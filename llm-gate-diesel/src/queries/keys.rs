@@ -40,12 +40,14 @@ pub(crate) fn by_previous_public_id(
         .optional()
 }
 
-/// Lists the keys of a project, newest first: those of `owner`, or all, older than `before`.
+/// Lists the keys of a project, newest first: those of `owner`, or all, older than `before`; without those that are
+/// revoked where `valid`.
 pub(crate) fn before(
     connection: &mut Connection,
     project: Id,
     owner: Option<Id>,
     before: Option<Id>,
+    valid: bool,
     limit: u32,
 ) -> QueryResult<Vec<ApiKeyRow>> {
     let mut query = api_keys::table
@@ -59,6 +61,9 @@ pub(crate) fn before(
     }
     if let Some(before) = before {
         query = query.filter(api_keys::id.lt(before));
+    }
+    if valid {
+        query = query.filter(api_keys::revoked_at.is_null());
     }
     query.load(connection)
 }

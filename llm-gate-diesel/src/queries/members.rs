@@ -104,6 +104,25 @@ pub(crate) fn after(
         .load(connection)
 }
 
+/// Lists the members of a kind after `after`.
+pub(crate) fn of_kind(
+    connection: &mut Connection,
+    project: Id,
+    kind: &str,
+    after: Id,
+    limit: u32,
+) -> QueryResult<Vec<(MemberRow, UserRow)>> {
+    project_members::table
+        .inner_join(users::table)
+        .filter(project_members::project_id.eq(project))
+        .filter(project_members::user_id.gt(after))
+        .filter(users::kind.eq(kind))
+        .order(project_members::user_id)
+        .limit(limit.into())
+        .select((MemberRow::as_select(), UserRow::as_select()))
+        .load(connection)
+}
+
 /// Names a member of a project other than `user`.
 pub(crate) fn other(connection: &mut Connection, project: Id, user: Id) -> QueryResult<Option<Id>> {
     project_members::table

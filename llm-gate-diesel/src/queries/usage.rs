@@ -3,7 +3,9 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Untyped};
-use llm_gate::store::{CallCursor, CallFilter, CallQuery, Stretch, UsageGroup, UsageScope};
+use llm_gate::store::{
+    BucketQuery, CallCursor, CallFilter, CallQuery, Stretch, UsageGroup, UsageScope,
+};
 
 use super::Connection;
 use crate::models::{CallRow, Id, SumRow, text};
@@ -149,6 +151,51 @@ pub(crate) fn by_model(
         ))
         .into_boxed::<Database>();
     seen!(rows, scope, filter).limit(count).load(connection)
+}
+
+/// When the bucket begins, counted in widths, and what its calls have in common.
+pub(crate) type Bucket = (
+    i64,
+    Option<String>,
+    Option<Id>,
+    Option<Id>,
+    Option<Id>,
+    SumRow,
+);
+
+/// Adds calls up by bucket and by what they are told apart by, and reads one row more than asked for.
+pub(crate) fn in_buckets(
+    connection: &mut Connection,
+    query: &BucketQuery,
+) -> QueryResult<Vec<Bucket>> {
+    let groups = query.groups;
+    let column = |wanted: bool, name: &'static str| if wanted { name } else { "NULL" };
+    let id = |wanted, name| sql::<Nullable<diesel::sql_types::Binary>>(column(wanted, name));
+    let mut rows = reservations::table
+        .group_by(sql::<Untyped>("1, 2, 3, 4, 5"))
+        .select((
+            sql::<BigInt>(&format!("created_at / {}", query.width.micros())),
+            sql::<Nullable<Text>>(column(groups.model, "model")),
+            id(groups.key, "key_id"),
+            id(groups.user, "user_id"),
+            id(groups.project, "project_id"),
+            SumRow::columns(),
+        ))
+        .into_boxed::<Database>()
+        .filter(reservations::settled_at.is_not_null())
+        .filter(reservations::created_at.ge(query.from.as_micros()))
+        .filter(reservations::created_at.lt(query.to.as_micros()));
+    let users = query.users.iter().map(|id| Id::from(*id));
+    rows = one_of!(rows, reservations::user_id, users);
+    let projects = query.projects.iter().map(|id| Id::from(*id));
+    rows = one_of!(rows, reservations::project_id, projects);
+    let keys = query.keys.iter().map(|id| Id::from(*id));
+    rows = one_of!(rows, reservations::key_id, keys);
+    let models = query.models.iter().map(|name| text(name.clone()));
+    rows = one_of!(rows, reservations::model, models);
+    let routes = query.routes.iter().map(|name| text(name.clone()));
+    rows = one_of!(rows, reservations::route, routes);
+    rows.limit(i64::from(query.count) + 1).load(connection)
 }
 
 /// Counts the conversations of everybody.

@@ -154,7 +154,23 @@ impl CredentialStore for Store {
     ) -> StoreFuture<'_, Vec<ApiKey>> {
         self.read(move |connection| {
             let (owner, before) = (owner.map(Id::from), before.map(Id::from));
-            keys::before(connection, project.into(), owner, before, limit)?
+            keys::before(connection, project.into(), owner, before, false, limit)?
+                .into_iter()
+                .map(ApiKey::try_from)
+                .collect()
+        })
+    }
+
+    fn unrevoked_keys(
+        &self,
+        project: ProjectId,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.read(move |connection| {
+            let (owner, before) = (owner.map(Id::from), before.map(Id::from));
+            keys::before(connection, project.into(), owner, before, true, limit)?
                 .into_iter()
                 .map(ApiKey::try_from)
                 .collect()

@@ -24,7 +24,10 @@ impl EventStore for Store {
 
     fn events(&self, query: EventQuery, limit: u32) -> StoreFuture<'_, Vec<Event>> {
         self.read(move |connection| {
-            let rows = events::find(connection, &query, limit)?;
+            let mut rows = events::find(connection, &query, limit)?;
+            if query.after.is_some() {
+                rows.reverse();
+            }
             rows.into_iter().map(Event::try_from).collect()
         })
     }

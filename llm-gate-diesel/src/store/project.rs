@@ -226,6 +226,26 @@ impl ProjectStore for Store {
         })
     }
 
+    fn members_of_kind(
+        &self,
+        project: ProjectId,
+        kind: UserKind,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Member>> {
+        self.read(move |connection| {
+            let after = after.map_or(Id(Uuid::nil()), Id::from);
+            members::of_kind(connection, project.into(), kind.as_str(), after, limit)?
+                .into_iter()
+                .map(|(row, user)| row.member(user))
+                .collect()
+        })
+    }
+
+    fn member(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Member>> {
+        self.read(move |connection| people::member(connection, project, user))
+    }
+
     fn set_member(
         &self,
         project: ProjectId,
@@ -261,6 +281,22 @@ impl ProjectStore for Store {
                 .into_iter()
                 .map(Invite::try_from)
                 .collect()
+        })
+    }
+
+    fn kept_invites(&self, before: Option<InviteId>, limit: u32) -> StoreFuture<'_, Vec<Invite>> {
+        self.read(move |connection| {
+            invites::kept(connection, before.map(Id::from), limit)?
+                .into_iter()
+                .map(Invite::try_from)
+                .collect()
+        })
+    }
+
+    fn invite(&self, id: InviteId) -> StoreFuture<'_, Option<Invite>> {
+        self.read(move |connection| {
+            let row = invites::by_id(connection, None, id.into())?;
+            row.map(Invite::try_from).transpose()
         })
     }
 

@@ -1,7 +1,8 @@
+use llm_gate::clock::Timestamp;
 use llm_gate::store::{
-    CallCursor, CallFilter, CallPage, CallQuery, CallRecord, OutOfRange, StoreFuture, Stretch,
-    UsageGroup, UsageKey, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics,
-    UsageStore, UsageSum, UsageTable,
+    BucketKey, BucketQuery, BucketRow, CallCursor, CallFilter, CallPage, CallQuery, CallRecord,
+    OutOfRange, StoreFuture, Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery, UsageRow,
+    UsageScope, UsageStatistics, UsageStore, UsageSum, UsageTable,
 };
 
 use super::queries::usage;
@@ -99,6 +100,34 @@ fn table(connection: &mut Connection, query: &UsageQuery) -> Result<Option<Usage
     Ok(Some(table))
 }
 
+fn buckets(
+    connection: &mut Connection,
+    query: &BucketQuery,
+) -> Result<Option<Vec<BucketRow>>, Failure> {
+    let found = usage::in_buckets(connection, query)?;
+    if found.len() > query.count as usize {
+        return Ok(None);
+    }
+    let width = query.width.micros();
+    let row = |(number, model, key, user, project, sum): usage::Bucket| {
+        Ok(BucketRow {
+            start: Timestamp::from_micros(number.saturating_mul(width)),
+            key: BucketKey {
+                model,
+                key: key.map(Into::into),
+                user: user.map(Into::into),
+                project: project.map(Into::into),
+            },
+            sum: sum.sum()?,
+        })
+    };
+    let rows: Result<Vec<BucketRow>, Failure> = found.into_iter().map(row).collect();
+    let mut rows = rows?;
+    // Databases have orders of their own.
+    rows.sort_unstable_by(|one, other| (one.start, &one.key).cmp(&(other.start, &other.key)));
+    Ok(Some(rows))
+}
+
 fn statistics(connection: &mut Connection) -> Result<UsageStatistics, Failure> {
     let sum = usage::sum(connection, &UsageScope::All, &CallFilter::default())?.sum()?;
     let sessions = usage::sessions(connection)?;
@@ -129,6 +158,10 @@ impl UsageStore for Store {
         self.snapshot(move |connection| {
             Ok(table(connection, &query)?.and_then(|table| table.rows(query.count)))
         })
+    }
+
+    fn usage_in_buckets(&self, query: BucketQuery) -> StoreFuture<'_, Option<Vec<BucketRow>>> {
+        self.read(move |connection| buckets(connection, &query))
     }
 
     fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {

@@ -3,9 +3,10 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
-    AuditStore, Author, CallFilter, CallInfo, CallQuery, Check, Extend, Hold, LedgerStore,
-    LimitChange, LimitKey, MemoryStore, Operation, Period, Price, Rates, Refund, Reserve, Settle,
-    Source, Tariff, Unit, UsageGroup, UsageQuery, UsageReset, UsageScope, UsageStore, Verification,
+    AuditStore, Author, BucketGroups, BucketQuery, BucketWidth, CallFilter, CallInfo, CallQuery,
+    Check, Extend, Hold, LedgerStore, LimitChange, LimitKey, MemoryStore, Operation, Period, Price,
+    Rates, Refund, Reserve, Settle, Source, Tariff, Unit, UsageGroup, UsageQuery, UsageReset,
+    UsageScope, UsageStore, Verification,
 };
 use llm_gate::tokens::{Tokens, Usage};
 use proptest::prelude::*;
@@ -228,6 +229,23 @@ pub(crate) async fn agrees<S: LedgerStore + AuditStore + UsageStore>(
             memory.usage_by(query).await.unwrap()
         );
     }
+    let buckets = BucketQuery {
+        groups: BucketGroups {
+            model: true,
+            user: true,
+            ..BucketGroups::default()
+        },
+        ..BucketQuery::new(
+            Timestamp::from_micros(0),
+            Timestamp::from_micros(i64::MAX),
+            BucketWidth::Hour,
+            1_000,
+        )
+    };
+    prop_assert_eq!(
+        store.usage_in_buckets(buckets.clone()).await.unwrap(),
+        memory.usage_in_buckets(buckets).await.unwrap()
+    );
     prop_assert_eq!(
         store.statistics().await.unwrap(),
         memory.statistics().await.unwrap()

@@ -6,7 +6,7 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{EventId, InviteId, Role, SessionId};
 use llm_gate::store::{
     Action, EventQuery, Identity, KeyName, NewInvite, NewTicket, Refresh, Store, TicketPurpose,
-    TokenHash, User, UserOutcome,
+    TokenHash, User, UserKind, UserOutcome,
 };
 
 use super::{author, key, session};
@@ -55,30 +55,38 @@ pub async fn run(store: &impl Store, there: &There) {
     store.membership(project, user).await.unwrap();
     store.projects_of(user).await.unwrap();
     store.members(project, None, 9).await.unwrap();
+    let kind = UserKind::Service;
+    let listed = store.members_of_kind(project, kind, Some(user), 9).await;
+    listed.unwrap();
+    store.member(project, user).await.unwrap();
     store.key(there.key).await.unwrap();
     let owner = Some(user);
     store.keys(project, owner, None, 9).await.unwrap();
     let before = Some(there.key.id);
     store.keys(project, None, before, 9).await.unwrap();
+    let valid = store.unrevoked_keys(project, owner, before, 9).await;
+    valid.unwrap();
     store.invite_by_token(hash).await.unwrap();
     let before = Some(InviteId::new());
     store.invites(None, before, 9).await.unwrap();
     store.invites(Some(project), before, 9).await.unwrap();
+    store.kept_invites(before, 9).await.unwrap();
+    store.invite(InviteId::new()).await.unwrap();
     for query in [
         EventQuery {
             before: Some(EventId::new()),
             ..EventQuery::default()
         },
         EventQuery {
-            project: Some(project),
+            projects: vec![project],
             ..EventQuery::default()
         },
         EventQuery {
-            actor: Some(user),
+            actors: vec![user],
             ..EventQuery::default()
         },
         EventQuery {
-            target: Some(user.to_string()),
+            targets: vec![user.to_string()],
             actions: vec![Action::UserCreated],
             ..EventQuery::default()
         },

@@ -3,7 +3,8 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, UserId};
 use llm_gate::store::{
-    CallCursor, CallFilter, CallQuery, UsageGroup, UsagePeriod, UsageQuery, UsageScope, UsageStore,
+    BucketQuery, BucketWidth, CallCursor, CallFilter, CallQuery, UsageGroup, UsagePeriod,
+    UsageQuery, UsageScope, UsageStore,
 };
 
 /// Asks what the routes ask: a page, a page behind it, a sum and sums by day, of each scope.
@@ -50,5 +51,22 @@ pub async fn ask(store: &impl UsageStore) {
         for query in [daily, by_key] {
             store.usage_by(query).await.unwrap();
         }
+    }
+    let minutes = BucketQuery::new(
+        Timestamp::from_micros(1),
+        Timestamp::from_micros(9),
+        BucketWidth::Minute,
+        1_000,
+    );
+    let of_users = BucketQuery {
+        users: vec![UserId::new(), UserId::new()],
+        ..minutes.clone()
+    };
+    let of_projects = BucketQuery {
+        projects: vec![ProjectId::new()],
+        ..minutes.clone()
+    };
+    for query in [minutes, of_users, of_projects] {
+        store.usage_in_buckets(query).await.unwrap();
     }
 }

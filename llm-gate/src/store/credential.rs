@@ -162,6 +162,15 @@ pub trait CredentialStore: Send + Sync + 'static {
         })
     }
 
+    /// Lists the keys that are not revoked, as [`keys`](Self::keys) does.
+    fn unrevoked_keys(
+        &self,
+        project: ProjectId,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>>;
+
     /// Reads a key.
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>>;
 

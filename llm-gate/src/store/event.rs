@@ -246,23 +246,32 @@ impl Event {
     }
 }
 
-/// Which events are wanted. Nothing set means all.
+/// Which events are wanted: nothing set means all. Of a list, one has to fit; an empty one fits all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Only those of this project.
-    pub project: Option<ProjectId>,
-    /// Only what this user did, by login or by key.
-    pub actor: Option<UserId>,
-    /// Only what was done to this: a target's identifier.
-    pub target: Option<String>,
-    /// Only these actions; empty for all.
+    /// Only those of these projects.
+    pub projects: Vec<ProjectId>,
+    /// Only what these users did, by login or by key, and what the keys of the next list did.
+    pub actors: Vec<UserId>,
+    /// Only what these keys did, and the users of the list before.
+    pub keys: Vec<KeyId>,
+    /// Only what was done to these: targets' identifiers.
+    pub targets: Vec<String>,
+    /// Only these actions, and those of the two lists below.
     pub actions: Vec<Action>,
+    /// Only these actions where they concern a project, such as what is done to a service.
+    pub in_projects: Vec<Action>,
+    /// Only these actions where they concern none, such as what is done to a person.
+    pub beside_projects: Vec<Action>,
     /// Only those at or after this moment.
     pub from: Option<Timestamp>,
     /// Only those before this moment.
     pub until: Option<Timestamp>,
     /// Only those older than this one: the cursor.
     pub before: Option<EventId>,
+    /// Only those newer than this one: the cursor of who reads back. Of these the ones next to it are listed, which are
+    /// the oldest; the newest of them comes first all the same.
+    pub after: Option<EventId>,
 }
 
 impl EventQuery {
@@ -270,15 +279,23 @@ impl EventQuery {
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         let at = event.author.at;
-        self.project.is_none_or(|id| event.project == Some(id))
-            && self
-                .actor
-                .is_none_or(|id| event.author.actor.parts().1 == Some(id))
-            && self.target.as_ref().is_none_or(|id| event.target.id == *id)
-            && (self.actions.is_empty() || self.actions.contains(&event.action))
+        let (_, user, key) = event.author.actor.parts();
+        let did = user.is_some_and(|user| self.actors.contains(&user))
+            || key.is_some_and(|key| self.keys.contains(&key));
+        let of = |id: &ProjectId| event.project == Some(*id);
+        (self.projects.is_empty() || self.projects.iter().any(of))
+            && (self.actors.is_empty() && self.keys.is_empty() || did)
+            && (self.targets.is_empty() || self.targets.contains(&event.target.id))
+            && (self.actions.is_empty()
+                && self.in_projects.is_empty()
+                && self.beside_projects.is_empty()
+                || self.actions.contains(&event.action)
+                || self.in_projects.contains(&event.action) && event.project.is_some()
+                || self.beside_projects.contains(&event.action) && event.project.is_none())
             && self.from.is_none_or(|from| at >= from)
             && self.until.is_none_or(|until| at < until)
             && self.before.is_none_or(|before| event.id < before)
+            && self.after.is_none_or(|after| event.id > after)
     }
 }
 

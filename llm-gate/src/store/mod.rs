@@ -72,9 +72,9 @@ pub use project::{
 };
 pub use session::{NewSession, Refresh, Rotation, Session, SessionStore};
 pub use usage::{
-    CallCursor, CallFilter, CallPage, CallQuery, InvalidCursor, OutOfRange, Stretch, UsageGroup,
-    UsageKey, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum,
-    UsageTable,
+    BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth, CallCursor, CallFilter, CallPage,
+    CallQuery, InvalidCursor, OutOfRange, Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery,
+    UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum, UsageTable,
 };
 pub use user::{
     Identity, NewService, NewTicket, NewUser, PasswordRecord, TicketPurpose, Unlinking, User,

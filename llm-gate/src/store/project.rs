@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::identity::{InviteId, ProjectId, Role, UserId};
-use crate::store::{Author, StoreFuture, TokenHash, User};
+use crate::store::{Author, StoreFuture, TokenHash, User, UserKind};
 use crate::words::words;
 
 /// A project: the tenant that calls are made for.
@@ -190,6 +190,18 @@ pub trait ProjectStore: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Member>>;
 
+    /// Lists the members of one kind, as [`members`](Self::members) does.
+    fn members_of_kind(
+        &self,
+        project: ProjectId,
+        kind: UserKind,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Member>>;
+
+    /// Reads a member of a project.
+    fn member(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Member>>;
+
     /// Makes somebody a member, or gives a member another role. A service is [`Absent`](ProjectOutcome::Absent) from
     /// every project but its own, and is no owner in place of a person.
     fn set_member(
@@ -219,6 +231,13 @@ pub trait ProjectStore: Send + Sync + 'static {
         before: Option<InviteId>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<Invite>>;
+
+    /// Lists the invites of all projects and of none that are not withdrawn, newest first, older than `before`, at most
+    /// `limit`.
+    fn kept_invites(&self, before: Option<InviteId>, limit: u32) -> StoreFuture<'_, Vec<Invite>>;
+
+    /// Reads an invite, withdrawn or not.
+    fn invite(&self, id: InviteId) -> StoreFuture<'_, Option<Invite>>;
 
     /// Finds an invite by its secret, whether it is good or not.
     fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>>;

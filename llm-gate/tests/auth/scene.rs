@@ -54,6 +54,16 @@ impl CredentialStore for Watched {
         self.store.keys(project, owner, before, limit)
     }
 
+    fn unrevoked_keys(
+        &self,
+        project: ProjectId,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.store.unrevoked_keys(project, owner, before, limit)
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.store.key(name)
     }

@@ -165,6 +165,7 @@ CREATE TABLE events (
 
 CREATE INDEX events_by_project ON events (project_id, id);
 CREATE INDEX events_by_actor ON events (actor_user, id);
+CREATE INDEX events_by_actor_key ON events (actor_key, id) WHERE actor_key IS NOT NULL;
 CREATE INDEX events_by_target ON events (target_id, id);
 
 -- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its

@@ -29,17 +29,25 @@ impl Input for Wanted {
         let page = Page::read(fields);
         let micros = |at: jiff::Timestamp| Timestamp::from_micros(at.as_microsecond());
         let query = EventQuery {
-            project: fields
-                .optional("project_id", "Only those of this project", &ID)
-                .map(ProjectId::from_uuid),
-            actor: fields
-                .optional(
-                    "actor_id",
-                    "Only what this user did, by login or by key",
-                    &ID,
-                )
-                .map(UserId::from_uuid),
-            target: fields.optional("target_id", "Only what was done to this", &TEXT),
+            projects: Vec::from_iter(
+                fields
+                    .optional("project_id", "Only those of this project", &ID)
+                    .map(ProjectId::from_uuid),
+            ),
+            actors: Vec::from_iter(
+                fields
+                    .optional(
+                        "actor_id",
+                        "Only what this user did, by login or by key",
+                        &ID,
+                    )
+                    .map(UserId::from_uuid),
+            ),
+            targets: Vec::from_iter(fields.optional(
+                "target_id",
+                "Only what was done to this",
+                &TEXT,
+            )),
             actions: fields
                 .optional("action", "Only what was done like this", &ACTION)
                 .map_or_else(Vec::new, |action: Action| vec![action]),
@@ -49,7 +57,7 @@ impl Input for Wanted {
             until: fields
                 .optional("until", "Only those before this moment", &MOMENT)
                 .map(micros),
-            before: None,
+            ..EventQuery::default()
         };
         Some(Self { page: page?, query })
     }
@@ -71,7 +79,7 @@ pub(super) async fn list(
     account: Account,
     Query(Wanted { page, mut query }): Query<Wanted>,
 ) -> Result<Answer<Events>, ApiError> {
-    match query.project {
+    match query.projects.first() {
         Some(project) => {
             place(&app, &account, &project.to_string())
                 .await?
@@ -79,12 +87,13 @@ pub(super) async fn list(
         }
         // What others do outside of projects is for admins to see.
         None if !account.admin => {
-            let own = *query.actor.get_or_insert(account.user.id);
-            if own != account.user.id {
+            let own = account.user.id;
+            if query.actors.iter().any(|actor| *actor != own) {
                 return Err(ApiError::forbidden(
                     "what others did is for admins, and in a project for those who manage it",
                 ));
             }
+            query.actors = vec![own];
         }
         None => {}
     }

@@ -147,6 +147,25 @@ impl CredentialStore for MemoryStore {
         })
     }
 
+    fn unrevoked_keys(
+        &self,
+        project: ProjectId,
+        owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.read(|people| {
+            let newest_first = people.keys.values().rev().map(|kept| &kept.key);
+            newest_first
+                .filter(|key| key.project == project && key.revoked_at.is_none())
+                .filter(|key| owner.is_none_or(|owner| key.user == owner))
+                .filter(|key| before.is_none_or(|before| key.id < before))
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        })
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.read(|people| people.named(name).map(|kept| kept.key.clone()))
     }

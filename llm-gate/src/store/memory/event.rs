@@ -16,12 +16,13 @@ impl EventStore for MemoryStore {
 
     fn events(&self, query: EventQuery, limit: u32) -> StoreFuture<'_, Vec<Event>> {
         self.read(|people| {
-            let newest_first = people.events.values().rev();
-            newest_first
-                .filter(|event| query.matches(event))
-                .take(limit as usize)
-                .cloned()
-                .collect()
+            let wanted = people.events.values().filter(|event| query.matches(event));
+            if query.after.is_some() {
+                let mut next: Vec<Event> = wanted.take(limit as usize).cloned().collect();
+                next.reverse();
+                return next;
+            }
+            wanted.rev().take(limit as usize).cloned().collect()
         })
     }
 }

@@ -254,6 +254,28 @@ impl ProjectStore for MemoryStore {
         })
     }
 
+    fn members_of_kind(
+        &self,
+        project: ProjectId,
+        kind: UserKind,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Member>> {
+        self.read(|people| {
+            let members = people.members.keys().filter(|(id, _)| *id == project);
+            members
+                .filter(|(_, user)| after.is_none_or(|after| *user > after))
+                .filter_map(|(_, user)| people.member(project, *user))
+                .filter(|member| member.user.kind == kind)
+                .take(limit as usize)
+                .collect()
+        })
+    }
+
+    fn member(&self, project: ProjectId, user: UserId) -> StoreFuture<'_, Option<Member>> {
+        self.read(|people| people.member(project, user))
+    }
+
     fn set_member(
         &self,
         project: ProjectId,
@@ -292,6 +314,22 @@ impl ProjectStore for MemoryStore {
                 .cloned()
                 .collect()
         })
+    }
+
+    fn kept_invites(&self, before: Option<InviteId>, limit: u32) -> StoreFuture<'_, Vec<Invite>> {
+        self.read(|people| {
+            let newest_first = people.invites.values().rev().map(|(_, invite)| invite);
+            newest_first
+                .filter(|invite| before.is_none_or(|before| invite.id < before))
+                .filter(|invite| invite.revoked_at.is_none())
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        })
+    }
+
+    fn invite(&self, id: InviteId) -> StoreFuture<'_, Option<Invite>> {
+        self.read(|people| people.invites.get(&id).map(|(_, invite)| invite.clone()))
     }
 
     fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>> {

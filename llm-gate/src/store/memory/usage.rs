@@ -1,6 +1,7 @@
 use crate::store::{
-    CallFilter, CallPage, CallQuery, OutOfRange, StoreError, StoreErrorKind, StoreFuture,
-    UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum,
+    BucketQuery, BucketRow, CallFilter, CallPage, CallQuery, OutOfRange, StoreError,
+    StoreErrorKind, StoreFuture, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore,
+    UsageSum,
 };
 
 use super::{MemoryStore, ready};
@@ -18,6 +19,11 @@ impl UsageStore for MemoryStore {
     fn usage_by(&self, query: UsageQuery) -> StoreFuture<'_, Option<Vec<UsageRow>>> {
         let books = self.books();
         ready(books.and_then(|books| books.usage_by(&query).map_err(other)))
+    }
+
+    fn usage_in_buckets(&self, query: BucketQuery) -> StoreFuture<'_, Option<Vec<BucketRow>>> {
+        let books = self.books();
+        ready(books.and_then(|books| books.usage_in_buckets(&query).map_err(other)))
     }
 
     fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {

@@ -1,9 +1,11 @@
+mod bucket;
 mod period;
 mod query;
 mod sum;
 
 use super::{CallRecord, StoreFuture};
 
+pub use bucket::{BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth};
 pub use period::Stretch;
 pub use query::{
     CallCursor, CallFilter, CallQuery, InvalidCursor, UsageGroup, UsagePeriod, UsageQuery,
@@ -72,6 +74,10 @@ pub trait UsageStore: Send + Sync + 'static {
     /// Adds calls up by period and key: of each that has calls one row, in that order. `None` where there are
     /// more than [`UsageQuery::count`], or than can be added up at once: ask for less time.
     fn usage_by(&self, query: UsageQuery) -> StoreFuture<'_, Option<Vec<UsageRow>>>;
+
+    /// Adds calls of everybody up by bucket and key: of each that has calls one row, in that order. `None` where there
+    /// are more than [`BucketQuery::count`].
+    fn usage_in_buckets(&self, query: BucketQuery) -> StoreFuture<'_, Option<Vec<BucketRow>>>;
 
     /// Adds up the calls of everybody. It reads all there are: ask seldom.
     fn statistics(&self) -> StoreFuture<'_, UsageStatistics>;

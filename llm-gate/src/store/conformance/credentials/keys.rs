@@ -135,6 +135,43 @@ where
     assert_eq!(done(store.valid_keys(project, bob.id).await), 1);
 }
 
+/// Lists of what still works are as long as that, however much was revoked.
+pub async fn a_revoked_key_is_not_among_the_valid_ones<S>(store: S)
+where
+    S: UserStore + ProjectStore + CredentialStore,
+{
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let project = shared(&store, &ada, &bob).await.id;
+    let mut made = Vec::new();
+    for (public_id, user) in [
+        ("one", &ada),
+        ("two", &bob),
+        ("three", &ada),
+        ("four", &ada),
+    ] {
+        let mut new = key(user, public_id);
+        new.project = project;
+        made.push(done(store.create_key(new).await));
+    }
+    done(store.create_key(key(&ada, "other")).await);
+    made.sort_by_key(|key| std::cmp::Reverse(key.id));
+    let all = done(store.unrevoked_keys(project, None, None, 10).await);
+    assert_eq!(all, made, "newest first, and none of another project");
+    let revoked = made.remove(1);
+    done(store.revoke_key(own(&revoked), at(1)).await);
+    let left = done(store.unrevoked_keys(project, None, None, 3).await);
+    assert_eq!(left, made, "what is revoked takes nobody's place");
+    let rest = done(
+        store
+            .unrevoked_keys(project, None, Some(made[0].id), 1)
+            .await,
+    );
+    assert_eq!(rest, made[1..2], "in pages");
+    made.retain(|key| key.user == ada.id);
+    let own = done(store.unrevoked_keys(project, Some(ada.id), None, 10).await);
+    assert_eq!(own, made, "of one user when one is named");
+}
+
 /// Who may not see a key cannot read, change, rotate or revoke it, and is told no more than that there is none.
 pub async fn a_foreign_key_is_none<S: UserStore + CredentialStore>(store: S) {
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);

@@ -17,6 +17,7 @@ rules!(__credentials_rules where S: UserStore | ProjectStore | CredentialStore;
     a_key_tells_that_its_user_is_disabled,
     keys_are_listed_newest_first_in_their_scope,
     keys_are_counted_until_they_are_revoked,
+    a_revoked_key_is_not_among_the_valid_ones,
     a_foreign_key_is_none,
     a_key_belongs_to_a_member,
     what_a_key_may_do_is_kept,

@@ -57,7 +57,7 @@ pub async fn what_goes_with_an_account_leaves_events<S: Store>(store: S) {
         "all that was the account's"
     );
     let query = EventQuery {
-        project: Some(common),
+        projects: vec![common],
         from: Some(later(4)),
         ..EventQuery::default()
     };

@@ -74,21 +74,40 @@ pub async fn events_are_listed_newest_first<S: Store>(store: S) {
     );
     assert!(page(Some(made[5].id), 10).await.is_empty(), "to the end");
     assert!(page(None, 0).await.is_empty(), "none were asked for");
+    let back = async |after: EventId, before, limit| {
+        let query = EventQuery {
+            after: Some(after),
+            before,
+            ..EventQuery::default()
+        };
+        done(store.events(query, limit).await)
+    };
+    assert_eq!(
+        back(made[4].id, None, 2).await,
+        made[2..4],
+        "back, next to where it was"
+    );
+    assert_eq!(
+        back(made[2].id, None, 10).await,
+        made[..2],
+        "as far as there is more"
+    );
+    assert!(
+        back(made[0].id, None, 10).await.is_empty(),
+        "there is nothing newer"
+    );
+    let between = back(made[5].id, Some(made[1].id), 10).await;
+    assert_eq!(between, made[2..5], "between two of them");
 }
 
 /// Each filter by itself, and all together.
 pub async fn events_are_found_by_what_they_are_about<S: Store>(store: S) {
     let (ada, bob) = (UserId::new(), UserId::new());
     let (one, two) = (ProjectId::new(), ProjectId::new());
+    let key = KeyId::new();
     let facts = [
         (Actor::User(ada), Action::KeyCreated, "a", Some(one), 1),
-        (
-            Actor::Key(KeyId::new(), ada),
-            Action::KeyRevoked,
-            "a",
-            Some(two),
-            2,
-        ),
+        (Actor::Key(key, ada), Action::KeyRevoked, "a", Some(two), 2),
         (Actor::User(bob), Action::KeyCreated, "b", Some(one), 3),
         (Actor::Operator, Action::KeyRotated, "b", Some(one), 4),
         (Actor::System, Action::LoginFailed, "c", None, 5),
@@ -105,24 +124,48 @@ pub async fn events_are_found_by_what_they_are_about<S: Store>(store: S) {
             .collect()
     };
     let query = EventQuery::default;
-    let project = Some(one);
+    let projects = vec![one];
     assert_eq!(
-        found(EventQuery { project, ..query() }).await,
+        found(EventQuery {
+            projects,
+            ..query()
+        })
+        .await,
         [4, 3, 1],
         "of a project"
     );
-    let actor = Some(ada);
+    let actors = vec![ada];
     assert_eq!(
-        found(EventQuery { actor, ..query() }).await,
+        found(EventQuery { actors, ..query() }).await,
         [2, 1],
         "by login and by key"
     );
-    let target = Some("b".to_owned());
+    let targets = vec!["b".to_owned()];
     assert_eq!(
-        found(EventQuery { target, ..query() }).await,
+        found(EventQuery { targets, ..query() }).await,
         [4, 3],
         "about a target"
     );
+    let projects = vec![two, one];
+    let targets = vec!["a".to_owned(), "c".to_owned()];
+    let any = EventQuery {
+        projects,
+        targets,
+        ..query()
+    };
+    assert_eq!(found(any).await, [2, 1], "of one of each list");
+    let keys = vec![key];
+    let by_key = EventQuery { keys, ..query() };
+    assert_eq!(
+        found(by_key.clone()).await,
+        [2],
+        "a key by itself is somebody too"
+    );
+    let either = EventQuery {
+        actors: vec![bob],
+        ..by_key
+    };
+    assert_eq!(found(either).await, [3, 2], "users and keys together");
     let actions = vec![Action::KeyRevoked, Action::LoginFailed];
     assert_eq!(
         found(EventQuery { actions, ..query() }).await,
@@ -141,9 +184,28 @@ pub async fn events_are_found_by_what_they_are_about<S: Store>(store: S) {
         [2, 1],
         "and is not in that"
     );
+    let in_projects = EventQuery {
+        actions: vec![Action::KeyRevoked],
+        in_projects: vec![Action::KeyCreated, Action::LoginFailed],
+        ..query()
+    };
+    assert_eq!(
+        found(in_projects).await,
+        [3, 2, 1],
+        "some only where a project is concerned"
+    );
+    let beside_projects = EventQuery {
+        beside_projects: vec![Action::KeyCreated, Action::LoginFailed],
+        ..query()
+    };
+    assert_eq!(
+        found(beside_projects).await,
+        [5],
+        "and some only where none is"
+    );
     let several = EventQuery {
-        project,
-        target: Some("b".to_owned()),
+        projects: vec![one],
+        targets: vec!["b".to_owned()],
         actions: vec![Action::KeyCreated],
         from: Some(later(2)),
         until: Some(later(4)),
@@ -155,12 +217,12 @@ pub async fn events_are_found_by_what_they_are_about<S: Store>(store: S) {
         "each of them has to hold"
     );
     let other = EventQuery {
-        actor: Some(ada),
+        actors: vec![ada],
         ..several
     };
     assert!(found(other).await.is_empty(), "all of them");
     let unknown = EventQuery {
-        project: Some(ProjectId::new()),
+        projects: vec![ProjectId::new()],
         ..query()
     };
     assert!(
@@ -168,7 +230,7 @@ pub async fn events_are_found_by_what_they_are_about<S: Store>(store: S) {
         "a project that nothing concerns"
     );
     let nobody = EventQuery {
-        actor: someone(0).actor.parts().1,
+        actors: Vec::from_iter(someone(0).actor.parts().1),
         ..query()
     };
     assert!(found(nobody).await.is_empty(), "a user who did nothing");

@@ -104,6 +104,48 @@ pub async fn invites_are_listed_newest_first<S: UserStore + ProjectStore>(store:
     );
 }
 
+/// One list has all that was ever asked for, the other what still stands or was taken up.
+pub async fn a_withdrawn_invite_is_not_among_those_that_are_kept<S: UserStore + ProjectStore>(
+    store: S,
+) {
+    let bob = user(&store, "bob").await;
+    let project = project(&store, &bob).await.id;
+    let mut made = Vec::new();
+    for (token, project) in [(1, Some(project)), (2, None), (3, None), (4, None)] {
+        let new = invite(EMAIL, project, hash(token));
+        made.push(done(store.create_invite(new).await).expect("made"));
+    }
+    made.sort_by_key(|invite| std::cmp::Reverse(invite.id));
+    let withdrawn = made.remove(1);
+    let withdrawn =
+        done(store.revoke_invite(None, withdrawn.id, at(1)).await).expect("it was good");
+    assert_eq!(
+        done(store.kept_invites(None, 3).await),
+        made,
+        "it takes nobody's place"
+    );
+    assert_eq!(
+        done(store.kept_invites(None, 2).await),
+        made[..2],
+        "in pages"
+    );
+    let rest = done(store.kept_invites(Some(made[1].id), 10).await);
+    assert_eq!(rest, made[2..], "and on behind the last one");
+    for invite in [&made[0], &withdrawn] {
+        let found = done(store.invite(invite.id).await);
+        assert_eq!(
+            found.as_ref(),
+            Some(invite),
+            "each is read by its identifier"
+        );
+    }
+    assert_eq!(
+        done(store.invite(InviteId::new()).await),
+        None,
+        "there is no such"
+    );
+}
+
 /// Who has an account and the secret becomes a member, once.
 pub async fn an_invite_makes_a_member<S: UserStore + ProjectStore>(store: S) {
     let bob = user(&store, "bob").await;

@@ -109,6 +109,52 @@ pub async fn members_are_listed_in_pages<S: UserStore + ProjectStore>(store: S) 
     assert!(unknown.is_empty(), "no project has no members");
 }
 
+/// Persons and services have lists of their own.
+pub async fn members_are_listed_by_kind<S: UserStore + ProjectStore>(store: S) {
+    let ada = user(&store, "ada").await;
+    let project = project(&store, &ada).await.id;
+    let mut services = Vec::new();
+    for _ in 0..3 {
+        services.push(service(&store, project).await.id);
+    }
+    services.sort_unstable();
+    let listed = async |kind, after, limit| {
+        let members = done(store.members_of_kind(project, kind, after, limit).await);
+        let ids: Vec<UserId> = members.into_iter().map(|member| member.user.id).collect();
+        ids
+    };
+    assert_eq!(
+        listed(UserKind::Person, None, 10).await,
+        [ada.id],
+        "persons"
+    );
+    let service = UserKind::Service;
+    assert_eq!(listed(service, None, 10).await, services, "services");
+    assert_eq!(
+        listed(service, None, 2).await,
+        services[..2],
+        "at most as many as asked"
+    );
+    assert_eq!(
+        listed(service, Some(services[0]), 10).await,
+        services[1..],
+        "and on behind the last one"
+    );
+    let one = done(store.member(project, services[0]).await).expect("a member");
+    assert_eq!(
+        (one.user.id, one.user.kind, one.role),
+        (services[0], service, ProjectRole::Member),
+        "one by itself"
+    );
+    assert_eq!(
+        done(store.member(project, UserId::new()).await),
+        None,
+        "a stranger"
+    );
+    let elsewhere = done(store.member(ProjectId::new(), ada.id).await);
+    assert_eq!(elsewhere, None, "nor where there is no project");
+}
+
 /// What is not there cannot be put together.
 pub async fn nobody_is_no_member<S: UserStore + ProjectStore>(store: S) {
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);

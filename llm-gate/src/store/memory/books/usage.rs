@@ -1,9 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::clock::Timestamp;
 use crate::store::rules::State;
 use crate::store::{
-    CallCursor, CallFilter, CallPage, CallQuery, CallRecord, OutOfRange, UsageKey, UsageQuery,
-    UsageRow, UsageScope, UsageStatistics, UsageSum, UsageTable,
+    BucketKey, BucketQuery, BucketRow, CallCursor, CallFilter, CallPage, CallQuery, CallRecord,
+    OutOfRange, UsageKey, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageSum, UsageTable,
 };
 
 use super::MemoryBooks;
@@ -71,6 +72,29 @@ impl MemoryBooks {
             table.add(start, key, UsageSum::of(&call))?;
         }
         Ok(table.rows(query.count))
+    }
+
+    /// Adds calls up by bucket and key; `None` where there are more rows than asked for.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a sum is out of range.
+    pub fn usage_in_buckets(
+        &self,
+        query: &BucketQuery,
+    ) -> Result<Option<Vec<BucketRow>>, OutOfRange> {
+        let mut sums: BTreeMap<(Timestamp, BucketKey), UsageSum> = BTreeMap::new();
+        for call in self.ended().filter(|call| query.wants(call)) {
+            let start = query.width.start(call.created_at);
+            let row = sums.entry((start, BucketKey::of(query.groups, &call)));
+            let sum = row.or_default();
+            *sum = sum.plus(UsageSum::of(&call))?;
+        }
+        if sums.len() > query.count as usize {
+            return Ok(None);
+        }
+        let row = |((start, key), sum)| BucketRow { start, key, sum };
+        Ok(Some(sums.into_iter().map(row).collect()))
     }
 
     /// Adds up the calls of everybody.
