@@ -23,7 +23,6 @@ pub(crate) enum Anyone {
     Operator,
 }
 
-const REFUSED: &str = "missing or invalid credentials";
 const NO_LOGIN: &str = "this route needs a login, not an API key";
 
 /// A caller that manages what is its user's: one that has logged in, or a key that may manage.
@@ -77,6 +76,9 @@ pub(crate) struct Session(pub(crate) User);
 
 /// An admin that has logged in here, an admin's key that may do as much, or the operator.
 pub(crate) struct Admin;
+
+/// As [`Admin`], and with an account, to which belongs what is made here. The operator has none.
+pub(crate) struct AdminAccount(pub(crate) Account);
 
 /// Where a request comes from.
 pub(crate) struct Origin {
@@ -166,14 +168,14 @@ impl FromRequestParts<App> for Anyone {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         // Put there by the auth layer around these routes.
         let Some(principal) = parts.extensions.get::<Principal>().cloned() else {
-            return Err(ApiError::unauthorized(REFUSED));
+            return Err(Rejection::unauthorized().into());
         };
         if !principal.has_account() {
             return Ok(Self::Operator);
         }
         match still_there(app, &principal).await? {
             Some(user) => Ok(Self::Account { principal, user }),
-            None => Err(ApiError::unauthorized(REFUSED)),
+            None => Err(Rejection::unauthorized().into()),
         }
     }
 }
@@ -212,6 +214,27 @@ impl FromRequestParts<App> for Admin {
     }
 }
 
+impl FromRequestParts<App> for AdminAccount {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Admin::from_request_parts(parts, app).await?;
+        let By(author) = By::from_request_parts(parts, app).await?;
+        let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
+        else {
+            return Err(Rejection::account_required().into());
+        };
+        Ok(Self(Account {
+            user,
+            author,
+            admin: true,
+            key: key_of(&principal),
+            grants: principal.grants,
+            only: None,
+        }))
+    }
+}
+
 impl Account {
     async fn read(parts: &mut Parts, app: &App, scope: Scope) -> Result<Self, ApiError> {
         let By(author) = By::from_request_parts(parts, app).await?;
@@ -228,18 +251,23 @@ impl Account {
         Ok(Self {
             admin: administers(&principal, &user),
             only: (!principal.allows(Scope::Manage)).then_some(principal.project),
-            key: match principal.credential {
-                Credential::Key(id) => Some(KeyName {
-                    project: principal.project,
-                    owner: Some(user.id),
-                    id,
-                }),
-                _ => None,
-            },
+            key: key_of(&principal),
             grants: principal.grants,
             user,
             author,
         })
+    }
+}
+
+/// Returns which key somebody comes with.
+pub(crate) fn key_of(principal: &Principal) -> Option<KeyName> {
+    match principal.credential {
+        Credential::Key(id) => Some(KeyName {
+            project: principal.project,
+            owner: Some(principal.user),
+            id,
+        }),
+        _ => None,
     }
 }
 
@@ -272,7 +300,7 @@ impl FromRequestParts<App> for Lister {
         match principal {
             Some(principal) if principal.allows(Scope::Models) => Ok(Self(principal)),
             Some(_) => Err(Rejection::missing_scope(Scope::Models).into()),
-            None => Err(ApiError::unauthorized(REFUSED)),
+            None => Err(Rejection::unauthorized().into()),
         }
     }
 }

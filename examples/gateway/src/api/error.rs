@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -125,17 +126,48 @@ impl From<PasswordError> for ApiError {
     }
 }
 
+/// What a response says, for a surface that says it in another shape.
+#[derive(Clone)]
+struct Said(Arc<ApiError>);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        match self {
-            Self::Rejected(rejection) => rejection
-                .into_response::<Body>(Envelope::Detail)
-                .map(Body::new),
+        let mut response = match &self {
+            Self::Rejected(rejection) => answer(rejection, Envelope::Detail),
             Self::Fields(fields) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 axum::Json(serde_json::json!({ "detail": fields })),
             )
                 .into_response(),
+        };
+        response.extensions_mut().insert(Said(Arc::new(self)));
+        response
+    }
+}
+
+/// Says a refusal as the OpenAI API does, on the routes below `/v1`: fields at fault are a 400 there, whose `param` is
+/// the first of them and whose words have all.
+pub(super) async fn as_openai(response: Response) -> Response {
+    let Some(Said(error)) = response.extensions().get() else {
+        return response;
+    };
+    match &**error {
+        ApiError::Rejected(rejection) => answer(rejection, Envelope::OpenAi),
+        ApiError::Fields(fields) => {
+            let words = fields
+                .iter()
+                .map(|field| format!("{} {}", field.loc[1], field.msg));
+            let words: Vec<String> = words.collect();
+            let mut rejection = Rejection::bad_request(words.join("; "));
+            if let Some(first) = fields.first().filter(|first| !first.loc[1].is_empty()) {
+                rejection = rejection.param(first.loc[1].clone());
+            }
+            answer(&rejection, Envelope::OpenAi)
         }
     }
+}
+
+fn answer(rejection: &Rejection, envelope: Envelope) -> Response {
+    let response = rejection.clone().into_response::<Body>(envelope);
+    response.map(Body::new)
 }

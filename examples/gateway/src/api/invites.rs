@@ -7,7 +7,7 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::InviteToken;
 use llm_gate::identity::{InviteId, ProjectId, Role};
-use llm_gate::store::{Author, NewInvite, Project, ProjectRole};
+use llm_gate::store::{Author, Invite, NewInvite, Project, ProjectRole};
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ use crate::mail::Letter;
 
 /// How long an invite is good.
 const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-const NO_INVITE: &str = "no such invite";
+pub(super) const NO_INVITE: &str = "no such invite";
 
 /// Somebody to be invited to a project.
 pub(super) struct NewProjectInvite {
@@ -91,7 +91,10 @@ pub(super) async fn create_for_project(
         project: Some((&place.membership.project, role)),
         shown: account.admin,
     };
-    issue(&app, &origin, account.author, wanted).await
+    let shown = wanted.shown;
+    let (invite, token) = issue(&app, &origin, account.author, wanted).await?;
+    let shown = shown.then(|| token.expose());
+    Ok(Created(IssuedInvite::new(invite, shown)))
 }
 
 /// Somebody to be invited to the platform.
@@ -134,24 +137,26 @@ pub(super) async fn create(
         project: None,
         shown: true,
     };
-    issue(&app, &origin, author, wanted).await
+    let (invite, token) = issue(&app, &origin, author, wanted).await?;
+    Ok(Created(IssuedInvite::new(invite, Some(token.expose()))))
 }
 
 /// An invite that may be made.
-struct Wanted<'a> {
-    email: String,
-    role: Role,
-    project: Option<(&'a Project, ProjectRole)>,
+pub(super) struct Wanted<'a> {
+    pub(super) email: String,
+    pub(super) role: Role,
+    pub(super) project: Option<(&'a Project, ProjectRole)>,
     /// Whether who makes it sees the secret.
-    shown: bool,
+    pub(super) shown: bool,
 }
 
-async fn issue(
+/// Keeps an invite, and mails its secret where mail is sent.
+pub(super) async fn issue(
     app: &App,
     origin: &Origin,
     author: Author,
     wanted: Wanted<'_>,
-) -> Result<Created<IssuedInvite>, ApiError> {
+) -> Result<(Invite, InviteToken), ApiError> {
     if app.mailer.is_some() {
         let counted = app.rates.letter(&wanted.email);
         counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
@@ -176,8 +181,7 @@ async fn issue(
             token.expose(),
         ));
     }
-    let shown = wanted.shown.then(|| token.expose());
-    Ok(Created(IssuedInvite::new(invite, shown)))
+    Ok((invite, token))
 }
 
 /// Lists the invites to a project, newest first.
@@ -253,11 +257,15 @@ pub(super) async fn revoke(
     By(author): By,
     Path(id): Path<String>,
 ) -> Result<NoContent, ApiError> {
+    withdrawn(&app, &id, author).await?;
+    Ok(NoContent)
+}
+
+/// Withdraws an invite, whichever project it is to.
+pub(super) async fn withdrawn(app: &App, id: &str, author: Author) -> Result<Invite, ApiError> {
     let id = id.parse().map_err(|_| ApiError::not_found(NO_INVITE))?;
     let revoked = app.store.revoke_invite(None, id, author).await?;
-    revoked
-        .map(|_| NoContent)
-        .ok_or_else(|| ApiError::not_found(NO_INVITE))
+    revoked.ok_or_else(|| ApiError::not_found(NO_INVITE))
 }
 
 /// The secret of an invite.

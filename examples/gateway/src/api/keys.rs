@@ -9,7 +9,7 @@ use http::StatusCode;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyGrants, KeyId, Network, ProjectId, Scope, UserId};
-use llm_gate::store::{ApiKey, KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
+use llm_gate::store::{ApiKey, Author, KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
 
 use serde_json::{Value, json};
 
@@ -27,10 +27,10 @@ use crate::accounts::{self, KeyRequest};
 use crate::app::App;
 
 /// How many keys somebody may have in one project that are not revoked; a bound like that of projects.
-const MAX_KEYS: u64 = 200;
+pub(super) const MAX_KEYS: u32 = 200;
 /// How long an old secret may work beside the new one, in seconds: a week.
 const LONGEST_OVERLAP: u64 = 7 * 24 * 3600;
-const NO_KEY: &str = "no such key";
+pub(super) const NO_KEY: &str = "no such key";
 
 /// A range of addresses.
 const NETWORK: Text<Network> = Text::new(|text| {
@@ -205,13 +205,7 @@ pub(super) async fn create(
     };
     let grants = wanted.grants.over(KeyGrants::default());
     grantable(&account, owner, &grants)?;
-    outlived(&app, &account, wanted.expires_at).await?;
-    if app.store.valid_keys(place.id(), owner).await? >= MAX_KEYS {
-        return Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "there are as many keys in this project as one may have",
-        ));
-    }
+    outlived(&app, account.key, wanted.expires_at).await?;
     let request = KeyRequest {
         name: wanted.name,
         user: owner,
@@ -220,6 +214,22 @@ pub(super) async fn create(
         grants,
         author: account.author,
     };
+    let (key, secret) = issue(&app, request).await?;
+    Ok(Created(IssuedKey::new(key, &secret)))
+}
+
+/// Makes a key, unless its owner has as many in the project as one may have. What it may do is judged already.
+pub(super) async fn issue(
+    app: &App,
+    request: KeyRequest,
+) -> Result<(ApiKey, ApiKeySecret), ApiError> {
+    let valid = app.store.valid_keys(request.project, request.user).await?;
+    if valid >= u64::from(MAX_KEYS) {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "there are as many keys in this project as one may have",
+        ));
+    }
     let made = accounts::create_key(&*app.store, &app.hasher, request).await;
     let (key, secret) = match made {
         // An admin of the platform who is no member, or a member who was put out at this moment.
@@ -232,7 +242,7 @@ pub(super) async fn create(
         other => other?,
     };
     app.keys.created(&key.public_id);
-    Ok(Created(IssuedKey::new(key, &secret)))
+    Ok((key, secret))
 }
 
 /// Reads a service account of the project.
@@ -254,17 +264,14 @@ fn in_future(at: Option<Timestamp>, now: Timestamp) -> Result<(), &'static str> 
 }
 
 /// Refuses a key that may do more than whoever makes it, or that would act as somebody else beyond the project.
-fn grantable(account: &Account, owner: UserId, grants: &KeyGrants) -> Result<(), ApiError> {
+pub(super) fn grantable(
+    account: &Account,
+    owner: UserId,
+    grants: &KeyGrants,
+) -> Result<(), ApiError> {
     let own = account.user.id == owner;
-    if account
-        .grants
-        .as_ref()
-        .is_some_and(|limit| !grants.within(limit))
-    {
-        Err(ApiError::forbidden(
-            "an API key makes no other that may do more than itself",
-        ))
-    } else if grants.allows(Scope::Admin) && !(own && account.admin) {
+    beneath(account.grants.as_deref(), grants)?;
+    if grants.allows(Scope::Admin) && !(own && account.admin) {
         Err(ApiError::forbidden(
             "the scope \"admin\" is for the own keys of admins",
         ))
@@ -278,8 +285,12 @@ fn grantable(account: &Account, owner: UserId, grants: &KeyGrants) -> Result<(),
 }
 
 /// Refuses a key that works longer than the one it is made with.
-async fn outlived(app: &App, account: &Account, until: Option<Timestamp>) -> Result<(), ApiError> {
-    let Some(key) = account.key else {
+pub(super) async fn outlived(
+    app: &App,
+    key: Option<KeyName>,
+    until: Option<Timestamp>,
+) -> Result<(), ApiError> {
+    let Some(key) = key else {
         return Ok(());
     };
     let key = app
@@ -302,6 +313,17 @@ fn forget(app: &App, key: &ApiKey) {
         // Nobody knows any more under which public id the secret before is remembered.
         Some(until) if until > app.clock.now() => app.keys.invalidate_all(),
         _ => app.keys.invalidate(&key.public_id),
+    }
+}
+
+/// Refuses a key that may do more than the key it is made with.
+pub(super) fn beneath(limit: Option<&KeyGrants>, grants: &KeyGrants) -> Result<(), ApiError> {
+    if limit.is_none_or(|limit| grants.within(limit)) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden(
+            "an API key makes no other that may do more than itself",
+        ))
     }
 }
 
@@ -389,7 +411,7 @@ pub(super) async fn change(
         grantable(&account, known.user, &grants)?;
     }
     if let Some(until) = wanted.expires_at {
-        outlived(&app, &account, until).await?;
+        outlived(&app, account.key, until).await?;
     }
     let change = KeyChange {
         name: wanted.name,
@@ -448,7 +470,7 @@ pub(super) async fn rotate(
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     // Whoever gets the new secret can do what the key may.
     grantable(&account, known.user, &known.grants)?;
-    outlived(&app, &account, known.expires_at).await?;
+    outlived(&app, account.key, known.expires_at).await?;
     let secret = ApiKeySecret::generate();
     let new = NewKeySecret {
         public_id: secret.public_id().to_owned(),
@@ -475,11 +497,14 @@ pub(super) async fn revoke(
     Path((id, key)): Path<(String, String)>,
 ) -> Result<Answer<KeyView>, ApiError> {
     let place = place(&app, &account, &id).await?;
-    let revoked = app
-        .store
-        .revoke_key(named(&place, account.user.id, &key)?, account.author)
-        .await?;
+    let name = named(&place, account.user.id, &key)?;
+    Ok(Answer(revoked(&app, name, account.author).await?.into()))
+}
+
+/// Revokes a key, and has it forgotten where it is known.
+pub(super) async fn revoked(app: &App, name: KeyName, author: Author) -> Result<ApiKey, ApiError> {
+    let revoked = app.store.revoke_key(name, author).await?;
     let key = revoked.ok_or_else(|| ApiError::not_found(NO_KEY))?;
-    forget(&app, &key);
-    Ok(Answer(key.into()))
+    forget(app, &key);
+    Ok(key)
 }

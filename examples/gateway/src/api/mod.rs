@@ -23,6 +23,7 @@ mod ledger;
 mod limits;
 mod models;
 mod oauth;
+mod organization;
 mod people;
 mod prices;
 mod projects;
@@ -238,6 +239,20 @@ async fn refuse_too_long(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Lays out the routes of the OpenAI Admin API.
+fn organization(app: &App) -> Router<App> {
+    // What needs an account refuses the operator by itself, see `caller`.
+    let auth = AuthLayer::new(app.verifier.clone())
+        .envelope(Envelope::OpenAi)
+        .operators(true);
+    let routes = organization::surface().routers().known;
+    let routes = routes
+        .route_layer(DefaultBodyLimit::max(MAX_BODY))
+        .route_layer(middleware::from_fn(refuse_too_long))
+        .route_layer(middleware::map_response(error::as_openai));
+    behind(routes, auth, app, Envelope::OpenAi)
+}
+
 /// Lays out the OpenAI surface. Everything below `/v1` that is not answered here goes to the stack, which
 /// lets through what its table of routes names and refuses the rest.
 pub fn llm(app: App, stack: LlmStack) -> Router {
@@ -245,6 +260,7 @@ pub fn llm(app: App, stack: LlmStack) -> Router {
     let address = app.rates.address.clone().envelope(Envelope::OpenAi);
     let models = models_surface().routers().known;
     let models = behind(models, auth, &app, Envelope::OpenAi)
+        .merge(organization(&app))
         .method_not_allowed_fallback(models::wrong_method)
         .with_state(app);
     // Named one by one so that logs and metrics tell them apart.

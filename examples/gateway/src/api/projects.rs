@@ -4,7 +4,9 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::identity::{ProjectId, UserId};
-use llm_gate::store::{Membership, NewProject, NewService, ProjectOutcome, ProjectRole};
+use llm_gate::store::{
+    Author, Member, Membership, NewProject, NewService, Project, ProjectOutcome, ProjectRole, User,
+};
 
 use serde_json::{Value, json};
 
@@ -21,8 +23,8 @@ use crate::names;
 /// Of how many projects somebody may be a member who makes another one. It keeps tables from growing without end and is
 /// looked at before, so calls that race may pass it by as many as they are.
 const MAX_PROJECTS: usize = 500;
-const NO_PROJECT: &str = "no such project";
-const NO_MEMBER: &str = "no such member";
+pub(super) const NO_PROJECT: &str = "no such project";
+pub(super) const NO_MEMBER: &str = "no such member";
 
 /// What somebody may do in a project that is named in a path.
 pub(super) struct Place {
@@ -166,7 +168,22 @@ pub(super) async fn create(
     Account { user, author, .. }: Account,
     Json(ProjectName { name }): Json<ProjectName>,
 ) -> Result<Created<ProjectView>, ApiError> {
-    if app.store.projects_of(user.id).await?.len() >= MAX_PROJECTS {
+    let name = name.unwrap_or_else(names::project);
+    let project = made(&app, name, user.id, author).await?;
+    Ok(Created(ProjectView::from(Membership {
+        project,
+        role: ProjectRole::Owner,
+    })))
+}
+
+/// Makes a project.
+pub(super) async fn made(
+    app: &App,
+    name: String,
+    owner: UserId,
+    author: Author,
+) -> Result<Project, ApiError> {
+    if app.store.projects_of(owner).await?.len() >= MAX_PROJECTS {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             "you are a member of as many projects as one may be: archive one first",
@@ -174,16 +191,12 @@ pub(super) async fn create(
     }
     let new = NewProject {
         id: ProjectId::new(),
-        name: name.unwrap_or_else(names::project),
-        owner: user.id,
+        name,
+        owner,
         author,
     };
     let made = app.store.create_project(new).await?;
-    let project = made.ok_or_else(|| ApiError::not_found(super::people::NO_USER))?;
-    Ok(Created(ProjectView::from(Membership {
-        project,
-        role: ProjectRole::Owner,
-    })))
+    made.ok_or_else(|| ApiError::not_found(super::people::NO_USER))
 }
 
 /// Shows a project.
@@ -231,15 +244,24 @@ pub(super) async fn rename(
     Json(Renaming { name }): Json<Renaming>,
 ) -> Result<Answer<ProjectView>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
-    let renamed = app
-        .store
-        .rename_project(place.id(), name, account.author)
-        .await?;
-    let project = outcome(renamed, NO_PROJECT)?;
+    let project = renamed(&app, place.id(), name, account.author).await?;
     Ok(Answer(ProjectView::from(Membership {
         project,
         role: place.membership.role,
     })))
+}
+
+/// Gives a project another name.
+pub(super) async fn renamed(
+    app: &App,
+    id: ProjectId,
+    name: String,
+    author: Author,
+) -> Result<Project, ApiError> {
+    outcome(
+        app.store.rename_project(id, name, author).await?,
+        NO_PROJECT,
+    )
 }
 
 /// Closes a project for good: its keys are revoked, its invites withdrawn. What was used stays in the books.
@@ -257,14 +279,19 @@ pub(super) async fn archive(
     Path(id): Path<String>,
 ) -> Result<NoContent, ApiError> {
     let place = place(&app, &account, &id).await?.owned()?;
-    outcome(
-        app.store
-            .archive_project(place.id(), account.author)
-            .await?,
-        NO_PROJECT,
-    )?;
-    app.keys.invalidate_all();
+    archived(&app, place.id(), account.author).await?;
     Ok(NoContent)
+}
+
+/// Closes a project for good, and has its keys forgotten where they are known.
+pub(super) async fn archived(
+    app: &App,
+    id: ProjectId,
+    author: Author,
+) -> Result<Project, ApiError> {
+    let project = outcome(app.store.archive_project(id, author).await?, NO_PROJECT)?;
+    app.keys.invalidate_all();
+    Ok(project)
 }
 
 /// Lists the members of a project.
@@ -335,11 +362,20 @@ pub(super) async fn set_member(
 ) -> Result<Answer<MemberView>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
     touches_owner(&app, &place, who, Some(role)).await?;
-    let set = app
-        .store
-        .set_member(place.id(), who, role, account.author)
-        .await?;
-    Ok(Answer(outcome(set, super::people::NO_USER)?.into()))
+    let member = joined(&app, place.id(), who, role, account.author).await?;
+    Ok(Answer(member.into()))
+}
+
+/// Makes somebody a member, or gives a member another role.
+pub(super) async fn joined(
+    app: &App,
+    project: ProjectId,
+    who: UserId,
+    role: ProjectRole,
+    author: Author,
+) -> Result<Member, ApiError> {
+    let set = app.store.set_member(project, who, role, author).await?;
+    outcome(set, super::people::NO_USER)
 }
 
 /// Puts a member out, and revokes the member's keys here. Members may leave by themselves.
@@ -362,14 +398,21 @@ pub(super) async fn remove_member(
         place = place.managed()?;
         touches_owner(&app, &place, who, None).await?;
     }
-    outcome(
-        app.store
-            .remove_member(place.id(), who, account.author)
-            .await?,
-        NO_MEMBER,
-    )?;
-    app.keys.invalidate_all();
+    put_out(&app, place.id(), who, account.author).await?;
     Ok(NoContent)
+}
+
+/// Puts a member out, and has its keys forgotten where they are known.
+pub(super) async fn put_out(
+    app: &App,
+    project: ProjectId,
+    who: UserId,
+    author: Author,
+) -> Result<Member, ApiError> {
+    let removed = app.store.remove_member(project, who, author).await?;
+    let member = outcome(removed, NO_MEMBER)?;
+    app.keys.invalidate_all();
+    Ok(member)
 }
 
 /// Refuses admins of a project what only its owners may do.
@@ -422,13 +465,23 @@ pub(super) async fn create_service(
     Json(WantedService { name }): Json<WantedService>,
 ) -> Result<Created<ServiceView>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
+    let service = made_service(&app, place.id(), name, account.author).await?;
+    Ok(Created(service.into()))
+}
+
+/// Makes a service account.
+pub(super) async fn made_service(
+    app: &App,
+    project: ProjectId,
+    name: String,
+    author: Author,
+) -> Result<User, ApiError> {
     let new = NewService {
         id: UserId::new(),
         name,
-        project: place.id(),
-        author: account.author,
+        project,
+        author,
     };
     let made = app.store.create_service(new).await?;
-    let service = made.ok_or_else(|| ApiError::not_found(NO_PROJECT))?;
-    Ok(Created(service.into()))
+    made.ok_or_else(|| ApiError::not_found(NO_PROJECT))
 }

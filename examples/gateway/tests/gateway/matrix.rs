@@ -342,6 +342,9 @@ fn body(operation: &Operation) -> Value {
         ("PATCH", "/api/v1/users/me") => json!({}),
         // A key makes none that may do more than itself.
         ("POST", "/api/v1/projects/{id}/api-keys") => json!({ "scopes": ["manage"] }),
+        ("POST", "/v1/organization/projects/{project_id}/service_accounts") => {
+            json!({ "name": "ci", "create_service_account_only": true })
+        }
         (_, "/v1/chat/completions" | "/chat/completions") => json!({
             "model": "tiny", "max_tokens": 1, "messages": [{ "role": "user", "content": "Hello!" }],
         }),

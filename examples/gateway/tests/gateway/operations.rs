@@ -63,7 +63,8 @@ impl Operation {
     }
 
     pub(crate) fn is_call(&self) -> bool {
-        self.path.starts_with("/v1/") || self.path == "/chat/completions"
+        let v1 = self.path.starts_with("/v1/") && !self.path.starts_with("/v1/organization/");
+        v1 || self.path == "/chat/completions"
     }
 
     pub(crate) async fn send_to(&self, client: &Client, path: &str, body: &Value) -> Answer {

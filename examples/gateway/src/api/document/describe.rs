@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Access, Sketch};
 use crate::api::caller::{
-    Account, Admin, Anyone, By, Lister, Login, Origin, Reader, Session, Steward,
+    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Session, Steward,
 };
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
@@ -130,6 +130,12 @@ impl Part for Session {
 impl Part for Admin {
     fn describe(sketch: &mut Sketch) {
         sketch.access(Access::Admin);
+    }
+}
+
+impl Part for AdminAccount {
+    fn describe(sketch: &mut Sketch) {
+        sketch.access(Access::AdminAccount);
     }
 }
 

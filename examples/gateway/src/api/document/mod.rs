@@ -27,9 +27,13 @@ pub(super) const API_KEY_HEADER: &str = "api_key_header";
 pub(super) const OPERATOR: &str = "operator";
 
 /// What the parts of the surface are for.
-const TAGS: [(&str, &str); 19] = [
+const TAGS: [(&str, &str); 20] = [
     ("calls", "Calls to models, as OpenAI has them"),
     ("models", "The models there are"),
+    (
+        "organization",
+        "Administration, as the OpenAI Admin API has it",
+    ),
     ("auth", "Accounts, logins and credentials"),
     ("oauth", "Logins with other providers"),
     (
@@ -55,12 +59,27 @@ const TAGS: [(&str, &str); 19] = [
     ("docs", "This document"),
 ];
 
-/// Describes one handler for [`Surface::route`]. One without `#[utoipa::path]` does not compile.
+/// Describes one handler for [`Surface::route`]. One without `#[utoipa::path]` does not compile. A family of modules,
+/// named in front, is one part of the surface.
 macro_rules! operation {
     ($module:ident :: $handler:ident) => {
         $crate::api::document::Described::new(
             stringify!($module),
-            stringify!($handler),
+            concat!(stringify!($module), "_", stringify!($handler)),
+            utoipa_axum::routes!($module::$handler),
+            $crate::api::document::described(&$module::$handler),
+        )
+    };
+    ($family:ident, $module:ident :: $handler:ident) => {
+        $crate::api::document::Described::new(
+            stringify!($family),
+            concat!(
+                stringify!($family),
+                "_",
+                stringify!($module),
+                "_",
+                stringify!($handler)
+            ),
             utoipa_axum::routes!($module::$handler),
             $crate::api::document::described(&$module::$handler),
         )
@@ -74,6 +93,7 @@ pub fn document() -> &'static OpenApi {
     static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
         let surface = super::management_surface()
             .merge(super::models_surface())
+            .merge(super::organization::surface())
             .merge(super::calls::surface());
         whole(surface)
     });

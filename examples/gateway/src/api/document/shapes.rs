@@ -16,7 +16,7 @@ pub(super) const REQUEST_ID: &str = "RequestId";
 
 /// What many operations refuse with: status, name, words, and whether `/v1` has it in OpenAI's shape too.
 const REFUSALS: [(u16, &str, &str, bool); 10] = [
-    (400, "Unreadable", "The request cannot be read", false),
+    (400, "Unreadable", "The request cannot be read", true),
     (401, "Unauthorized", "No valid credential", true),
     (
         403,
@@ -24,9 +24,9 @@ const REFUSALS: [(u16, &str, &str, bool); 10] = [
         "A valid credential that may not do this",
         true,
     ),
-    (408, "Slow", "The body takes too long", false),
-    (413, "TooLarge", "The body is too large", false),
-    (415, "WrongType", "The body has another content type", false),
+    (408, "Slow", "The body takes too long", true),
+    (413, "TooLarge", "The body is too large", true),
+    (415, "WrongType", "The body has another content type", true),
     (
         422,
         "Invalid",

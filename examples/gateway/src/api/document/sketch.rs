@@ -24,6 +24,8 @@ pub(in crate::api) enum Access {
     Login,
     /// Admins that have logged in, their keys with the scope for it, and the operator.
     Admin,
+    /// Admins that have logged in.
+    AdminAccount,
 }
 
 /// An operation while its handler describes it.
@@ -72,9 +74,10 @@ impl Sketch {
                 Required::False
             }));
         self.operation.request_body = Some(body.build().into());
-        for status in [400, 408, 415, 422] {
+        for status in [400, 408, 413, 415] {
             self.refusal(status);
         }
+        self.unprocessable();
     }
 
     /// Takes `T` from the query. Where `or_body`, all of it may stand in the body instead.
@@ -100,7 +103,14 @@ impl Sketch {
             self.others();
         }
         self.refusal(400);
-        self.refusal(422);
+        self.unprocessable();
+    }
+
+    /// Refuses fields at fault, which is a 400 in the shape of OpenAI.
+    fn unprocessable(&mut self) {
+        if !self.openai {
+            self.refusal(422);
+        }
     }
 
     /// Takes any other text from the query.
@@ -233,6 +243,7 @@ impl Sketch {
             Access::Account(scope) => Some(callers(None, Some(Some(scope)), false)),
             Access::Login => Some(callers(None, None, false)),
             Access::Admin => Some(callers(Some(ADMIN), Some(Some(Scope::Admin)), true)),
+            Access::AdminAccount => Some(callers(Some(ADMIN), Some(Some(Scope::Admin)), false)),
         };
         for (status, response) in &mut self.operation.responses.responses {
             if let RefOr::T(response) = response {

@@ -12,6 +12,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{Access, Sketch};
+use crate::api::error::as_openai;
 use crate::app::App;
 
 /// A table of routes: the router and the document at once.
@@ -56,8 +57,8 @@ impl Described {
     ///
     /// Panics where `utoipa` does not describe exactly one path, which `routes!` of one handler does.
     pub(in crate::api) fn new(
-        module: &str,
-        name: &str,
+        tag: &str,
+        id: &str,
         (_, paths, handler): UtoipaMethodRouter<App>,
         describe: fn(&mut Sketch),
     ) -> Self {
@@ -75,8 +76,8 @@ impl Described {
             .find_map(|(method, operation)| Some((method, operation?)));
         let (method, operation) = found.expect("a handler has a method");
         let mut operation = operation;
-        operation.operation_id = Some(format!("{module}_{name}"));
-        operation.tags = Some(vec![module.to_owned()]);
+        operation.operation_id = Some(id.to_owned());
+        operation.tags = Some(vec![tag.to_owned()]);
         let mut sketch = Sketch::new(&path, operation);
         describe(&mut sketch);
         let (operation, access, schemas) = sketch.end(&path);
@@ -162,7 +163,10 @@ impl Surface {
     }
 
     fn add(mut self, path: &str, route: &str, described: &Described, operation: Operation) -> Self {
-        if let Some(handler) = described.handler.clone() {
+        if let Some(mut handler) = described.handler.clone() {
+            if path.starts_with("/v1/") {
+                handler = handler.route_layer(middleware::map_response(as_openai));
+            }
             let handler = conforming(handler, path, &operation);
             let router = match described.access {
                 Access::Open if described.hashing => &mut self.routers.hashing,

@@ -30,9 +30,9 @@ pub(crate) trait Kind {
 /// A value as it came, which is not null.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
-    pub(super) value: &'a Value,
+    pub(in crate::api) value: &'a Value,
     /// In a form and in a query everything is text.
-    pub(super) textual: bool,
+    pub(in crate::api) textual: bool,
 }
 
 /// Any text.
@@ -206,7 +206,7 @@ impl<K: Kind> Kind for List<'_, K> {
         let read = |value| {
             self.kind.read(Given {
                 value,
-                textual: false,
+                textual: given.textual,
             })
         };
         values.iter().map(read).collect()

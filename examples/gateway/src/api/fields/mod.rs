@@ -112,11 +112,26 @@ impl Fields {
     fn of_pairs(place: Place, pairs: Vec<(String, String)>) -> Self {
         let mut fields = Self::new(place, Map::new());
         for (name, value) in pairs {
-            if fields.values.insert(name.clone(), value.into()).is_some() {
-                fields.refuse(&name, "is there twice");
+            match fields.values.get_mut(&name) {
+                Some(Value::Array(values)) => values.push(value.into()),
+                // Whoever reads it says whether it may be.
+                Some(first) => *first = Value::Array(vec![first.take(), value.into()]),
+                None => drop(fields.values.insert(name, value.into())),
             }
         }
         fields
+    }
+
+    /// Takes what stands under a name. In a form and in a query one value stands there, once.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let value = self.values.remove(name)?;
+        match value {
+            Value::Array(mut values) if self.refusals.place != Place::Json => {
+                self.refuse(name, "is there twice");
+                values.pop()
+            }
+            value => Some(value),
+        }
     }
 
     /// Lists what `T` reads.
@@ -138,7 +153,7 @@ impl Fields {
         kind: &K,
     ) -> Option<K::Value> {
         self.declare(name, about, kind, |declared| declared.nullable = true);
-        let value = self.values.remove(name)?;
+        let value = self.take(name)?;
         if value.is_null() {
             return None;
         }
@@ -161,7 +176,7 @@ impl Fields {
             declared.nullable = true;
             declared.default = Some(shown.into());
         });
-        match self.values.remove(name) {
+        match self.take(name) {
             None | Some(Value::Null) => default,
             Some(value) => self.convert(name, kind, &value).unwrap_or(default),
         }
@@ -175,7 +190,7 @@ impl Fields {
         kind: &K,
     ) -> Option<K::Value> {
         self.declare(name, about, kind, |declared| declared.required = true);
-        match self.values.remove(name) {
+        match self.take(name) {
             None | Some(Value::Null) => {
                 self.refuse(name, "is required");
                 None
@@ -195,7 +210,7 @@ impl Fields {
             declared.required = true;
             declared.nullable = true;
         });
-        match self.values.remove(name) {
+        match self.take(name) {
             None => {
                 self.refuse(name, "is required");
                 None
@@ -213,10 +228,34 @@ impl Fields {
         kind: &K,
     ) -> Option<Option<K::Value>> {
         self.declare(name, about, kind, |declared| declared.nullable = true);
-        match self.values.remove(name)? {
+        match self.take(name)? {
             Value::Null => Some(None),
             value => self.convert(name, kind, &value).map(Some),
         }
+    }
+
+    /// Takes a field of a query that may be there several times, under its name or under that and `[]`, as the OpenAI
+    /// packages write it. There are none where it is missing.
+    pub(super) fn several<K: Kind>(
+        &mut self,
+        name: &'static str,
+        about: &'static str,
+        kind: &List<'_, K>,
+    ) -> Vec<K::Value> {
+        self.declare(name, about, kind, |_| ());
+        let mut values = Vec::new();
+        for name in [name, &format!("{name}[]")] {
+            match self.values.remove(name) {
+                Some(Value::Array(several)) => values.extend(several),
+                Some(one) => values.push(one),
+                None => {}
+            }
+        }
+        if values.is_empty() {
+            return Vec::new();
+        }
+        let values = self.convert(name, kind, &Value::Array(values));
+        values.unwrap_or_default()
     }
 
     /// Takes fields that clients of a protocol send and that make no difference.
@@ -488,6 +527,41 @@ mod tests {
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let read = Fields::of_pairs(Place::Form, pairs.to_vec()).finish::<Sample>();
         assert_eq!(messages(read), ["email is there twice"]);
+    }
+
+    #[test]
+    fn a_field_that_may_be_there_several_times_has_two_spellings() {
+        struct Ids(Vec<String>);
+
+        impl Input for Ids {
+            const NAME: &'static str = "Ids";
+
+            fn read(fields: &mut Fields) -> Option<Self> {
+                Some(Self(fields.several("ids", "Some", &List::new(&TEXT, 1, 3))))
+            }
+
+            fn example() -> Value {
+                Value::Null
+            }
+        }
+        let read = |names: &[&str]| {
+            let pairs = names.iter().zip(["a", "b", "c", "d"]);
+            let pairs = pairs.map(|(name, value)| ((*name).to_owned(), value.to_owned()));
+            Fields::of_pairs(Place::Query, pairs.collect())
+                .finish::<Ids>()
+                .map(|ids| ids.0)
+        };
+        assert_eq!(read(&[]).expect("good"), [""; 0]);
+        assert_eq!(read(&["ids"]).expect("good"), ["a"]);
+        assert_eq!(read(&["ids[]", "ids[]"]).expect("good"), ["a", "b"]);
+        assert_eq!(
+            read(&["ids", "ids", "ids[]"]).expect("good"),
+            ["a", "b", "c"]
+        );
+        assert_eq!(
+            messages(read(&["ids"; 4])),
+            ["ids must have 1 to 3 entries"]
+        );
     }
 
     #[test]

@@ -1,0 +1,237 @@
+//! Invites to the platform, and with it to a project.
+
+use std::borrow::Cow;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::clock::Timestamp;
+use llm_gate::identity::{InviteId, ProjectId, Role};
+use llm_gate::store::{Invite, ProjectRole};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::ObjectBuilder;
+
+use super::list::{Deleted, Entry, List, Listing, seconds};
+use super::{names, projects};
+use crate::api::caller::{Admin, By, Origin};
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Given, ID, Input, Json, Kind, List as Several, Path, Query};
+use crate::api::invites::{self, NO_INVITE, withdrawn};
+use crate::api::people::EMAIL;
+use crate::api::words::PROJECT_ROLE;
+use crate::app::App;
+
+/// An invite.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationInvite)]
+pub(super) struct InviteView {
+    object: &'static str,
+    #[schema(value_type = String, format = Uuid)]
+    id: InviteId,
+    email: String,
+    /// `owner` or `reader`, where the invite makes the account.
+    role: &'static str,
+    /// `pending`, `accepted` or `expired`; one that was withdrawn is `expired`, too.
+    status: &'static str,
+    created_at: i64,
+    /// The same, as older clients know it.
+    invited_at: i64,
+    expires_at: i64,
+    accepted_at: Option<i64>,
+    /// The project that is joined with it, if any.
+    projects: Vec<PlaceView>,
+}
+
+/// A project to become a member of, and as what.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationInviteProject)]
+pub(super) struct PlaceView {
+    #[schema(value_type = String, format = Uuid)]
+    id: ProjectId,
+    role: &'static str,
+}
+
+impl InviteView {
+    fn new(invite: Invite, now: Timestamp) -> Self {
+        Self {
+            object: "organization.invite",
+            id: invite.id,
+            role: names::role(invite.role),
+            status: match invite.accepted {
+                Some(_) => "accepted",
+                None if invite.is_open(now) => "pending",
+                None => "expired",
+            },
+            created_at: seconds(invite.created_at),
+            invited_at: seconds(invite.created_at),
+            expires_at: seconds(invite.expires_at),
+            accepted_at: invite.accepted.map(|(at, _)| seconds(at)),
+            projects: Vec::from_iter(invite.project.map(|(id, role)| PlaceView {
+                id,
+                role: role.as_str(),
+            })),
+            email: invite.email,
+        }
+    }
+}
+
+impl Entry for InviteView {
+    const LIST: &'static str = "OrganizationInvites";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// An invite that was just made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationIssuedInvite)]
+pub(super) struct IssuedView {
+    #[serde(flatten)]
+    invite: InviteView,
+    /// The secret that is mailed, where mail is sent. Shown this once.
+    token: String,
+}
+
+/// Lists the invites that are not withdrawn, newest first.
+#[utoipa::path(get, path = "/v1/organization/invites")]
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Admin,
+    Query(listing): Query<Listing<InviteId>>,
+) -> Result<Answer<List<InviteView>>, ApiError> {
+    let found = app.store.kept_invites(listing.after, listing.ask()).await?;
+    let now = app.clock.now();
+    let views = found.into_iter().map(|invite| InviteView::new(invite, now));
+    Ok(Answer(listing.of(views)))
+}
+
+/// A project and a role in it.
+struct Place;
+
+impl Kind for Place {
+    type Value = (ProjectId, ProjectRole);
+
+    fn schema(&self) -> ObjectBuilder {
+        ObjectBuilder::new()
+    }
+
+    fn read(&self, given: Given<'_>) -> Result<Self::Value, Cow<'static, str>> {
+        let member = |name| {
+            let value = given.value.get(name).unwrap_or(&Value::Null);
+            Given { value, ..given }
+        };
+        let known = |(name, _): (&String, &Value)| name == "id" || name == "role";
+        let object = given.value.as_object();
+        if !object.is_some_and(|object| object.iter().all(known)) {
+            return Err("must have entries with an id and a role".into());
+        }
+        let id = ID.read(member("id"));
+        let id = id.map_err(|reason| format!("must have entries whose id {reason}"))?;
+        let role = PROJECT_ROLE.read(member("role"));
+        let role = role.map_err(|reason| format!("must have entries whose role {reason}"))?;
+        Ok((ProjectId::from_uuid(id), role))
+    }
+}
+
+/// Somebody to be invited.
+pub(super) struct Wanted {
+    email: String,
+    role: Role,
+    place: Option<(ProjectId, ProjectRole)>,
+}
+
+impl Input for Wanted {
+    const NAME: &'static str = "OrganizationNewInvite";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", "Whom to invite", &EMAIL);
+        let role = fields.required("role", "What the user may do on the platform", &names::ROLE);
+        let places = fields.optional(
+            "projects",
+            "The project to become a member of, with a role in it: one at most",
+            &Several::new(&Place, 0, 1),
+        );
+        Some(Self {
+            email: email?,
+            role: role?,
+            place: places.and_then(|places| places.into_iter().next()),
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "email": "grace@example.org", "role": "reader" })
+    }
+}
+
+/// Invites somebody. The secret is mailed, and shown this once.
+#[utoipa::path(
+    post,
+    path = "/v1/organization/invites",
+    responses((status = 404, description = "No such project"))
+)]
+pub(super) async fn create(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    origin: Origin,
+    Json(Wanted { email, role, place }): Json<Wanted>,
+) -> Result<Answer<IssuedView>, ApiError> {
+    let project = match place {
+        Some((id, _)) => Some(projects::open(&app, &id.to_string()).await?),
+        None => None,
+    };
+    let now = author.at;
+    let wanted = invites::Wanted {
+        email,
+        role,
+        project: project.as_ref().zip(place.map(|(_, role)| role)),
+        shown: true,
+    };
+    let (invite, token) = invites::issue(&app, &origin, author, wanted).await?;
+    Ok(Answer(IssuedView {
+        invite: InviteView::new(invite, now),
+        token: token.expose().to_owned(),
+    }))
+}
+
+/// Shows an invite.
+#[utoipa::path(
+    get,
+    path = "/v1/organization/invites/{invite_id}",
+    responses((status = 404, description = "No such invite, or it is withdrawn"))
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    _: Admin,
+    Path(id): Path<String>,
+) -> Result<Answer<InviteView>, ApiError> {
+    let no_invite = || ApiError::not_found(NO_INVITE);
+    let invite = app
+        .store
+        .invite(id.parse().map_err(|_| no_invite())?)
+        .await?;
+    let invite = invite.filter(|invite| invite.revoked_at.is_none());
+    let invite = invite.ok_or_else(no_invite)?;
+    Ok(Answer(InviteView::new(invite, app.clock.now())))
+}
+
+/// Withdraws an invite.
+#[utoipa::path(
+    delete,
+    path = "/v1/organization/invites/{invite_id}",
+    responses((status = 404, description = "No such invite, or it is taken up"))
+)]
+pub(super) async fn delete(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path(id): Path<String>,
+) -> Result<Answer<Deleted>, ApiError> {
+    let invite = withdrawn(&app, &id, author).await?;
+    Ok(Answer(Deleted::new(
+        "organization.invite.deleted",
+        invite.id,
+    )))
+}

@@ -1,0 +1,211 @@
+//! API keys of a project, whoever's they are.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::identity::{KeyId, ProjectId, UserId};
+use llm_gate::store::{ApiKey, KeyName, Member, UserKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::list::{Deleted, Entry, List, Listing, seconds};
+use super::{names, projects};
+use crate::api::caller::{Admin, By};
+use crate::api::error::ApiError;
+use crate::api::fields::{Path, Query};
+use crate::api::keys::{NO_KEY, revoked};
+use crate::app::App;
+
+/// An API key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationProjectKey)]
+pub(super) struct KeyView {
+    object: &'static str,
+    #[schema(value_type = String, format = Uuid)]
+    id: KeyId,
+    name: String,
+    /// How it begins.
+    redacted_value: String,
+    created_at: i64,
+    last_used_at: Option<i64>,
+    expires_at: Option<i64>,
+    owner: OwnerView,
+    /// `active`, or `inactive` where the owner is disabled.
+    owner_project_access: &'static str,
+}
+
+/// Whose calls a key makes.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = OrganizationProjectKeyOwner)]
+pub(super) struct OwnerView {
+    /// `user` or `service_account`: which of the others is there.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<MemberView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_account: Option<MemberView>,
+}
+
+/// Who that is.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = OrganizationProjectKeyMember)]
+pub(super) struct MemberView {
+    #[schema(value_type = String, format = Uuid)]
+    id: UserId,
+    name: Option<String>,
+    email: Option<String>,
+    /// What it may do in the project.
+    role: &'static str,
+    created_at: i64,
+}
+
+impl OwnerView {
+    fn new(member: &Member) -> Self {
+        let user = &member.user;
+        let view = MemberView {
+            id: user.id,
+            name: names::name(user),
+            email: user.email.clone(),
+            role: member.role.as_str(),
+            created_at: seconds(user.created_at),
+        };
+        match user.kind {
+            UserKind::Service => Self {
+                kind: "service_account",
+                user: None,
+                service_account: Some(view),
+            },
+            _ => Self {
+                kind: "user",
+                user: Some(view),
+                service_account: None,
+            },
+        }
+    }
+}
+
+impl KeyView {
+    /// Describes a key; `owner` is none where it was put out at this moment.
+    fn new(key: ApiKey, owner: Option<&Member>) -> Self {
+        let active = owner.is_some_and(|member| !member.user.disabled);
+        Self {
+            object: "organization.project.api_key",
+            id: key.id,
+            redacted_value: redacted(&key),
+            name: key.name,
+            created_at: seconds(key.created_at),
+            last_used_at: key.last_used_at.map(seconds),
+            expires_at: key.expires_at.map(seconds),
+            owner: owner.map_or(
+                OwnerView {
+                    kind: "user",
+                    user: None,
+                    service_account: None,
+                },
+                OwnerView::new,
+            ),
+            owner_project_access: if active { "active" } else { "inactive" },
+        }
+    }
+}
+
+impl Entry for KeyView {
+    const LIST: &'static str = "OrganizationProjectKeys";
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// Returns what of a key may be shown.
+pub(super) fn redacted(key: &ApiKey) -> String {
+    format!("lg_{}_…", key.public_id)
+}
+
+/// Lists the keys of a project that are not revoked, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/organization/projects/{project_id}/api_keys",
+    responses((status = 404, description = "No such project, or it is archived"))
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Admin,
+    Path(project): Path<String>,
+    Query(listing): Query<Listing<KeyId>>,
+) -> Result<Answer<List<KeyView>>, ApiError> {
+    let project = projects::open(&app, &project).await?.id;
+    let found = app
+        .store
+        .unrevoked_keys(project, None, listing.after, listing.ask())
+        .await?;
+    let mut owners: HashMap<UserId, Option<Member>> = HashMap::new();
+    for key in &found {
+        if let Slot::Vacant(owner) = owners.entry(key.user) {
+            owner.insert(app.store.member(project, key.user).await?);
+        }
+    }
+    let views = found.into_iter().map(|key| {
+        let owner = owners.get(&key.user).and_then(Option::as_ref);
+        KeyView::new(key, owner)
+    });
+    Ok(Answer(listing.of(views)))
+}
+
+/// Reads a key that is not revoked.
+async fn named(app: &App, project: ProjectId, id: &str) -> Result<ApiKey, ApiError> {
+    let name = KeyName {
+        project,
+        owner: None,
+        id: id.parse().map_err(|_| ApiError::not_found(NO_KEY))?,
+    };
+    let key = app.store.key(name).await?;
+    key.filter(|key| key.revoked_at.is_none())
+        .ok_or_else(|| ApiError::not_found(NO_KEY))
+}
+
+/// Shows a key.
+#[utoipa::path(
+    get,
+    path = "/v1/organization/projects/{project_id}/api_keys/{api_key_id}",
+    responses((status = 404, description = "No such project or key, or it is revoked"))
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    _: Admin,
+    Path((project, key)): Path<(String, String)>,
+) -> Result<Answer<KeyView>, ApiError> {
+    let project = projects::open(&app, &project).await?.id;
+    let key = named(&app, project, &key).await?;
+    let owner = app.store.member(project, key.user).await?;
+    Ok(Answer(KeyView::new(key, owner.as_ref())))
+}
+
+/// Revokes a key: it gets no further reservation.
+#[utoipa::path(
+    delete,
+    path = "/v1/organization/projects/{project_id}/api_keys/{api_key_id}",
+    responses((status = 404, description = "No such project or key, or it is revoked"))
+)]
+pub(super) async fn delete(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path((project, key)): Path<(String, String)>,
+) -> Result<Answer<Deleted>, ApiError> {
+    let project = projects::open(&app, &project).await?.id;
+    let id = named(&app, project, &key).await?.id;
+    let name = KeyName {
+        project,
+        owner: None,
+        id,
+    };
+    revoked(&app, name, author).await?;
+    Ok(Answer(Deleted::new(
+        "organization.project.api_key.deleted",
+        id,
+    )))
+}

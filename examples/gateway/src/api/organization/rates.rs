@@ -1,0 +1,266 @@
+//! The limits of a project on each model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::error::Rejection;
+use llm_gate::identity::{ProjectId, Subject};
+use llm_gate::store::{Author, Limit, LimitChange, LimitKey, Limits, Period, Unit, Zone};
+use llm_gate::tokens::Amount;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::list::{Entry, List, limit, place};
+use super::projects;
+use crate::api::caller::{Admin, By};
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Input, Json, Path, Query, TOKENS};
+use crate::app::App;
+
+/// How many limits are listed unless asked for.
+const SIZE: u32 = 100;
+/// When to come back while the upstream's models are not known.
+const RETRY: Duration = Duration::from_secs(2);
+const NO_RATE: &str = "no such rate limit";
+/// What stands before the name of the model.
+const PREFIX: &str = "rl-";
+
+const REQUESTS_MINUTE: (Unit, Period) = (Unit::Requests, Period::Minute);
+const TOKENS_MINUTE: (Unit, Period) = (Unit::Tokens, Period::Minute);
+const REQUESTS_DAY: (Unit, Period) = (Unit::Requests, Period::Day);
+
+/// What a project may use of a model. 9007199254740991, the largest limit there is, stands for none.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationRateLimit)]
+pub(super) struct RateView {
+    object: &'static str,
+    id: String,
+    model: String,
+    #[schema(value_type = i64, minimum = 0)]
+    max_requests_per_1_minute: Amount,
+    #[schema(value_type = i64, minimum = 0)]
+    max_tokens_per_1_minute: Amount,
+    #[schema(value_type = i64, minimum = 0)]
+    max_requests_per_1_day: Amount,
+}
+
+impl RateView {
+    fn new(model: &str, limits: &BTreeMap<(&str, Unit, Period), Amount>) -> Self {
+        let limit = |(unit, period)| {
+            let limit = limits.get(&(model, unit, period));
+            limit.copied().unwrap_or(Amount::MAX)
+        };
+        Self {
+            object: "project.rate_limit",
+            id: format!("{PREFIX}{model}"),
+            model: model.to_owned(),
+            max_requests_per_1_minute: limit(REQUESTS_MINUTE),
+            max_tokens_per_1_minute: limit(TOKENS_MINUTE),
+            max_requests_per_1_day: limit(REQUESTS_DAY),
+        }
+    }
+}
+
+impl Entry for RateView {
+    const LIST: &'static str = "OrganizationRateLimits";
+
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+}
+
+/// Reads the limits in force for a project on each model that is served or limited, in the order of their names.
+async fn rates(app: &App, project: ProjectId) -> Result<Vec<RateView>, ApiError> {
+    let subject = Subject::Project(project);
+    let mut limits = Limits::default();
+    for subject in [subject, Subject::EACH_PROJECT] {
+        for limit in app.store.limits(Some(subject)).await? {
+            limits.put(limit);
+        }
+    }
+    let mut amounts = BTreeMap::new();
+    for limit in limits.in_force(subject) {
+        let LimitKey {
+            model,
+            unit,
+            period,
+            ..
+        } = &limit.key;
+        let shown = [REQUESTS_MINUTE, TOKENS_MINUTE, REQUESTS_DAY].contains(&(*unit, *period));
+        if let Some(model) = model.as_deref().filter(|_| shown) {
+            amounts.insert((model, *unit, *period), limit.amount);
+        }
+    }
+    let served = app.catalog.seen().list.ok_or_else(|| {
+        let words = "the models of the upstream are not known yet";
+        ApiError::from(Rejection::unavailable(words, RETRY))
+    })?;
+    let mut models: BTreeSet<&str> = served.iter().map(|model| &*model.id).collect();
+    models.extend(amounts.keys().map(|(model, _, _)| *model));
+    let view = |model| RateView::new(model, &amounts);
+    Ok(models.into_iter().map(view).collect())
+}
+
+/// Which limits are wanted.
+pub(super) struct Wanted {
+    limit: u32,
+    after: Option<String>,
+    before: Option<String>,
+}
+
+impl Input for Wanted {
+    const NAME: &'static str = "OrganizationRateLimitQuery";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            limit: limit(fields, SIZE),
+            after: place(
+                fields,
+                "after",
+                "Only entries behind the one with this `id`",
+            ),
+            before: place(
+                fields,
+                "before",
+                "Only entries before the one with this `id`",
+            ),
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "limit": SIZE })
+    }
+}
+
+/// Lists what a project may use of each model.
+#[utoipa::path(
+    get,
+    path = "/v1/organization/projects/{project_id}/rate_limits",
+    responses(
+        (status = 404, description = "No such project, or it is archived"),
+        (status = 503, description = "The models or the store are not known yet"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Admin,
+    Path(project): Path<String>,
+    Query(Wanted {
+        limit,
+        after,
+        before,
+    }): Query<Wanted>,
+) -> Result<Answer<List<RateView>>, ApiError> {
+    let project = projects::open(&app, &project).await?.id;
+    let mut found = rates(&app, project).await?;
+    found.retain(|rate| {
+        after.as_ref().is_none_or(|after| rate.id > *after)
+            && before.as_ref().is_none_or(|before| rate.id < *before)
+    });
+    let limit = limit as usize;
+    let has_more = found.len() > limit;
+    // Whoever reads back wants what is next to where it was.
+    if before.is_some() && after.is_none() {
+        found.drain(..found.len().saturating_sub(limit));
+    }
+    found.truncate(limit);
+    Ok(Answer(List::new(found, has_more)))
+}
+
+/// What of the limits is to be different.
+pub(super) struct Changes {
+    wanted: [(Unit, Period, Option<Amount>); 3],
+}
+
+impl Input for Changes {
+    const NAME: &'static str = "OrganizationRateLimitChange";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let mut wanted = |name, about, (unit, period)| {
+            let amount = fields.optional(name, about, &TOKENS);
+            (unit, period, amount)
+        };
+        let wanted = [
+            wanted(
+                "max_requests_per_1_minute",
+                "How many requests a minute; the largest number for no limit",
+                REQUESTS_MINUTE,
+            ),
+            wanted(
+                "max_tokens_per_1_minute",
+                "How many tokens a minute; the largest number for no limit",
+                TOKENS_MINUTE,
+            ),
+            wanted(
+                "max_requests_per_1_day",
+                "How many requests a day of UTC; the largest number for no limit",
+                REQUESTS_DAY,
+            ),
+        ];
+        Some(Self { wanted })
+    }
+
+    fn example() -> Value {
+        json!({ "max_requests_per_1_minute": 60 })
+    }
+}
+
+/// Changes what a project may use of a model. It is in force for the next reservation.
+#[utoipa::path(
+    post,
+    path = "/v1/organization/projects/{project_id}/rate_limits/{rate_limit_id}",
+    params(("rate_limit_id" = String, Path, description = "`rl-` and the name of the model")),
+    responses(
+        (status = 404, description = "No such project, or a model that is neither served nor limited"),
+        (status = 503, description = "The models or the store are not known yet"),
+    )
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    _: Admin,
+    By(author): By,
+    Path((project, id)): Path<(String, String)>,
+    Json(Changes { wanted }): Json<Changes>,
+) -> Result<Answer<RateView>, ApiError> {
+    let project = projects::open(&app, &project).await?.id;
+    let named = async || {
+        let mut rates = rates(&app, project).await?.into_iter();
+        Ok::<_, ApiError>(rates.find(|rate| rate.id == id))
+    };
+    let known = named().await?.ok_or_else(|| ApiError::not_found(NO_RATE))?;
+    let model = known.model;
+    for (unit, period, amount) in wanted {
+        if let Some(amount) = amount {
+            let key = LimitKey {
+                subject: Subject::Project(project),
+                model: Some(model.as_str().into()),
+                unit,
+                period,
+            };
+            set(&app, key, amount, author.clone()).await?;
+        }
+    }
+    // A model that is not served is not listed when its last limit is gone.
+    let rate = named().await?;
+    let rate = rate.unwrap_or_else(|| RateView::new(&model, &BTreeMap::new()));
+    Ok(Answer(rate))
+}
+
+/// Sets a limit, or removes it where it would be none.
+async fn set(app: &App, key: LimitKey, amount: Amount, author: Author) -> Result<(), ApiError> {
+    let change = if amount == Amount::MAX {
+        let set = app.store.limits(Some(key.subject)).await?;
+        if !set.iter().any(|limit| limit.key == key) {
+            return Ok(());
+        }
+        LimitChange::remove(key, author)
+    } else {
+        let zone = Zone::UTC;
+        LimitChange::set(Limit { key, zone, amount }, author)
+    };
+    app.store.change_limit(change).await?;
+    Ok(())
+}

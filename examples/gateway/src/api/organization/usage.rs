@@ -1,0 +1,214 @@
+//! What was used, in buckets of time.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::call::Route;
+use llm_gate::identity::{KeyId, ProjectId, UserId};
+use llm_gate::store::{BucketQuery, BucketRow, BucketWidth};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::buckets::{Buckets, GROUP, Group, Span, Tally, WIDTH, groups, ids, models};
+use crate::api::caller::Admin;
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Input, List, Query, Whole};
+use crate::app::App;
+
+/// Which usage is wanted.
+pub(super) struct Wanted {
+    span: Span,
+    users: Vec<UserId>,
+    projects: Vec<ProjectId>,
+    keys: Vec<KeyId>,
+    models: Vec<String>,
+    groups: Vec<Group>,
+}
+
+impl Input for Wanted {
+    const NAME: &'static str = "OrganizationUsageQuery";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let width = fields.optional(
+            "bucket_width",
+            "How long buckets are, `1d` unless said",
+            &WIDTH,
+        );
+        let width = width.unwrap_or(BucketWidth::Day);
+        let limit = fields.optional(
+            "limit",
+            "How many buckets the page has at most: unless said 7 days, 24 hours or 60 minutes",
+            &Whole::new(1, 1_440, |limit| usize::try_from(limit).ok()),
+        );
+        let limit = limit.unwrap_or(match width {
+            BucketWidth::Minute => 60,
+            BucketWidth::Hour => 24,
+            _ => 7,
+        });
+        let span = Span::read(fields, width, limit);
+        let users = ids(
+            fields,
+            "user_ids",
+            "Only that of these users",
+            UserId::from_uuid,
+        );
+        let projects = ids(
+            fields,
+            "project_ids",
+            "Only that of these projects",
+            ProjectId::from_uuid,
+        );
+        let keys = ids(
+            fields,
+            "api_key_ids",
+            "Only that of these keys",
+            KeyId::from_uuid,
+        );
+        let models = models(fields, "models", "Only that of these models");
+        let groups = fields.several(
+            "group_by",
+            "What the sums of a bucket are told apart by; by nothing unless said",
+            &List::new(&GROUP, 1, 4),
+        );
+        Some(Self {
+            span: span?,
+            users,
+            projects,
+            keys,
+            models,
+            groups,
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "start_time": 1_767_225_600 })
+    }
+}
+
+impl Wanted {
+    /// Adds up what is wanted of some routes.
+    async fn tally<T: Tally>(
+        self,
+        app: &App,
+        route: impl Fn(&Route) -> bool,
+    ) -> Result<Answer<Buckets<T>>, ApiError> {
+        let routes = Route::ALL.iter().copied().filter(|one| route(one));
+        let routes = routes.map(|route| route.as_str().to_owned()).collect();
+        let narrow = |query| BucketQuery {
+            users: self.users,
+            projects: self.projects,
+            keys: self.keys,
+            models: self.models,
+            routes,
+            groups: groups(&self.groups),
+            ..query
+        };
+        Buckets::fill(app, &self.span, narrow).await.map(Answer)
+    }
+}
+
+/// Calls that generate. What they are not told apart by is null.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationCompletionsUsage)]
+pub(super) struct CompletionsView {
+    object: &'static str,
+    #[schema(minimum = 0)]
+    input_tokens: u64,
+    #[schema(minimum = 0)]
+    output_tokens: u64,
+    /// The part of the input that came out of caches.
+    #[schema(minimum = 0)]
+    input_cached_tokens: u64,
+    #[schema(minimum = 0)]
+    num_model_requests: u64,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    project_id: Option<ProjectId>,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    user_id: Option<UserId>,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    api_key_id: Option<KeyId>,
+    model: Option<String>,
+    /// Always null: there are no batches.
+    batch: Option<bool>,
+}
+
+impl From<BucketRow> for CompletionsView {
+    fn from(BucketRow { key, sum, .. }: BucketRow) -> Self {
+        Self {
+            object: "organization.usage.completions.result",
+            input_tokens: sum.prompt,
+            output_tokens: sum.completion,
+            input_cached_tokens: sum.cached,
+            num_model_requests: sum.calls,
+            project_id: key.project,
+            user_id: key.user,
+            api_key_id: key.key,
+            model: key.model,
+            batch: None,
+        }
+    }
+}
+
+impl Tally for CompletionsView {
+    const PAGE: &'static str = "OrganizationCompletionsUsages";
+}
+
+/// Adds up the calls that generate, whoever made them.
+#[utoipa::path(get, path = "/v1/organization/usage/completions")]
+pub(super) async fn completions(
+    State(app): State<App>,
+    _: Admin,
+    Query(wanted): Query<Wanted>,
+) -> Result<Answer<Buckets<CompletionsView>>, ApiError> {
+    wanted
+        .tally(&app, |route| !matches!(route, Route::Embeddings))
+        .await
+}
+
+/// Calls that embed. What they are not told apart by is null.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OrganizationEmbeddingsUsage)]
+pub(super) struct EmbeddingsView {
+    object: &'static str,
+    #[schema(minimum = 0)]
+    input_tokens: u64,
+    #[schema(minimum = 0)]
+    num_model_requests: u64,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    project_id: Option<ProjectId>,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    user_id: Option<UserId>,
+    #[schema(value_type = Option<String>, format = Uuid)]
+    api_key_id: Option<KeyId>,
+    model: Option<String>,
+}
+
+impl From<BucketRow> for EmbeddingsView {
+    fn from(BucketRow { key, sum, .. }: BucketRow) -> Self {
+        Self {
+            object: "organization.usage.embeddings.result",
+            input_tokens: sum.prompt,
+            num_model_requests: sum.calls,
+            project_id: key.project,
+            user_id: key.user,
+            api_key_id: key.key,
+            model: key.model,
+        }
+    }
+}
+
+impl Tally for EmbeddingsView {
+    const PAGE: &'static str = "OrganizationEmbeddingsUsages";
+}
+
+/// Adds up the calls that embed, whoever made them.
+#[utoipa::path(get, path = "/v1/organization/usage/embeddings")]
+pub(super) async fn embeddings(
+    State(app): State<App>,
+    _: Admin,
+    Query(wanted): Query<Wanted>,
+) -> Result<Answer<Buckets<EmbeddingsView>>, ApiError> {
+    wanted
+        .tally(&app, |route| matches!(route, Route::Embeddings))
+        .await
+}
