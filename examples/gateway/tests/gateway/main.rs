@@ -24,6 +24,7 @@ mod members;
 mod oauth;
 mod operations;
 mod operator;
+mod organization;
 mod program;
 mod projects;
 mod rates;

@@ -1,0 +1,209 @@
+//! API keys: those of projects, and those that administer.
+
+use super::*;
+
+const ADMIN_KEYS: &str = "/v1/organization/admin_api_keys";
+
+#[tokio::test]
+async fn keys_of_a_project_are_shown_without_their_secrets() {
+    let admin = Admin::start().await;
+    let ada = admin.gate.person("ada").await;
+    let key = ada.key().await;
+    let keys = format!("/v1/organization/projects/{}/api_keys", ada.project);
+    let expected = json!({
+        "object": "organization.project.api_key", "id": key.text("id"), "name": "laptop",
+        "redacted_value": format!("{}_…", key.text("prefix")),
+        "created_at": 1_767_225_600, "last_used_at": null, "expires_at": null,
+        "owner_project_access": "active",
+        "owner": {
+            "type": "user",
+            "user": { "id": ada.id, "name": "ada", "email": null, "role": "owner", "created_at": 1_767_225_600 },
+        },
+    });
+    assert_eq!(admin.get(&keys).await["data"], json!([expected]));
+    let path = format!("{keys}/{}", key.text("id"));
+    assert_eq!(admin.get(&path).await, expected);
+    let services = format!("/v1/organization/projects/{}/service_accounts", ada.project);
+    let service = admin.post(&services, json!({ "name": "ci" })).await;
+    let shown = admin
+        .get(&format!("{keys}/{}", text(&service["api_key"]["id"])))
+        .await;
+    assert_eq!(shown["owner"]["type"], "service_account");
+    assert_eq!(shown["owner"]["service_account"]["id"], service["id"]);
+    assert!(shown["owner"].get("user").is_none());
+    let all = admin.get(&keys).await.to_string();
+    for secret in [key.text("api_key"), text(&service["api_key"]["value"])] {
+        assert!(!all.contains(&secret), "a secret is shown once");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_listed_in_parts_and_revoked_at_once() {
+    let admin = Admin::start().await;
+    let (ada, eve) = (
+        admin.gate.person("ada").await,
+        admin.gate.person("eve").await,
+    );
+    let keys = format!("/v1/organization/projects/{}/api_keys", ada.project);
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(ada.key().await);
+    }
+    let mut ids: Vec<String> = made.iter().map(|key| key.text("id")).collect();
+    ids.sort_by(|one, other| other.cmp(one));
+    assert_eq!(admin.pages(&keys).await, ids, "the newest first");
+    let client = admin.gate.client.bearer(made[2].text("api_key"));
+    assert!(works(&client).await);
+    let id = made[2].text("id");
+    let path = format!("{keys}/{id}");
+    let gone = admin.delete(&path).await;
+    assert_eq!(
+        gone,
+        json!({ "object": "organization.project.api_key.deleted", "id": id, "deleted": true })
+    );
+    assert!(!works(&client).await, "the next call is refused");
+    ids.retain(|other| *other != id);
+    assert_eq!(admin.pages(&keys).await, ids);
+    admin.missing(Method::GET, &path, Value::Null).await;
+    admin.missing(Method::DELETE, &path, Value::Null).await;
+    for path in [
+        format!(
+            "/v1/organization/projects/{}/api_keys/{}",
+            eve.project, ids[0]
+        ),
+        format!("{keys}/x"),
+        format!("/v1/organization/projects/x/api_keys/{}", ids[0]),
+    ] {
+        admin.missing(Method::GET, &path, Value::Null).await;
+        admin.missing(Method::DELETE, &path, Value::Null).await;
+    }
+    let left = admin.gate.client.bearer(made[0].text("api_key"));
+    assert!(works(&left).await, "nothing else was revoked");
+}
+
+#[tokio::test]
+async fn revoked_keys_take_nobodys_place() {
+    let admin = Admin::start().await;
+    let path = format!("/api/v1/projects/{}/api-keys", admin.root.project);
+    for _ in 0..201 {
+        let made = admin.post(ADMIN_KEYS, json!({ "name": "ops" })).await;
+        admin
+            .delete(&format!("{ADMIN_KEYS}/{}", text(&made["id"])))
+            .await;
+    }
+    let one_more = admin.root.post(&path, json!({ "name": "laptop" })).await;
+    assert_eq!(one_more.status, StatusCode::CREATED, "{one_more:?}");
+}
+
+#[tokio::test]
+async fn an_admin_key_administers_until_it_is_deleted() {
+    let admin = Admin::start().await;
+    let made = admin
+        .post(
+            ADMIN_KEYS,
+            json!({ "name": "ops", "expires_in_seconds": 60 }),
+        )
+        .await;
+    let (id, value) = (text(&made["id"]), text(&made["value"]));
+    let redacted = text(&made["redacted_value"]);
+    assert!(
+        value.starts_with(redacted.trim_end_matches('…')),
+        "how it begins"
+    );
+    let expected = json!({
+        "object": "organization.admin_api_key", "id": id, "name": "ops", "redacted_value": redacted,
+        "created_at": 1_767_225_600, "last_used_at": null, "expires_at": 1_767_225_660,
+        "owner": {
+            "type": "user", "object": "organization.user", "id": admin.root.id, "name": "root",
+            "created_at": made["owner"]["created_at"], "role": "owner",
+        },
+    });
+    let path = format!("{ADMIN_KEYS}/{id}");
+    assert_eq!(admin.get(&path).await, expected, "no secret any more");
+    let key = admin.gate.client.bearer(&value);
+    let next = ask(&key, Method::POST, ADMIN_KEYS, &json!({ "name": "next" })).await;
+    assert_eq!(next.status, StatusCode::OK, "it makes another: {next:?}");
+    let gone = admin.delete(&path).await;
+    assert_eq!(
+        gone,
+        json!({ "object": "organization.admin_api_key.deleted", "id": id, "deleted": true })
+    );
+    let refused = ask(&key, Method::GET, ADMIN_KEYS, &Value::Null).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    admin.missing(Method::GET, &path, Value::Null).await;
+    admin.missing(Method::DELETE, &path, Value::Null).await;
+}
+
+#[tokio::test]
+async fn an_admin_key_is_no_wider_than_the_key_that_made_it() {
+    let admin = Admin::start().await;
+    let path = format!("/api/v1/projects/{}/api-keys", admin.root.project);
+    let narrow =
+        json!({ "scopes": ["admin", "models"], "models": ["tiny"], "networks": ["127.0.0.0/8"] });
+    let narrow = admin.root.post(&path, narrow).await;
+    let client = admin.gate.client.bearer(narrow.text("api_key"));
+    let made = ask(&client, Method::POST, ADMIN_KEYS, &json!({ "name": "ops" })).await;
+    let shown = admin
+        .root
+        .get(&format!("{path}/{}", made.text("id")))
+        .await
+        .json();
+    let before = narrow.json();
+    for member in ["scopes", "models", "networks"] {
+        assert_eq!(shown[member], before[member], "{member}");
+    }
+}
+
+#[tokio::test]
+async fn admin_keys_are_listed_in_both_orders_and_are_ones_own() {
+    let admin = Admin::start().await;
+    let mut ids = Vec::new();
+    for name in ["a", "b", "c"] {
+        let made = admin.post(ADMIN_KEYS, json!({ "name": name })).await;
+        ids.push(text(&made["id"]));
+    }
+    let plain = admin.root.key().await.text("id");
+    ids.sort();
+    assert_eq!(
+        admin.pages(ADMIN_KEYS).await,
+        ids,
+        "the oldest first, and no others"
+    );
+    ids.reverse();
+    assert_eq!(admin.pages(&format!("{ADMIN_KEYS}?order=desc")).await, ids);
+    let ada = admin.gate.person("ada").await;
+    let path = format!("/v1/organization/users/{}", ada.id);
+    admin.post(&path, json!({ "role": "owner" })).await;
+    let others = ask(&ada.session, Method::GET, ADMIN_KEYS, &Value::Null).await;
+    assert_eq!(
+        others.json()["data"],
+        json!([]),
+        "those of another admin are not seen"
+    );
+    let path = format!("{ADMIN_KEYS}/{}", ids[0]);
+    let others = ask(&ada.session, Method::DELETE, &path, &Value::Null).await;
+    assert_eq!(others.status, StatusCode::NOT_FOUND, "nor touched");
+    for id in [plain.as_str(), "x"] {
+        admin
+            .missing(Method::GET, &format!("{ADMIN_KEYS}/{id}"), Value::Null)
+            .await;
+        admin
+            .missing(Method::DELETE, &format!("{ADMIN_KEYS}/{id}"), Value::Null)
+            .await;
+    }
+    admin
+        .wrong(Method::POST, ADMIN_KEYS, json!({}), "name")
+        .await;
+    let body = json!({ "name": "a", "expires_in_seconds": 0 });
+    admin
+        .wrong(Method::POST, ADMIN_KEYS, body, "expires_in_seconds")
+        .await;
+    admin
+        .wrong(
+            Method::GET,
+            &format!("{ADMIN_KEYS}?order=up"),
+            Value::Null,
+            "order",
+        )
+        .await;
+}
