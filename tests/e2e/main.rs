@@ -16,6 +16,7 @@ mod leases;
 mod limits;
 mod log;
 mod many;
+mod openai_admin;
 mod openai_python;
 mod processes;
 mod rates;
