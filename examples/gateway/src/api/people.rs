@@ -26,20 +26,25 @@ pub(super) const NAME: Text<String> =
 
 pub(super) const NO_USER: &str = "no such user";
 
-/// Changes an account.
+/// Changes an account. Where it may do something else then, its keys are forgotten where they are known.
 pub(super) async fn changed(
     app: &App,
     id: UserId,
     change: UserChange,
     author: Author,
 ) -> Result<User, ApiError> {
-    match app.store.change_user(id, change, author).await {
-        Err(error) if error.kind() == StoreErrorKind::Conflict => Err(taken()),
-        other => outcome(other?),
+    let rights = change.role.is_some() || change.disabled.is_some();
+    let user = match app.store.change_user(id, change, author).await {
+        Err(error) if error.kind() == StoreErrorKind::Conflict => return Err(taken()),
+        other => outcome(other?)?,
+    };
+    if rights {
+        app.keys.invalidate_all();
     }
+    Ok(user)
 }
 
-/// Deletes an account.
+/// Deletes an account, and has its keys forgotten where they are known.
 pub(super) async fn deleted(app: &App, id: UserId, author: Author) -> Result<User, ApiError> {
     let deleted = outcome(app.store.delete_user(id, author).await?)?;
     app.keys.invalidate_all();

@@ -284,7 +284,6 @@ pub(super) async fn change(
         }
     }
     let user = people::changed(&app, user.id, change, author).await?;
-    app.keys.invalidate_all();
     Ok(Answer(view(&app, user).await?))
 }
 
@@ -305,7 +304,6 @@ pub(super) async fn delete(
 ) -> Result<NoContent, ApiError> {
     let user = find(&app, &id).await?;
     people::deleted(&app, user.id, author).await?;
-    app.keys.invalidate_all();
     Ok(NoContent)
 }
 
