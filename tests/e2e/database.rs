@@ -51,6 +51,26 @@ async fn a_locked_database_grants_nothing_and_recovers_by_itself() {
 }
 
 #[tokio::test]
+async fn the_admin_api_changes_nothing_while_the_database_is_locked() {
+    let world = hasty().await;
+    let admin = world.admin().await;
+    let path = "/v1/organization/projects";
+    let lock = Lock::take(world.folder());
+    let body = serde_json::json!({ "name": "research" });
+    let refused = in_time("a refusal", admin.post(path, &body)).await;
+    is_later(&refused.expect("an answer"));
+    lock.release();
+    let made = in_time("a project", admin.post(path, &body)).await;
+    let made = made.expect("an answer");
+    assert_eq!(made.status, 200, "nobody has to restart anything: {made:?}");
+    let listed = in_time("the projects", admin.get(path)).await;
+    let listed = listed.expect("an answer").json();
+    let named = listed["data"].as_array().expect("a list").iter();
+    let named = named.filter(|project| project["name"] == "research");
+    assert_eq!(named.count(), 1, "what was refused was not made");
+}
+
+#[tokio::test]
 async fn a_stream_goes_on_without_the_database_and_is_settled_when_it_is_back() {
     let world = hasty().await;
     let ada = world.register().await;
