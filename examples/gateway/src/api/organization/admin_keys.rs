@@ -195,13 +195,16 @@ impl Input for WantedKey {
     }
 }
 
-/// Makes a key that may do all that its owner may, or all that the key may that it is made with.
+/// Makes a key that may do all that its owner may, or all that the key may that it is made with, and no longer than that.
 ///
 /// It may call models too: no key makes another that may do more than itself, and this one makes keys for calls.
 #[utoipa::path(
     post,
     path = "/v1/organization/admin_api_keys",
-    responses((status = 409, description = "There are as many keys as one may have"))
+    responses(
+        (status = 404, description = "The key that asks is gone"),
+        (status = 409, description = "There are as many keys as one may have"),
+    )
 )]
 pub(super) async fn create(
     State(app): State<App>,

@@ -115,7 +115,11 @@ impl Input for NewProject {
 }
 
 /// Makes a project, which the caller owns.
-#[utoipa::path(post, path = "/v1/organization/projects")]
+#[utoipa::path(
+    post,
+    path = "/v1/organization/projects",
+    responses((status = 409, description = "The caller is a member of as many projects as one may be"))
+)]
 pub(super) async fn create(
     State(app): State<App>,
     AdminAccount(account): AdminAccount,

@@ -122,7 +122,28 @@ async fn an_admin_key_administers_until_it_is_deleted() {
     assert_eq!(admin.get(&path).await, expected, "no secret any more");
     let key = admin.gate.client.bearer(&value);
     let next = ask(&key, Method::POST, ADMIN_KEYS, &json!({ "name": "next" })).await;
+    let longer = next.status;
+    assert_eq!(
+        longer,
+        StatusCode::FORBIDDEN,
+        "none that outlives it: {next:?}"
+    );
+    let body = json!({ "name": "next", "expires_in_seconds": 30 });
+    let next = ask(&key, Method::POST, ADMIN_KEYS, &body).await;
     assert_eq!(next.status, StatusCode::OK, "it makes another: {next:?}");
+    let project = admin.project("research").await;
+    let services = format!("/v1/organization/projects/{project}/service_accounts");
+    let longer = ask(&key, Method::POST, &services, &json!({ "name": "ci" })).await;
+    assert_eq!(
+        longer.status,
+        StatusCode::FORBIDDEN,
+        "nor a service account's: {longer:?}"
+    );
+    assert_eq!(
+        admin.pages(&services).await,
+        [""; 0],
+        "and no account is left of it"
+    );
     let gone = admin.delete(&path).await;
     assert_eq!(
         gone,
