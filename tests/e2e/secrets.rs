@@ -25,6 +25,7 @@ const JWT: &str = "canary-signing-Zt4kQm1xV8nB2cR7pL5wS9dF3gH6j";
 const PEPPER: &str = "canary-pepper-Yw6uTn3eR1bX8qM5kP2sD7fG4hJ9l";
 const UPSTREAM: &str = "canary-upstream-Xv5rE2wQ9zA7";
 const MAIL: &str = "canary-relay-Wb8nM4vC1xZ6";
+const PROVIDER: &str = "canary-provider-Ts5uY3iO7pA2";
 const PROMPT: &str = "canary prompt Vu7yT3rE9wQ2";
 /// What nobody ever had, and presents all the same.
 const FORGED: &str = "canary-forged-Ut6iO4pL8kJ1";
@@ -238,6 +239,8 @@ async fn use_all(folder: &Path, database: Option<&str>) -> Scene {
         ("VLLM_API_KEY", UPSTREAM),
         ("API_TOKEN_HASH", &hash),
         ("LLM_GATE_MAIL__URL", &mail),
+        ("GITHUB_CLIENT_ID", "the-gate"),
+        ("GITHUB_CLIENT_SECRET", PROVIDER),
         ("LLM_GATE_LOG__FILTER", "debug"),
         ("LLM_GATE_LOG__FOLDER", logs),
         ("LLM_GATE_RATE_LIMITS__PER_ADDRESS", "off"),
@@ -268,6 +271,7 @@ async fn use_all(folder: &Path, database: Option<&str>) -> Scene {
         ("pepper", PEPPER),
         ("key of the upstream", UPSTREAM),
         ("password of the relay", MAIL),
+        ("secret at the provider", PROVIDER),
         ("prompt", PROMPT),
         ("operator key", operator.expose()),
     ] {

@@ -70,10 +70,6 @@ pub(crate) struct Login {
     pub(crate) session: Option<SessionId>,
 }
 
-/// A caller that has logged in, here or with another issuer. An API key manages nothing, and the operator
-/// has no account.
-pub(crate) struct Session(pub(crate) User);
-
 /// An admin that has logged in here, an admin's key that may do as much, or the operator.
 pub(crate) struct Admin;
 
@@ -176,20 +172,6 @@ impl FromRequestParts<App> for Anyone {
         match still_there(app, &principal).await? {
             Some(user) => Ok(Self::Account { principal, user }),
             None => Err(Rejection::unauthorized().into()),
-        }
-    }
-}
-
-impl FromRequestParts<App> for Session {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match Anyone::from_request_parts(parts, app).await? {
-            Anyone::Operator => Err(Rejection::account_required().into()),
-            Anyone::Account { principal, user } => match principal.credential {
-                Credential::Session | Credential::Foreign => Ok(Self(user)),
-                _ => Err(ApiError::forbidden(NO_LOGIN)),
-            },
         }
     }
 }
@@ -335,23 +317,22 @@ impl FromRequestParts<App> for Login {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let session = parts
-            .extensions
-            .get::<Principal>()
-            .and_then(|principal| principal.session);
         let By(author) = By::from_request_parts(parts, app).await?;
-        let Session(user) = Session::from_request_parts(parts, app).await?;
-        let credential = parts.extensions.get::<Principal>().map(|of| of.credential);
-        if credential == Some(Credential::Foreign) {
+        let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
+        else {
+            return Err(Rejection::account_required().into());
+        };
+        match principal.credential {
+            Credential::Session => Ok(Self {
+                user,
+                author,
+                session: principal.session,
+            }),
             // Who sets a password for an admin's account that has none is an admin from then on.
-            return Err(ApiError::forbidden(
+            Credential::Foreign => Err(ApiError::forbidden(
                 "this route needs a login here, not a token of another issuer",
-            ));
+            )),
+            _ => Err(ApiError::forbidden(NO_LOGIN)),
         }
-        Ok(Self {
-            user,
-            author,
-            session,
-        })
     }
 }

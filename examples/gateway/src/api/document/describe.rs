@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Access, Sketch};
 use crate::api::caller::{
-    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Session, Steward,
+    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Steward,
 };
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
@@ -116,12 +116,6 @@ impl Part for Reader {
 }
 
 impl Part for Login {
-    fn describe(sketch: &mut Sketch) {
-        sketch.access(Access::Login);
-    }
-}
-
-impl Part for Session {
     fn describe(sketch: &mut Sketch) {
         sketch.access(Access::Login);
     }
