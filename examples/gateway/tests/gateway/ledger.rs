@@ -28,18 +28,8 @@ const NOON: i64 = 1_772_366_400_000_000;
 const DAY: i64 = 24 * 3_600_000_000;
 
 /// The books of a gate, from beside it.
-pub(crate) async fn books(gate: &Gate) -> Box<dyn LedgerStore> {
-    match &gate.database {
-        Some(url) => {
-            let config = PgConfig::new(url).database_time(false);
-            Box::new(PgStore::open(config).await.expect("opened"))
-        }
-        None => {
-            let path = gate.folder.path().join("data/llm-gate.db");
-            let store = SqliteStore::open(SqliteConfig::new(path)).await;
-            Box::new(store.expect("opened"))
-        }
-    }
+pub(crate) async fn books(gate: &Gate) -> Box<dyn llm_gate::store::Store> {
+    gate.books().await
 }
 
 /// Runs a statement that no program of ours runs.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use llm_gate::store::Store;
 use llm_gate::test_util::ManualClock;
 use llm_gate_diesel::test_db::postgres;
-use llm_gate_diesel::{PgConfig, PgStore};
+use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
@@ -22,6 +23,8 @@ pub(crate) struct Gate {
     /// The second one, where there are two.
     _other: Option<Running>,
     pub(crate) client: Client,
+    /// Where its client sends to.
+    address: std::net::SocketAddr,
     pub(crate) upstream: ScriptedVllm,
     pub(crate) clock: ManualClock,
     pub(crate) folder: TempDir,
@@ -76,6 +79,26 @@ pub(crate) fn about_one(why: &str) -> bool {
 }
 
 impl Gate {
+    /// Opens its database beside it.
+    pub(crate) async fn books(&self) -> Box<dyn Store> {
+        match &self.database {
+            Some(url) => {
+                let config = PgConfig::new(url).database_time(false);
+                Box::new(PgStore::open(config).await.expect("opened"))
+            }
+            None => {
+                let path = self.folder.path().join("data/llm-gate.db");
+                let store = SqliteStore::open(SqliteConfig::new(path)).await;
+                Box::new(store.expect("opened"))
+            }
+        }
+    }
+
+    /// Returns where people come to.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Lets the time go by in which another gateway may still remember a key as it was.
     pub(crate) fn told_everywhere(&self) {
         if paired() {
@@ -98,22 +121,16 @@ async fn gateway(config: Config, clock: &ManualClock, database: Option<&PgConfig
 }
 
 /// Passes connections on to one gateway after the other.
-async fn round_robin(backends: [std::net::SocketAddr; 2]) -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
-    let listener = listener.expect("a free port");
-    let address = listener.local_addr().expect("it listens");
-    tokio::spawn(async move {
-        for backend in backends.into_iter().cycle() {
-            let Ok((mut client, _)) = listener.accept().await else {
-                return;
-            };
-            tokio::spawn(async move {
-                let mut server = tokio::net::TcpStream::connect(backend).await?;
-                tokio::io::copy_bidirectional(&mut client, &mut server).await
-            });
-        }
-    });
-    address
+async fn round_robin(listener: tokio::net::TcpListener, backends: [std::net::SocketAddr; 2]) {
+    for backend in backends.into_iter().cycle() {
+        let Ok((mut client, _)) = listener.accept().await else {
+            return;
+        };
+        tokio::spawn(async move {
+            let mut server = tokio::net::TcpStream::connect(backend).await?;
+            tokio::io::copy_bidirectional(&mut client, &mut server).await
+        });
+    }
 }
 
 /// Starts two gateways on one PostgreSQL; every request goes to the other one.
@@ -152,11 +169,14 @@ async fn start_two(
     let mut config = config(&folder);
     config.upstream.url = upstream.url();
     change(&mut config);
+    let front = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
+    let front = front.expect("a free port");
+    let front_address = front.local_addr().expect("it listens");
     if two {
-        // Both sign in the name of one.
+        // Both sign in the name of one, which is where people come to.
         config
             .web_url
-            .get_or_insert_with(|| "http://gate.test".to_owned());
+            .get_or_insert_with(|| format!("http://{front_address}"));
     }
     let clock = ManualClock::new();
     let running = gateway(config.clone(), &clock, database.as_ref()).await;
@@ -174,12 +194,14 @@ async fn start_two(
         }
         config.data_dir = data;
         let second = gateway(config, &clock, database.as_ref()).await;
-        address = round_robin([running.address, second.address]).await;
+        address = front_address;
+        tokio::spawn(round_robin(front, [running.address, second.address]));
         other = Some(second);
     }
     let url = database.as_ref().map(|database| database.url().to_owned());
     Gate {
         client: Client::new(address),
+        address,
         running,
         _other: other,
         upstream,

@@ -143,7 +143,7 @@ async fn a_browser_that_links_ends_where_it_wanted() {
     let body = json!({ "provider": "github", "password": PASSWORD, "redirect": "/settings" });
     let sent = link(&mut browser, &ada.session, body).await;
     assert_eq!(sent.status, StatusCode::SEE_OTHER, "{sent:?}");
-    let place = format!("{}/settings", scene.gate.running.url());
+    let place = format!("{}/settings", scene.gate.url());
     assert_eq!(location(&sent), place);
     assert!(browser.cookies.is_empty(), "no session was opened");
     assert_eq!(listed(&ada.session).await[0]["provider"], "github");

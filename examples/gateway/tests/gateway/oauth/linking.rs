@@ -1,7 +1,7 @@
 //! Whose account it is: the identity alone says who is known, and an address counts if both sides have confirmed it.
 
 use http::StatusCode;
-use llm_gate::store::{Action, Actor, UserStore};
+use llm_gate::store::{Action, Actor};
 use llm_gate_gateway::config::Registration;
 use serde_json::json;
 

@@ -13,8 +13,7 @@ mod troubles;
 
 use http::StatusCode;
 use llm_gate::identity::UserId;
-use llm_gate::store::{Action, EventQuery, EventStore, UserChange, UserStore};
-use llm_gate_diesel::{SqliteConfig, SqliteStore};
+use llm_gate::store::{Action, EventQuery, UserChange};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::Config;
 use serde_json::json;
@@ -49,10 +48,8 @@ impl Scene {
     }
 
     /// Opens the books beside the gateway.
-    async fn store(&self) -> SqliteStore {
-        let path = self.gate.folder.path().join("data/llm-gate.db");
-        let store = SqliteStore::open(SqliteConfig::new(path)).await;
-        store.expect("beside the gateway")
+    async fn store(&self) -> Box<dyn llm_gate::store::Store> {
+        self.gate.books().await
     }
 
     /// Registers somebody with a password and an address, confirmed or not.

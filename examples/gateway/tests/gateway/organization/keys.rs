@@ -61,6 +61,7 @@ async fn keys_are_listed_in_parts_and_revoked_at_once() {
         gone,
         json!({ "object": "organization.project.api_key.deleted", "id": id, "deleted": true })
     );
+    admin.gate.told_everywhere();
     assert!(!works(&client).await, "the next call is refused");
     ids.retain(|other| *other != id);
     assert_eq!(admin.pages(&keys).await, ids);
@@ -149,6 +150,7 @@ async fn an_admin_key_administers_until_it_is_deleted() {
         gone,
         json!({ "object": "organization.admin_api_key.deleted", "id": id, "deleted": true })
     );
+    admin.gate.told_everywhere();
     let refused = ask(&key, Method::GET, ADMIN_KEYS, &Value::Null).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     admin.missing(Method::GET, &path, Value::Null).await;

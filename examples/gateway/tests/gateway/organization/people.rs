@@ -3,8 +3,7 @@
 use llm_gate::auth::InviteToken;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{Role, UserId};
-use llm_gate::store::{Author, UserStore};
-use llm_gate_diesel::{SqliteConfig, SqliteStore};
+use llm_gate::store::Author;
 use llm_gate_gateway::accounts::Names;
 
 use super::*;
@@ -143,10 +142,7 @@ async fn the_last_admin_and_the_only_owner_stay() {
 
 /// Makes the account that an invite is for, beside the gate.
 async fn take_up(gate: &Gate, email: &str, token: &str) -> UserId {
-    let path = gate.folder.path().join("data/llm-gate.db");
-    let store = SqliteStore::open(SqliteConfig::new(path))
-        .await
-        .expect("opened");
+    let store = gate.books().await;
     let author = Author::system(Timestamp::from_micros(1_767_225_600_000_000));
     let names = Names::of(email).expect("an address");
     let mut new = names.account(String::new(), Role::User, None, author);

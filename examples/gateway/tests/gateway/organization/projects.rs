@@ -41,6 +41,7 @@ async fn a_project_is_made_renamed_and_archived() {
     expected["status"] = "archived".into();
     let archive = format!("{path}/archive");
     assert_eq!(admin.post(&archive, Value::Null).await, expected);
+    admin.gate.told_everywhere();
     assert!(!works(&key).await, "its keys end with it");
     assert_eq!(admin.get(&path).await, expected, "it can still be seen");
     admin
