@@ -30,6 +30,18 @@ const PROMPT: &str = "canary prompt Vu7yT3rE9wQ2";
 /// What nobody ever had, and presents all the same.
 const FORGED: &str = "canary-forged-Ut6iO4pL8kJ1";
 
+/// What of an answer is a secret.
+const HANDED_OUT: [&str; 5] = ["api_key", "access_token", "refresh_token", "token", "value"];
+/// How the secrets begin that the gate makes, and how long what follows is at least.
+const FORMS: [(&str, usize); 6] = [
+    ("lg_", 40),
+    ("lgr_", 30),
+    ("lgi_", 30),
+    ("lgm_", 30),
+    ("lgo_", 30),
+    ("eyJ", 60),
+];
+
 /// An identifier that nothing has: identifiers are no secrets.
 const NOBODY: &str = "00000000-0000-7000-8000-000000000001";
 
@@ -42,8 +54,21 @@ impl Canaries {
         self.0.insert(what.to_owned(), secret.into());
     }
 
-    /// Searches for all of them.
+    /// Searches for all of them, and for whatever else has the form of one.
     fn search(&self, place: &str, text: &[u8]) {
+        // All that is searched for is ASCII, which stays as it is.
+        let text = String::from_utf8_lossy(text);
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.".contains(byte);
+        for (prefix, length) in FORMS {
+            for (at, _) in text.match_indices(prefix) {
+                let rest = &text.as_bytes()[at + prefix.len()..];
+                let rest = rest.iter().take_while(|byte| plain(byte)).count();
+                assert!(
+                    rest < length,
+                    "{place} has a secret that begins with {prefix}"
+                );
+            }
+        }
         for (what, secret) in &self.0 {
             let bytes = secret.as_bytes();
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -54,14 +79,7 @@ impl Canaries {
                 ("in Base64 for URLs", URL_SAFE_NO_PAD.encode(bytes)),
                 ("percent-encoded", secret.replace(' ', "%20")),
             ] {
-                let found = text
-                    .windows(form.len())
-                    .position(|part| part == form.as_bytes());
-                if let Some(at) = found {
-                    let around = &text[at.saturating_sub(300)..(at + 100).min(text.len())];
-                    let around = String::from_utf8_lossy(around);
-                    panic!("{place} has the {what}, {how}: …{around}…");
-                }
+                assert!(!text.contains(&form), "{place} has the {what}, {how}");
             }
         }
     }
@@ -89,6 +107,7 @@ async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Answ
 impl Scene {
     async fn ask(&mut self, who: &Client, method: Method, path: &str, body: &Value) -> Answer {
         let answer = send(who, method, path, body).await;
+        self.keep(&answer.json());
         assert_ne!(answer.status, 500, "{path}: {answer:?}");
         if !answer.status.is_success() {
             let headers = format!("{:?}\n", answer.headers);
@@ -97,6 +116,25 @@ impl Scene {
             self.errors.push(b'\n');
         }
         answer
+    }
+
+    /// Remembers the secrets of an answer, wherever in it they stand.
+    fn keep(&mut self, answer: &Value) {
+        match answer {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value.as_str() {
+                        Some(secret) if HANDED_OUT.contains(&name.as_str()) => {
+                            let what = format!("{name} {}", self.canaries.0.len());
+                            self.canaries.add(&what, secret);
+                        }
+                        _ => self.keep(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.keep(item)),
+            _ => {}
+        }
     }
 
     /// Logs in, and remembers what is handed out.
@@ -374,10 +412,12 @@ async fn nothing_that_sqlite_keeps_logs_or_answers_has_a_secret_in_it() {
     let scene = use_all(folder.path(), None).await;
     scene.search().await;
     let mut read = 0;
-    for folder in [folder.path().to_owned(), folder.path().join("logs")] {
+    let mut folders = vec![folder.path().to_owned()];
+    while let Some(folder) = folders.pop() {
         let files = std::fs::read_dir(folder).expect("it is there");
         for path in files.map(|file| file.expect("a file").path()) {
-            if !path.is_file() {
+            if path.is_dir() {
+                folders.push(path);
                 continue;
             }
             let content = std::fs::read(&path).expect("it can be read");

@@ -100,7 +100,7 @@ pub(super) fn change_limit(
     };
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
     let entry = rules::limit_entry(&limits, &change);
-    let in_force = limits.on(&entry.counter).map(|limit| limit.amount);
+    let in_force = limits.on(&entry.counter);
     if change.only_down && change.raises(in_force) {
         return Ok(None);
     }

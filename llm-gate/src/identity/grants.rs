@@ -118,7 +118,8 @@ impl Network {
     /// Returns whether all its addresses lie in `other` too.
     #[must_use]
     pub fn within(&self, other: &Self) -> bool {
-        self.prefix >= other.prefix && other.contains(self.address)
+        let alike = self.address.is_ipv4() == other.address.is_ipv4();
+        alike && self.prefix >= other.prefix && other.contains(self.address)
     }
 
     /// Returns whether `address` lies in it. An IPv4 address that came as an IPv6 one (RFC 4291, 2.5.5.2) counts as itself.
@@ -268,6 +269,10 @@ mod tests {
                 "a wider network",
             ),
             (grants(&[], some, Some(&["::/0"])), "a wider network"),
+            (
+                grants(&[], some, Some(&["::ffff:192.0.2.0/26"])),
+                "a network of another kind",
+            ),
         ] {
             assert!(!wider.within(&outer), "{why} is more than the outer has");
         }

@@ -9,7 +9,7 @@ use crate::identity::{RequestId, Subject};
 use crate::store::Source;
 use crate::store::rules::Entry;
 use crate::store::{
-    Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Price, Standing,
+    Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Period, Price, Standing,
     StoreFuture, Target, Zone,
 };
 use crate::tokens::{Amount, Tokens};
@@ -260,12 +260,15 @@ impl LimitChange {
     }
 
     /// Returns whether it would raise the limit in force, `None` being no limit at all.
+    ///
+    /// One by the clocks of another zone begins another day or month, in which nothing is used yet: it is more too.
     #[must_use]
-    pub fn raises(&self, in_force: Option<Amount>) -> bool {
-        match (self.amount, in_force) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(amount), Some(in_force)) => amount > in_force,
-        }
+    pub fn raises(&self, in_force: Option<&Limit>) -> bool {
+        let Some(limit) = in_force else {
+            return false;
+        };
+        let windows = matches!(self.key.period, Period::Day | Period::Month);
+        let another_day = windows && self.zone != limit.zone;
+        another_day || self.amount.is_none_or(|amount| amount > limit.amount)
     }
 }

@@ -192,10 +192,15 @@ pub(super) async fn prove(
     let names = || [&user.username, &user.email].into_iter().flatten();
     let name = names().next().cloned().unwrap_or_default();
     let record = app.store.user_by_login(name.clone()).await?;
-    let Some(hash) = record
-        .filter(|record| record.user.id == user.id)
-        .and_then(|record| record.hash)
-    else {
+    // The name may be another one by now: then nobody knows whether there is a password.
+    let record = record.filter(|record| record.user.id == user.id);
+    let record = record.ok_or_else(|| {
+        ApiError::new(
+            StatusCode::CONFLICT,
+            "the account was changed meanwhile: try again",
+        )
+    })?;
+    let Some(hash) = record.hash else {
         // Whoever has no password is known by another provider only.
         return Ok(());
     };

@@ -335,25 +335,29 @@ async fn enter(
     let name = accounts::login(name);
     let login = app.rates.logins.begin(origin.network, &name);
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "failed logins"))?;
-    let record = app.store.user_by_login(name).await?;
+    let record = app.store.user_by_login(name.clone()).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);
     let verdict = app.passwords.verify(password, kept).await?;
     let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
+        count_refused("invalid");
         login.failed();
         note_failure(app, origin, known).await?;
         return Err(wrong());
     };
     if record.user.disabled {
         tracing::info!(user = %record.user.id, "login of a disabled user refused");
+        count_refused("revoked");
         login.failed();
         note_failure(app, origin, known).await?;
         return Err(wrong());
     }
     let names = [&record.user.username, &record.user.email];
     login.succeeded(names.into_iter().flatten().map(String::as_str));
+    let mut hashes = vec![record.hash.clone()];
     if let (Some(stronger), Some(hash)) = (stronger, record.hash) {
+        hashes.push(Some(stronger.clone()));
         let replaced = app
             .store
             .replace_password_hash(record.user.id, hash, stronger);
@@ -367,7 +371,24 @@ async fn enter(
     }
     let session = SessionId::new();
     let refresh = open(app, origin, &record.user, session).await?;
+    // Another password ends the sessions there are. One that was opened meanwhile with the old one is ended here.
+    let now = app.store.user_by_login(name).await?;
+    let holds = now.is_some_and(|now| {
+        now.user.id == record.user.id && !now.user.disabled && hashes.contains(&now.hash)
+    });
+    if !holds {
+        let author = origin.author.clone();
+        app.store
+            .end_session(record.user.id, session, author)
+            .await?;
+        return Err(wrong());
+    }
     Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
+}
+
+/// Counts a credential that was refused, as the layers do.
+pub(super) fn count_refused(reason: &'static str) {
+    metrics::counter!("auth_failure_total", "reason" => reason).increment(1);
 }
 
 /// Opens a session.
@@ -506,6 +527,7 @@ pub(super) async fn refresh(
             Ok(WithCookies(Answer(pair), cookie.into_iter().collect()))
         }
         None => {
+            count_refused("invalid");
             if let Some(attempt) = attempt {
                 attempt.failed();
             }

@@ -171,7 +171,11 @@ impl FromRequestParts<App> for Anyone {
         }
         match still_there(app, &principal).await? {
             Some(user) => Ok(Self::Account { principal, user }),
-            None => Err(Rejection::unauthorized().into()),
+            None => {
+                // The credential was good, and what it stands for has ended.
+                super::auth::count_refused("revoked");
+                Err(Rejection::unauthorized().into())
+            }
         }
     }
 }

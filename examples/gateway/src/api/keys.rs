@@ -125,6 +125,14 @@ impl Grants {
         }
     }
 
+    /// Returns whether nothing was asked for.
+    const fn is_empty(&self) -> bool {
+        self.scopes.is_none()
+            && self.models.is_none()
+            && self.networks.is_none()
+            && self.clamps.is_none()
+    }
+
     /// Puts them over what holds so far.
     fn over(self, mut grants: KeyGrants) -> KeyGrants {
         if let Some(mut scopes) = self.scopes {
@@ -204,7 +212,12 @@ pub(super) async fn create(
         None => account.user.id,
     };
     let grants = wanted.grants.over(KeyGrants::default());
-    grantable(&account, owner, &grants)?;
+    let kind = if wanted.service.is_some() {
+        Owner::Service
+    } else {
+        Owner::Caller
+    };
+    grantable(&account, kind, &grants)?;
     outlived(&app, account.key, wanted.expires_at).await?;
     let request = KeyRequest {
         name: wanted.name,
@@ -263,13 +276,36 @@ fn in_future(at: Option<Timestamp>, now: Timestamp) -> Result<(), &'static str> 
     }
 }
 
+/// Whose key it is, seen by whoever makes or changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Caller,
+    /// A service account of the project.
+    Service,
+    /// Another person.
+    Other,
+}
+
+async fn owner_of(app: &App, account: &Account, id: UserId) -> Result<Owner, ApiError> {
+    if account.user.id == id {
+        return Ok(Owner::Caller);
+    }
+    let user = app.store.user(id).await?;
+    let service = user.is_some_and(|user| user.kind == UserKind::Service);
+    Ok(if service {
+        Owner::Service
+    } else {
+        Owner::Other
+    })
+}
+
 /// Refuses a key that may do more than whoever makes it, or that would act as somebody else beyond the project.
 pub(super) fn grantable(
     account: &Account,
-    owner: UserId,
+    owner: Owner,
     grants: &KeyGrants,
 ) -> Result<(), ApiError> {
-    let own = account.user.id == owner;
+    let own = owner == Owner::Caller;
     beneath(account.grants.as_deref(), grants)?;
     if grants.allows(Scope::Admin) && !(own && account.admin) {
         Err(ApiError::forbidden(
@@ -278,6 +314,10 @@ pub(super) fn grantable(
     } else if grants.allows(Scope::Manage) && !own {
         Err(ApiError::forbidden(
             "the scope \"manage\" is for the own keys of whoever gives it",
+        ))
+    } else if grants.allows(Scope::Usage) && owner == Owner::Other {
+        Err(ApiError::forbidden(
+            "the scope \"usage\" shows what a person used everywhere: it is for the own keys",
         ))
     } else {
         Ok(())
@@ -406,16 +446,24 @@ pub(super) async fn change(
         .key(name)
         .await?
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    let same = wanted.grants.is_empty();
     let grants = wanted.grants.over(known.grants.clone());
-    if grants != known.grants {
-        grantable(&account, known.user, &grants)?;
-    }
-    if let Some(until) = wanted.expires_at {
+    let until = wanted.expires_at.unwrap_or(known.expires_at);
+    let longer = match (known.expires_at, until) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(end), Some(until)) => until > end,
+    };
+    // What it may do and for how long go together: more of either is as good as a new key.
+    if longer || !grants.within(&known.grants) {
+        let owner = owner_of(&app, &account, known.user).await?;
+        grantable(&account, owner, &grants)?;
         outlived(&app, account.key, until).await?;
     }
     let change = KeyChange {
         name: wanted.name,
-        grants: Some(grants),
+        // Not what was read before, which may be more than it is now.
+        grants: (!same).then_some(grants),
         expires_at: wanted.expires_at,
     };
     let changed = app.store.change_key(name, change, account.author).await?;
@@ -435,7 +483,7 @@ impl Input for Rotation {
     fn read(fields: &mut Fields) -> Option<Self> {
         let seconds = fields.or(
             "overlap_seconds",
-            "How long the old secret works beside the new one",
+            "How long the old secret works beside the new one; not at all where the key is another person's",
             &Whole::new(0, LONGEST_OVERLAP, Some),
             3600,
         );
@@ -469,7 +517,14 @@ pub(super) async fn rotate(
         .await?
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     // Whoever gets the new secret can do what the key may.
-    grantable(&account, known.user, &known.grants)?;
+    let owner = owner_of(&app, &account, known.user).await?;
+    grantable(&account, owner, &known.grants)?;
+    // Somebody else's key stops, so that nobody goes on with one whose secret others have without knowing.
+    let overlap = if owner == Owner::Other {
+        Duration::ZERO
+    } else {
+        overlap
+    };
     outlived(&app, account.key, known.expires_at).await?;
     let secret = ApiKeySecret::generate();
     let new = NewKeySecret {

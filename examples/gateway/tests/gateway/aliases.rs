@@ -213,3 +213,37 @@ fn every_older_path_is_there_and_says_what_it_stands_for() {
         assert_eq!(found.is["x-alias-of"], original, "{method} {alias}");
     }
 }
+
+#[tokio::test]
+async fn every_older_path_answers_as_what_it_stands_for() {
+    // Two requests never leave the same allowance.
+    let gate = start_with(|config| config.rate_limits = RateLimitConfig::off()).await;
+    let ada = gate.person("ada").await;
+    for (method, alias, original) in ALIASES {
+        if alias == "/chat/completions" {
+            // Its answers have an identifier each: see the calls.
+            continue;
+        }
+        let method: Method = method.parse().expect("a method");
+        let mut answers = Vec::new();
+        for path in [original, alias] {
+            let path = path
+                .replace("{id}", &ada.project)
+                .replace("{project}", &ada.project)
+                .replace("{user}", &ada.id)
+                .replace("{session}", "none")
+                .replace("{provider}", "none");
+            let json = [("content-type", "application/json")];
+            let body = if method == Method::GET { "" } else { "{}" };
+            let answer = send(&ada.session, method.clone(), &path, &json, body).await;
+            let mut value = answer.json();
+            for moving in ["request_id", "timestamp", "id", "name", "created_at"] {
+                if let Some(members) = value.as_object_mut() {
+                    members.remove(moving);
+                }
+            }
+            answers.push((answer.status, value));
+        }
+        assert_eq!(answers[0], answers[1], "{method} {alias}");
+    }
+}

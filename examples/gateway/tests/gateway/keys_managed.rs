@@ -500,3 +500,82 @@ async fn admins_who_are_no_members_have_no_keys_in_a_project() {
     let of_service = root.post(&keys(&project), body).await;
     assert_eq!(of_service.status, StatusCode::CREATED, "{of_service:?}");
 }
+
+/// A project of ada's with bob as admin, and a key of ada's there.
+async fn shared(gate: &Gate, grants: Value) -> (Person, Person, String, Answer) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let project = ada.post("/api/v1/projects", json!({})).await.text("id");
+    let member = json!({ "user_id": bob.id, "role": "admin" });
+    let joined = ada
+        .post(&format!("/api/v1/projects/{project}/members"), member)
+        .await;
+    assert_eq!(joined.status, StatusCode::OK, "{joined:?}");
+    let made = ada.post(&keys(&project), grants).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let path = format!("{}/{}", keys(&project), made.text("id"));
+    (ada, bob, path, made)
+}
+
+#[tokio::test]
+async fn an_end_is_not_moved_by_who_could_not_make_the_key() {
+    let gate = start().await;
+    let grants = json!({ "scopes": ["manage"], "expires_at": "2026-01-01T01:00:00Z" });
+    let (ada, bob, path, _) = shared(&gate, grants).await;
+    for later in [json!("2026-01-02T00:00:00Z"), Value::Null] {
+        let moved = patch(&bob.session, &path, json!({ "expires_at": later })).await;
+        assert_eq!(moved.status, StatusCode::FORBIDDEN, "{later}: {moved:?}");
+    }
+    let earlier = json!({ "expires_at": "2026-01-01T00:30:00Z" });
+    let moved = patch(&bob.session, &path, earlier).await;
+    assert_eq!(
+        moved.status,
+        StatusCode::OK,
+        "less is for those who manage: {moved:?}"
+    );
+    let named = patch(&bob.session, &path, json!({ "name": "hers" })).await;
+    assert_eq!(
+        named.json()["scopes"],
+        json!(["manage"]),
+        "a name is a name: {named:?}"
+    );
+
+    // By a key that ends: what may do more for longer than itself.
+    let ends = json!({ "scopes": ["manage", "inference"], "expires_at": "2026-01-01T02:00:00Z" });
+    let ends = gate.key(&ada.gets(ends).await);
+    let other = ada.gets(json!({ "scopes": ["inference"] })).await;
+    let wider = json!({ "scopes": ["inference", "manage"] });
+    let wider = patch(&ends, &ada.at(&other), wider).await;
+    assert_eq!(
+        wider.status,
+        StatusCode::FORBIDDEN,
+        "it would manage for ever: {wider:?}"
+    );
+}
+
+#[tokio::test]
+async fn anothers_key_stops_where_it_is_rotated_and_tells_nothing_of_its_user() {
+    let gate = start().await;
+    let (_ada, bob, path, made) = shared(&gate, json!({})).await;
+    let told = json!({ "scopes": ["inference", "models", "usage"] });
+    let told = patch(&bob.session, &path, told).await;
+    assert_eq!(
+        told.status,
+        StatusCode::FORBIDDEN,
+        "reports are of all that she used: {told:?}"
+    );
+    let hers = gate.key(&made);
+    assert_eq!(get(&hers, "/v1/models").await.status, StatusCode::OK);
+    let rotated = bob
+        .post(&format!("{path}/rotate"), json!({ "overlap_seconds": 600 }))
+        .await;
+    assert_eq!(rotated.status, StatusCode::OK, "{rotated:?}");
+    gate.told_everywhere();
+    let old = get(&hers, "/v1/models").await.status;
+    assert_eq!(
+        old,
+        StatusCode::UNAUTHORIZED,
+        "she notices that others have its secret"
+    );
+    let new = gate.key(&rotated);
+    assert_eq!(get(&new, "/v1/models").await.status, StatusCode::OK);
+}

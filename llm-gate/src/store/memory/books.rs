@@ -93,7 +93,7 @@ impl MemoryBooks {
     /// Sets, changes or removes a limit; `None`, with nothing changed, where that would raise it and must not.
     pub fn change_limit(&mut self, change: &LimitChange) -> Option<Standing> {
         let entry = rules::limit_entry(&self.limits, change);
-        let in_force = self.limits.on(&entry.counter).map(|limit| limit.amount);
+        let in_force = self.limits.on(&entry.counter);
         if change.only_down && change.raises(in_force) {
             return None;
         }

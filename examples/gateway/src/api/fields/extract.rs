@@ -1,6 +1,9 @@
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -145,6 +148,20 @@ fn check_type(request: &Request, expected: &str) -> Result<(), ApiError> {
                 "the content type must be application/json"
             },
         ))
+    }
+}
+
+/// Reads the body before anything else is done, so that who is calling is looked up when all of the request is there: a
+/// caller that has lost its rights meanwhile has lost them for it.
+pub(in crate::api) async fn whole(request: Request, next: Next) -> Response {
+    let (parts, rest) = request.into_parts();
+    let reading = Request::from_parts(parts.clone(), rest);
+    match body(reading, &()).await {
+        Ok(bytes) => {
+            next.run(Request::from_parts(parts, Body::from(bytes)))
+                .await
+        }
+        Err(refused) => refused.into_response(),
     }
 }
 

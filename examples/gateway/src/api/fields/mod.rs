@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-pub(super) use self::extract::{Form, Json, JsonDraft, JsonOrQuery, MAX_BODY, Path, Query};
+pub(super) use self::extract::{Form, Json, JsonDraft, JsonOrQuery, MAX_BODY, Path, Query, whole};
 pub(super) use self::kind::{
     DAY, FLAG, Given, ID, Kind, List, MODEL, MOMENT, SECRET, TEXT, TOKENS, Text, Whole, Word,
 };

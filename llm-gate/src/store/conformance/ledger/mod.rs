@@ -74,6 +74,7 @@ rules!(__ledger_rules where S: LedgerStore;
     racing_extensions_never_exceed_the_limit,
     extensions_that_race_settlements_leave_nothing_held,
     a_minute_comes_back,
+    another_zone_is_no_lower_limit,
     a_late_settlement_lands_in_the_window_that_admitted,
     a_clock_that_goes_back_finds_spent_windows_spent,
     days_are_as_long_as_their_zone_has_them,

@@ -448,3 +448,39 @@ pub async fn of_several_limits_the_one_that_lasts_is_told<S: LedgerStore>(store:
         "which never has room for it"
     );
 }
+
+/// Whoever may only lower a limit gets no fresh day by taking another zone's.
+pub async fn another_zone_is_no_lower_limit<S: LedgerStore>(store: S) {
+    let subject = somebody();
+    let lower = async |period, zone: &str, amount| {
+        let limit = Limit {
+            key: key(subject, Unit::Tokens, period),
+            zone: zone.parse().expect("a zone"),
+            amount: tokens(amount),
+        };
+        let change = LimitChange {
+            only_down: true,
+            ..LimitChange::set(limit, Author::system(moment("2026-05-05T10:00:00Z")))
+        };
+        done(store.change_limit(change).await).is_some()
+    };
+    for period in [Period::Day, Period::Month] {
+        limit(&store, key(subject, Unit::Tokens, period), "UTC", 100).await;
+        assert!(
+            !lower(period, "Asia/Tokyo", 50).await,
+            "another {period} begins at 0"
+        );
+        assert!(lower(period, "UTC", 50).await, "the same {period} goes on");
+    }
+    limit(
+        &store,
+        key(subject, Unit::Tokens, Period::Minute),
+        "UTC",
+        100,
+    )
+    .await;
+    assert!(
+        lower(Period::Minute, "Asia/Tokyo", 50).await,
+        "minutes are the same everywhere"
+    );
+}
