@@ -132,7 +132,11 @@ async fn no_reader_of_the_books_ever_sees_more_than_the_limit() {
 
     world.settle().await;
     let used = world.used(&person).await;
-    assert_eq!(used, world.generated());
+    // A call that was refused may have been begun meanwhile, and nobody is charged for it.
+    assert!(
+        used <= world.generated(),
+        "nothing is charged that nobody generated"
+    );
     assert!(used <= LIMIT);
     assert!(
         LIMIT - used < bound(&ask),
