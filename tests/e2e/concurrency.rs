@@ -1,7 +1,7 @@
 //! However many ask at once, nobody spends more than the limit, and nobody is kept from spending it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use scripted_vllm::{Figure, UsageMode};
 use support::{Person, World, chat};
@@ -82,6 +82,10 @@ async fn no_reader_of_the_books_ever_sees_more_than_the_limit() {
     let world = Arc::new(World::start().await);
     let person = world.register_with(LIMIT).await;
     let ask = chat("a little of everything").max_tokens(OUTPUT);
+    // Each of them costs the same.
+    let first = person.chat(&ask).await.json();
+    let each = first["usage"]["total_tokens"].as_u64().expect("a number");
+    let served = Arc::new(AtomicU64::new(1));
 
     let over = Arc::new(AtomicBool::new(false));
     let watcher = tokio::spawn({
@@ -101,7 +105,7 @@ async fn no_reader_of_the_books_ever_sees_more_than_the_limit() {
     // As long as something fits for somebody, somebody is served.
     let mut callers = JoinSet::new();
     for caller in 0..CALLERS {
-        let (person, ask) = (person.clone(), ask.clone());
+        let (person, ask, served) = (person.clone(), ask.clone(), Arc::clone(&served));
         callers.spawn(async move {
             loop {
                 let ask = if caller % 2 == 0 {
@@ -111,7 +115,10 @@ async fn no_reader_of_the_books_ever_sees_more_than_the_limit() {
                 };
                 let answer = person.open(&ask).await;
                 match answer.status.as_u16() {
-                    200 => assert!(answer.to_end().await.whole, "served to the end"),
+                    200 => {
+                        assert!(answer.to_end().await.whole, "served to the end");
+                        served.fetch_add(1, Ordering::SeqCst);
+                    }
                     429 => return,
                     other => panic!("{other}"),
                 }
@@ -122,6 +129,7 @@ async fn no_reader_of_the_books_ever_sees_more_than_the_limit() {
     world.settle().await;
     // The others were refused while holds were out; alone, the rest can be spent.
     while person.chat(&ask).await.status == 200 {
+        served.fetch_add(1, Ordering::SeqCst);
         world.settle().await;
     }
     over.store(true, Ordering::SeqCst);
@@ -132,6 +140,11 @@ async fn no_reader_of_the_books_ever_sees_more_than_the_limit() {
 
     world.settle().await;
     let used = world.used(&person).await;
+    assert_eq!(
+        used,
+        served.load(Ordering::SeqCst) * each,
+        "what was served is what is charged"
+    );
     // A call that was refused may have been begun meanwhile, and nobody is charged for it.
     assert!(
         used <= world.generated(),
