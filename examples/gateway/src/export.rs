@@ -96,17 +96,23 @@ impl Format {
     }
 }
 
+/// The last day that has a midnight, and another one behind it, on the clocks of every zone.
+const LAST_DAY: Date = jiff::civil::date(9999, 12, 29);
+
 /// Reads a day such as 2026-12-31.
 ///
 /// # Errors
 ///
 /// Says how it is written.
 pub fn day(text: &str) -> Result<Date, &'static str> {
-    let day = text
+    let day: Option<Date> = text
         .parse()
         .ok()
         .filter(|_| text.len() == "2026-12-31".len());
-    day.ok_or("must be a day such as 2026-12-31")
+    match day {
+        Some(day) if day > LAST_DAY => Err("must be a day before 9999-12-30"),
+        day => day.ok_or("must be a day such as 2026-12-31"),
+    }
 }
 
 /// Checks that the first day is not behind the last one.

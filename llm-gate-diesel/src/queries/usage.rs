@@ -45,6 +45,9 @@ macro_rules! seen {
         if let Some(key) = filter.key {
             query = query.filter(reservations::key_id.eq(Id::from(key)));
         }
+        if let Some(session) = &filter.session {
+            query = query.filter(reservations::session.eq(session.as_str().to_owned()));
+        }
         if let Some(model) = &filter.model {
             query = query.filter(reservations::model.eq(text(model.clone())));
         }

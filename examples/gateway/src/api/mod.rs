@@ -110,7 +110,18 @@ fn management_surface() -> Surface {
         .route(operation!(usage::daily), &["/users/billing/daily"])
         .route(operation!(usage::calls), &["/users/billing/calls"])
         .route(operation!(usage::summary), &["/users/billing/summary"])
-        .route(operation!(usage::project), &["/api/projects/{id}/usage"])
+        .route(
+            operation!(usage::project_daily),
+            &["/api/projects/{id}/usage"],
+        )
+        .route(operation!(usage::project_calls), &[])
+        .route(operation!(usage::project_summary), &[])
+        .route(operation!(usage::user_daily), &[])
+        .route(operation!(usage::user_calls), &[])
+        .route(operation!(usage::user_summary), &[])
+        .route(operation!(usage::platform_daily), &[])
+        .route(operation!(usage::platform_calls), &[])
+        .route(operation!(usage::platform_summary), &[])
         .route(operation!(tokens::session), &["/tokens/usage/{session}"])
         .route(operation!(tokens::project), &["/tokens/project/{project}"])
         .route(operation!(tokens::stats), &["/tokens/stats"])

@@ -3,7 +3,7 @@ use axum::extract::State;
 use llm_gate::store::{MAX_RATE, Price, Rates, Tariff, WEIGHT_SCALE};
 use serde_json::{Value, json};
 
-use super::caller::{Admin, By};
+use super::caller::{Admin, By, Steward};
 use super::document::NoContent;
 use super::error::ApiError;
 use super::fields::{Fields, Input, Json, JsonOrQuery, MODEL, Page, Query, Whole};
@@ -14,10 +14,12 @@ use crate::app::App;
 const RATE: Whole<u64> = Whole::new(0, MAX_RATE, Some);
 
 /// Lists what the tokens of models cost and count, page by page.
+///
+/// They are the platform's, and for all to see who set limits.
 #[utoipa::path(get, path = "/api/v1/prices")]
 pub(super) async fn list(
     State(app): State<App>,
-    _: Admin,
+    _: Steward,
     Query(page): Query<Page<String>>,
 ) -> Result<Answer<Prices>, ApiError> {
     let page = page.of_all(app.store.prices().await?, |price| price.model.clone());

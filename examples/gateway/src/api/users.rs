@@ -352,7 +352,7 @@ pub(super) async fn reset_usage(
     Ok(Answer(UserView::new(user, &standing)))
 }
 
-async fn find(app: &App, id: &str) -> Result<User, ApiError> {
+pub(super) async fn find(app: &App, id: &str) -> Result<User, ApiError> {
     let id = id.parse().map_err(|_| ApiError::not_found(NO_USER))?;
     let user = app.store.user(id).await?;
     user.ok_or_else(|| ApiError::not_found(NO_USER))

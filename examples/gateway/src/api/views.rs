@@ -32,20 +32,23 @@ use crate::oauth::Providers;
 pub(crate) struct UserView {
     #[schema(value_type = String, format = Uuid)]
     id: UserId,
+    #[schema(required)]
     username: Option<String>,
+    #[schema(required)]
     email: Option<String>,
     /// Whether the address was confirmed.
     email_verified: bool,
+    #[schema(required)]
     name: Option<String>,
     #[schema(schema_with = words::role)]
     role: Role,
     /// Whether the user may do nothing any more.
     disabled: bool,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     token_limit: Option<Tokens>,
     #[schema(value_type = i64, minimum = 0)]
     tokens_used: Tokens,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
 }
 
@@ -79,9 +82,11 @@ pub(crate) struct MeView {
 pub(crate) struct Registered {
     #[schema(value_type = String, format = Uuid)]
     pub(crate) id: UserId,
+    #[schema(required)]
     pub(crate) username: Option<String>,
+    #[schema(required)]
     pub(crate) email: Option<String>,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     pub(crate) token_limit: Option<Tokens>,
     #[schema(value_type = i64, minimum = 0)]
     pub(crate) tokens_used: Tokens,
@@ -94,9 +99,9 @@ pub(crate) struct Registered {
 pub(crate) struct UsageView {
     #[schema(value_type = i64, minimum = 0)]
     tokens_used: Tokens,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     token_limit: Option<Tokens>,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     remaining: Option<Tokens>,
     #[schema(value_type = i64, minimum = 0)]
     reserved: Tokens,
@@ -135,6 +140,7 @@ pub(crate) struct AuthUrl {
 pub(crate) struct IdentityView {
     id: Uuid,
     /// The provider as it is called here; null if it is not known any more.
+    #[schema(required)]
     provider: Option<String>,
     /// The provider as it calls itself.
     issuer: String,
@@ -185,18 +191,19 @@ pub(crate) struct KeyView {
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
     /// The models it may call; null for all.
+    #[schema(required)]
     models: Option<Vec<String>>,
     /// The networks it may be used from; null for any.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(required, value_type = Option<Vec<String>>)]
     networks: Option<Vec<Network>>,
     /// Whose calls it makes.
     #[schema(value_type = String, format = Uuid)]
     user_id: UserId,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Moment>,
     revoked: bool,
     clamps: bool,
@@ -244,16 +251,17 @@ impl IssuedKey {
 pub(crate) struct SessionView {
     #[schema(value_type = String, format = Uuid)]
     id: SessionId,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     refreshed_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     ends_at: Option<Moment>,
     /// From where it was made.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     address: Option<IpAddr>,
     /// What the client calls itself.
+    #[schema(required)]
     agent: Option<String>,
     /// Whether it is the one that asks.
     current: bool,
@@ -288,12 +296,15 @@ pub(crate) struct MemberView {
     /// `person` or `service`.
     #[schema(value_type = String)]
     kind: UserKind,
+    #[schema(required)]
     username: Option<String>,
+    #[schema(required)]
     email: Option<String>,
+    #[schema(required)]
     name: Option<String>,
     #[schema(schema_with = words::project_role)]
     role: ProjectRole,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     since: Option<Moment>,
 }
 
@@ -316,7 +327,7 @@ impl From<Member> for MemberView {
 pub(crate) struct Members {
     pub(crate) members: Vec<MemberView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<UserId>,
 }
 
@@ -326,10 +337,11 @@ pub(crate) struct Members {
 pub(crate) struct ServiceView {
     #[schema(value_type = String, format = Uuid)]
     id: UserId,
+    #[schema(required)]
     name: Option<String>,
     #[schema(value_type = String, format = Uuid)]
     project_id: ProjectId,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
 }
 
@@ -353,15 +365,15 @@ pub(crate) struct InviteView {
     email: String,
     #[schema(schema_with = words::role)]
     role: Role,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     project_id: Option<ProjectId>,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     project_role: Option<ProjectRole>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     accepted_at: Option<Moment>,
     revoked: bool,
 }
@@ -388,6 +400,7 @@ pub(crate) struct IssuedInvite {
     #[serde(flatten)]
     invite: InviteView,
     /// Shown this once, to admins of the platform; null for others, because it is for the reader of the address.
+    #[schema(required)]
     token: Option<String>,
 }
 
@@ -405,7 +418,7 @@ impl IssuedInvite {
 pub(crate) struct Invites {
     pub(crate) invites: Vec<InviteView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<InviteId>,
 }
 
@@ -415,23 +428,24 @@ pub(crate) struct Invites {
 pub(crate) struct EventView {
     #[schema(value_type = String, format = Uuid)]
     id: EventId,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     at: Option<Moment>,
     /// `system`, `anonymous`, `operator`, `user` or `key`.
     actor: &'static str,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     actor_id: Option<UserId>,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     key_id: Option<KeyId>,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     address: Option<IpAddr>,
+    #[schema(required)]
     request_id: Option<String>,
     #[schema(value_type = String)]
     action: Action,
     /// What it was done to: a kind.
     target: String,
     target_id: String,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     project_id: Option<ProjectId>,
     /// What was different before; null where it did not exist.
     #[schema(value_type = Option<Object>)]
@@ -467,7 +481,7 @@ impl From<Event> for EventView {
 pub(crate) struct Events {
     pub(crate) events: Vec<EventView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<EventId>,
 }
 
@@ -479,7 +493,7 @@ pub(crate) struct ProjectView {
     name: String,
     #[schema(schema_with = words::project_role)]
     role: ProjectRole,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
 }
 
@@ -500,8 +514,9 @@ pub(crate) struct LimitView {
     #[schema(schema_with = words::subject)]
     subject: &'static str,
     /// Null for each one of the kind that has no limit of its own in place of this.
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     id: Option<Uuid>,
+    #[schema(required)]
     model: Option<String>,
     #[schema(schema_with = words::unit)]
     unit: Unit,
@@ -510,15 +525,15 @@ pub(crate) struct LimitView {
     zone: String,
     #[schema(value_type = i64, minimum = 0)]
     amount: Amount,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     used: Option<Amount>,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     reserved: Option<Amount>,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     overage: Option<Amount>,
-    #[schema(value_type = Option<i64>, minimum = 0)]
+    #[schema(required, value_type = Option<i64>, minimum = 0)]
     remaining: Option<Amount>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     resets_at: Option<Moment>,
 }
 
@@ -558,8 +573,11 @@ impl LimitView {
 #[schema(as = Price)]
 pub(crate) struct PriceView {
     model: String,
+    #[schema(required)]
     prompt: Option<u64>,
+    #[schema(required)]
     completion: Option<u64>,
+    #[schema(required)]
     cached: Option<u64>,
     weight_prompt: u64,
     weight_completion: u64,
@@ -583,7 +601,7 @@ impl From<&Price> for PriceView {
 
 /// A reservation on record.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Call)]
+#[schema(as = Reservation)]
 pub(crate) struct CallView {
     #[schema(value_type = String, format = Uuid)]
     id: RequestId,
@@ -591,9 +609,9 @@ pub(crate) struct CallView {
     user_id: UserId,
     #[schema(value_type = String, format = Uuid)]
     project_id: ProjectId,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     key_id: Option<KeyId>,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     session_id: Option<ConversationId>,
     route: String,
     model: String,
@@ -607,20 +625,23 @@ pub(crate) struct CallView {
     overage: Tokens,
     #[schema(value_type = i64, minimum = 0)]
     cost: Amount,
-    #[schema(schema_with = words::source)]
+    #[schema(required, schema_with = words::source)]
     source: Option<Source>,
-    #[schema(schema_with = words::ending)]
+    #[schema(required, schema_with = words::ending)]
     ending: Option<Ending>,
     status: u16,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     upstream: Option<UpstreamName>,
     request_bytes: u64,
+    #[schema(required)]
     response_bytes: Option<u64>,
+    #[schema(required)]
     first_data_us: Option<u64>,
+    #[schema(required)]
     total_us: Option<u64>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     ended_at: Option<Moment>,
 }
 
@@ -662,11 +683,13 @@ impl From<CallRecord> for CallView {
 pub(crate) struct FindingView {
     kind: &'static str,
     message: String,
+    #[schema(required)]
     ledger_row: Option<i64>,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     writer: Option<Uuid>,
+    #[schema(required)]
     sequence: Option<i64>,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     reservation: Option<RequestId>,
 }
 
@@ -704,7 +727,7 @@ pub(crate) fn micros(time: Duration) -> u64 {
 pub(crate) struct Users {
     pub(crate) users: Vec<UserView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<UserId>,
 }
 
@@ -713,7 +736,7 @@ pub(crate) struct Users {
 pub(crate) struct Projects {
     pub(crate) projects: Vec<ProjectView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<ProjectId>,
 }
 
@@ -722,7 +745,7 @@ pub(crate) struct Projects {
 pub(crate) struct Keys {
     pub(crate) keys: Vec<KeyView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<KeyId>,
 }
 
@@ -731,6 +754,7 @@ pub(crate) struct Keys {
 pub(crate) struct Limits {
     pub(crate) limits: Vec<LimitView>,
     /// Where the next page begins; null on the last one.
+    #[schema(required)]
     pub(crate) next_cursor: Option<String>,
 }
 
@@ -739,6 +763,7 @@ pub(crate) struct Limits {
 pub(crate) struct Prices {
     pub(crate) prices: Vec<PriceView>,
     /// Where the next page begins; null on the last one.
+    #[schema(required)]
     pub(crate) next_cursor: Option<String>,
 }
 
@@ -747,7 +772,7 @@ pub(crate) struct Prices {
 pub(crate) struct Presumed {
     pub(crate) presumed: Vec<CallView>,
     /// Where the next page begins; null on the last one.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(crate) next_cursor: Option<RequestId>,
 }
 
@@ -771,18 +796,20 @@ pub(crate) struct Identity {
     /// Always true; who is nobody gets a 401.
     pub(crate) authenticated: bool,
     /// Null for the operator key, which has no account.
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     pub(crate) user_id: Option<UserId>,
+    #[schema(required)]
     pub(crate) username: Option<String>,
+    #[schema(required)]
     pub(crate) email: Option<String>,
     #[schema(schema_with = words::role)]
     pub(crate) role: Role,
     /// The project calls are made for.
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     pub(crate) project_id: Option<ProjectId>,
     /// `session`, `foreign`, `api_key` or `operator`.
     pub(crate) credential: &'static str,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     pub(crate) key_id: Option<KeyId>,
 }
 
@@ -791,6 +818,7 @@ pub(crate) struct Identity {
 pub(crate) struct ModelNames {
     pub(crate) provider: String,
     /// The one that is used where a call names none.
+    #[schema(required)]
     pub(crate) current: Option<String>,
     pub(crate) models: Vec<String>,
 }
@@ -801,7 +829,7 @@ pub(crate) struct Health {
     /// The status of the answer.
     pub(crate) code: u16,
     pub(crate) message: &'static str,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     pub(crate) timestamp: Option<Moment>,
     /// `healthy`, `degraded` or `unhealthy`.
     pub(crate) status: &'static str,
@@ -823,6 +851,7 @@ pub(crate) struct ModelView {
     pub(crate) object: &'static str,
     pub(crate) created: i64,
     pub(crate) owned_by: String,
+    #[schema(required)]
     pub(crate) max_model_len: Option<u64>,
 }
 

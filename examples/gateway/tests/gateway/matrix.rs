@@ -14,12 +14,14 @@ use super::operations::{Operation, operations};
 use super::support::{Gate, Person, start_on_postgres_with, start_with};
 
 /// What of a project its members may do, by what its paths begin with; all else below is for those who manage it.
-const ROLES: [(&str, &str, Role); 13] = [
+const ROLES: [(&str, &str, Role); 15] = [
     ("GET", "/api/v1/projects/{id}", Role::Member),
     ("PATCH", "/api/v1/projects/{id}", Role::Admin),
     ("DELETE", "/api/v1/projects/{id}", Role::Owner),
     ("GET", "/api/v1/projects/{id}/members", Role::Member),
     ("GET", "/api/v1/projects/{id}/usage", Role::Member),
+    ("GET", "/api/v1/projects/{id}/usage/calls", Role::Member),
+    ("GET", "/api/v1/projects/{id}/usage/summary", Role::Member),
     ("GET", "/api/v1/tokens/project/{project}", Role::Member),
     ("GET", "/tokens/project/{project}", Role::Member),
     ("GET", "/api/v1/projects/{id}/api-keys", Role::Member),

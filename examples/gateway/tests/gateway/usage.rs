@@ -25,6 +25,8 @@ on_both! {
     a_call_is_reported_as_it_was;
     a_table_has_all_calls_and_no_formulas;
     a_project_is_reported_to_its_members;
+    a_project_is_reported_by_month_and_call_by_call;
+    admins_read_the_reports_of_anybody_and_of_everybody;
     a_session_is_reported_to_its_owner;
     statistics_are_for_admins_and_at_most_a_minute_old;
     what_makes_no_sense_is_refused_by_name;
@@ -371,6 +373,7 @@ async fn calls_are_filtered(gate: Gate) {
         ("ending=cut", 0),
         (own.as_str(), 5),
         ("project_id=00000000-0000-7000-8000-000000000001", 0),
+        ("user_id=00000000-0000-7000-8000-000000000001", 0),
         ("key_id=00000000-0000-7000-8000-000000000001", 0),
     ] {
         let path = format!("/api/v1/usage/calls?{query}");
@@ -412,6 +415,7 @@ async fn a_call_is_reported_as_it_was(gate: Gate) {
         ("estimated_cost", json!("0.000000")),
         ("request_size", json!(body.len())),
         ("response_size", json!(answer.body.len())),
+        ("user_id", json!(ada.id)),
         ("project_id", json!(ada.project)),
         ("key_id", json!(key.text("id"))),
         ("session_id", json!("ses_1")),
@@ -583,6 +587,148 @@ async fn a_project_is_reported_to_its_members(gate: Gate) {
     }
 }
 
+async fn a_project_is_reported_by_month_and_call_by_call(gate: Gate) {
+    let (ada, bob, eve) = (
+        gate.person("ada").await,
+        gate.person("bob").await,
+        gate.person("eve").await,
+    );
+    let path = format!("/api/v1/projects/{}/members", ada.project);
+    fine(&ada.post(&path, json!({ "user_id": bob.id })).await);
+    let books = books(&gate).await;
+    price(&*books).await;
+    Call::of(&ada, HOUR).happen(&*books).await;
+    let by_bob = Call {
+        project: &ada.project,
+        session: Some("chat"),
+        model: "other",
+        ..Call::of(&bob, 2 * HOUR)
+    };
+    by_bob.happen(&*books).await;
+    // Of another project, whoever made it.
+    Call::of(&bob, HOUR).happen(&*books).await;
+    let usage = format!("/api/v1/projects/{}/usage", ada.project);
+    for member in [&ada, &bob] {
+        let month = fine(
+            &member
+                .get(&format!("{usage}/summary?month=12&year=2025"))
+                .await,
+        );
+        let expected = json!({
+            "project_id": ada.project, "billing_period": "2025-12",
+            "summary": {
+                "total_calls": 2, "total_tokens": 60, "estimated_cost": "0.000080", "avg_tokens_per_call": 30,
+                "first_call": "2025-12-31T22:00:00Z", "last_call": "2025-12-31T23:00:00Z",
+            },
+            "daily_breakdown": [{ "date": "2025-12-31", "calls": 2, "tokens": 60 }],
+        });
+        assert_eq!(month, expected);
+        let page = fine(&member.get(&format!("{usage}/calls?limit=1")).await);
+        assert_eq!(page["project_id"], json!(ada.project));
+        assert_eq!(
+            (&page["total_calls"], &page["user_id"]),
+            (&json!(2), &Value::Null)
+        );
+        assert_eq!(
+            page["calls"][0]["user_id"],
+            json!(ada.id),
+            "the newest first"
+        );
+        let cursor = page["next_cursor"].as_str().expect("more").to_owned();
+        let last = fine(
+            &member
+                .get(&format!("{usage}/calls?limit=1&cursor={cursor}"))
+                .await,
+        );
+        assert_eq!(last["calls"][0]["user_id"], json!(bob.id));
+        assert_eq!(last["next_cursor"], Value::Null);
+    }
+    for (query, count) in [
+        (format!("user_id={}", bob.id), 1),
+        (format!("user_id={}", eve.id), 0),
+        ("session_id=chat".to_owned(), 1),
+        ("model=tiny".to_owned(), 1),
+        // The filter narrows, and leads nowhere else.
+        (format!("project_id={}", bob.project), 0),
+    ] {
+        let page = fine(&ada.get(&format!("{usage}/calls?{query}")).await);
+        assert_eq!(page["total_calls"], count, "{query}");
+    }
+    let table = lines(&bob.get(&format!("{usage}/calls?format=csv")).await);
+    assert_eq!(table.len(), 3, "a head and two calls: {table:?}");
+    let table = lines(
+        &bob.get(&format!("{usage}/summary?month=12&year=2025&format=csv"))
+            .await,
+    );
+    assert_eq!(table.len(), 2, "a head and a day: {table:?}");
+    for path in ["calls", "summary"] {
+        let foreign = eve.get(&format!("{usage}/{path}")).await;
+        assert_eq!(foreign.status, StatusCode::NOT_FOUND, "{path}: {foreign:?}");
+    }
+}
+
+async fn admins_read_the_reports_of_anybody_and_of_everybody(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let root = gate.admin().await;
+    let books = books(&gate).await;
+    price(&*books).await;
+    for person in [&ada, &bob, &bob] {
+        Call::of(person, HOUR).happen(&*books).await;
+    }
+    for (path, whose, calls) in [
+        (
+            format!("users/{}/usage", bob.id),
+            ("user_id", json!(bob.id)),
+            2,
+        ),
+        ("platform/usage".to_owned(), ("user_id", Value::Null), 3),
+    ] {
+        let of = |report: &Value| assert_eq!(report[whose.0], whose.1, "{path}: {report}");
+        let daily = fine(&root.get(&format!("/api/v1/{path}/daily?days=2")).await);
+        of(&daily);
+        assert_eq!(daily["daily_usage"][0]["call_count"], calls, "{path}");
+        assert_eq!(daily["summary"]["total_tokens"], 30 * calls, "{path}");
+        let month = fine(
+            &root
+                .get(&format!("/api/v1/{path}/summary?month=12&year=2025"))
+                .await,
+        );
+        of(&month);
+        assert_eq!(month["summary"]["total_calls"], calls, "{path}");
+        let page = fine(
+            &root
+                .get(&format!("/api/v1/{path}/calls?user_id={}", bob.id))
+                .await,
+        );
+        of(&page);
+        assert_eq!(page["total_calls"], 2, "{path}");
+        for report in ["daily", "summary?month=12&year=2025", "calls"] {
+            let path = format!("/api/v1/{path}/{report}");
+            let separator = if path.contains('?') { '&' } else { '?' };
+            lines(&root.get(&format!("{path}{separator}format=csv")).await);
+            // The own ones are elsewhere.
+            for other in [&ada, &bob] {
+                let refused = other.get(&path).await;
+                assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}: {refused:?}");
+            }
+        }
+    }
+    let daily = fine(&root.get("/api/v1/platform/usage/daily?group=user").await);
+    let users = daily["daily_usage"].as_array().map(Vec::len);
+    assert_eq!(users, Some(2), "told apart by user: {daily}");
+    let named = fine(
+        &root
+            .get(&format!("/api/v1/users/{}/usage/daily", bob.id))
+            .await,
+    );
+    assert_eq!(named["username"], "bob");
+    for report in ["daily", "summary", "calls"] {
+        let path = format!("/api/v1/users/00000000-0000-7000-8000-000000000001/usage/{report}");
+        let unknown = root.get(&path).await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND, "{path}: {unknown:?}");
+    }
+}
+
 async fn a_session_is_reported_to_its_owner(gate: Gate) {
     let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
     let books = books(&gate).await;
@@ -677,6 +823,9 @@ async fn what_makes_no_sense_is_refused_by_name(gate: Gate) {
         ("/api/v1/usage/calls", "cursor=x", "cursor"),
         ("/api/v1/usage/calls", "start_date=2026-02-30", "start_date"),
         ("/api/v1/usage/calls", "end_date=yesterday", "end_date"),
+        // Where the calendar ends some zones have no midnight.
+        ("/api/v1/usage/calls", "start_date=9999-12-30", "start_date"),
+        ("/api/v1/usage/calls", "end_date=9999-12-31", "end_date"),
         (
             "/api/v1/usage/calls",
             "start_date=2026-01-02&end_date=2026-01-01",
@@ -689,6 +838,7 @@ async fn what_makes_no_sense_is_refused_by_name(gate: Gate) {
         ("/api/v1/usage/calls", "key_id=x", "key_id"),
         ("/api/v1/usage/calls", "session_id=", "session_id"),
         ("/api/v1/usage/calls", "user_id=1", "user_id"),
+        ("/api/v1/usage/calls", "tenant=1", "tenant"),
         ("/api/v1/tokens/usage/chat", "limit=1001", "limit"),
         ("/api/v1/tokens/usage/chat", "cursor=x", "cursor"),
     ] {
@@ -714,6 +864,8 @@ async fn what_makes_no_sense_is_refused_by_name(gate: Gate) {
         "usage/daily?days=366",
         "usage/calls?limit=1000&offset=100000",
         "usage/summary?month=12&year=2099",
+        "usage/calls?start_date=0000-01-01&end_date=9999-12-29&zone=Pacific/Kiritimati",
+        "usage/calls?start_date=9999-12-29&end_date=9999-12-29&zone=Etc/GMT%2B12",
     ] {
         fine(&ada.get(&format!("/api/v1/{path}")).await);
     }
@@ -732,6 +884,8 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
         "usage/summary",
         "tokens/usage/chat",
         &of_project,
+        &format!("{of_project}/calls"),
+        &format!("{of_project}/summary"),
         &tokens,
     ] {
         let failed = ada.get(&format!("/api/v1/{path}")).await;

@@ -296,6 +296,10 @@ pub async fn every_filter_leaves_out_the_others<S: LedgerStore + UsageStore>(sto
             status: 400,
             ..call(7)
         },
+        Call {
+            session: Some(name("chat")),
+            ..call(8)
+        },
     ];
     let ids = happen(&store, &calls).await;
     let all = CallFilter::default;
@@ -324,6 +328,20 @@ pub async fn every_filter_leaves_out_the_others<S: LedgerStore + UsageStore>(sto
         (
             CallFilter {
                 user: Some(UserId::new()),
+                ..all()
+            },
+            &[],
+        ),
+        (
+            CallFilter {
+                session: Some(name("chat")),
+                ..all()
+            },
+            &[8],
+        ),
+        (
+            CallFilter {
+                session: Some(name("cha")),
                 ..all()
             },
             &[],
@@ -385,7 +403,7 @@ pub async fn every_filter_leaves_out_the_others<S: LedgerStore + UsageStore>(sto
                 from: later(6),
                 ..all()
             },
-            &[7, 6],
+            &[8, 7, 6],
         ),
         (
             CallFilter {

@@ -50,6 +50,8 @@ pub struct CallFilter {
     pub project: Option<ProjectId>,
     /// Only those made with a key.
     pub key: Option<KeyId>,
+    /// Only those of a conversation.
+    pub session: Option<ConversationId>,
     /// Only those of a model, by the name that was asked for.
     pub model: Option<String>,
     /// Only those of a route, by its word.
@@ -70,6 +72,7 @@ impl Default for CallFilter {
             user: None,
             project: None,
             key: None,
+            session: None,
             model: None,
             route: None,
             status: None,
@@ -100,6 +103,7 @@ impl CallFilter {
             && is(self.user.as_ref(), Some(&call.user))
             && is(self.project.as_ref(), Some(&call.project))
             && is(self.key.as_ref(), call.key.as_ref())
+            && is(self.session.as_ref(), call.session.as_ref())
             && is(self.model.as_ref(), Some(&call.model))
             && is(self.route.as_deref(), Some(&*call.route))
             && is(self.status.as_ref(), Some(&call.status))

@@ -145,11 +145,7 @@ impl Described {
 impl Surface {
     /// Adds a route, and its older paths.
     pub(in crate::api) fn route(mut self, described: Described, aliases: &[&str]) -> Self {
-        for (name, schema) in &described.schemas {
-            self.schemas
-                .entry(name.clone())
-                .or_insert_with(|| schema.clone());
-        }
+        self.name(described.schemas.iter().cloned());
         for alias in aliases {
             self = self.add(alias, alias, &described, described.alias(alias));
         }
@@ -161,6 +157,19 @@ impl Surface {
             &described,
             operation,
         )
+    }
+
+    /// Keeps schemas by their names.
+    ///
+    /// # Panics
+    ///
+    /// Panics, as the gateway starts, when two types have the same name: one of them would be described wrongly.
+    fn name(&mut self, schemas: impl IntoIterator<Item = (String, RefOr<Schema>)>) {
+        for (name, schema) in schemas {
+            let known = self.schemas.entry(name.clone());
+            let known = known.or_insert_with(|| schema.clone());
+            assert!(*known == schema, "two types are called {name}");
+        }
     }
 
     fn add(mut self, path: &str, route: &str, described: &Described, operation: Operation) -> Self {
@@ -192,7 +201,7 @@ impl Surface {
         self.routers.known = self.routers.known.merge(other.routers.known);
         self.routers.proving = self.routers.proving.merge(other.routers.proving);
         self.paths.merge(other.paths);
-        self.schemas.extend(other.schemas);
+        self.name(other.schemas);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 use llm_gate::call::Route;
-use llm_gate::identity::{ConversationId, InvalidConversation, KeyId, ProjectId};
+use llm_gate::identity::{ConversationId, InvalidConversation, KeyId, ProjectId, UserId};
 use llm_gate::store::{CallCursor, CallFilter, Ending, UsageGroup, Zone};
 use serde_json::{Value, json};
 
@@ -136,7 +136,6 @@ pub(in crate::api) struct CallsAsked {
     pub(super) start: Option<Date>,
     pub(super) end: Option<Date>,
     pub(super) zone: Zone,
-    pub(super) session: Option<ConversationId>,
     pub(super) filter: CallFilter,
     pub(super) format: Option<Format>,
 }
@@ -165,11 +164,14 @@ impl Input for CallsAsked {
         }
         let zone = zone(fields);
         let session = fields.optional("session_id", "Only those of a conversation", &SESSION);
+        let user = fields.optional("user_id", "Only those of a user", &ID);
         let project = fields.optional("project_id", "Only those made for a project", &ID);
         let key = fields.optional("key_id", "Only those made with an API key", &ID);
         let route = fields.optional("route", "Only those of a route", &ROUTE);
         let filter = CallFilter {
+            user: user.map(UserId::from_uuid),
             project: project.map(ProjectId::from_uuid),
+            session,
             key: key.map(KeyId::from_uuid),
             model: fields.optional("model", "Only those of a model", &MODEL),
             route: route.map(|route| route.as_str().to_owned()),
@@ -185,7 +187,6 @@ impl Input for CallsAsked {
             start,
             end,
             zone,
-            session,
             filter,
             format: format(fields),
         })

@@ -23,7 +23,7 @@ use crate::export::cell;
 const MAX_CALLS: u64 = 100_000;
 const PAGE: u32 = 1_000;
 
-const CALL_COLUMNS: [&str; 22] = [
+const CALL_COLUMNS: [&str; 23] = [
     "id",
     "timestamp",
     "endpoint",
@@ -37,6 +37,7 @@ const CALL_COLUMNS: [&str; 22] = [
     "estimated_cost",
     "request_size",
     "response_size",
+    "user_id",
     "project_id",
     "key_id",
     "session_id",
@@ -188,6 +189,7 @@ fn call(call: &CallView) -> [Value; CALL_COLUMNS.len()] {
         json!(call.estimated_cost),
         json!(call.request_size),
         json!(call.response_size),
+        json!(call.user_id),
         json!(call.project_id),
         json!(call.key_id),
         json!(call.session_id),

@@ -11,6 +11,7 @@ use llm_gate::upstream::UpstreamName;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::whose::{Whose, WhoseView};
 use crate::api::views::{micros, moment};
 use crate::api::words;
 
@@ -24,7 +25,7 @@ pub(in crate::api) fn micro_units(amount: u64) -> String {
 #[schema(as = DayOfUsage)]
 pub(in crate::api) struct DayView {
     /// The day, in the zone that was asked for.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(required, value_type = Option<String>, format = Date)]
     pub(super) date: Option<Date>,
     /// The model, the key, the user or the project of the calls, where they are told apart by that.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,24 +82,16 @@ impl From<UsageSum> for UsedView {
     }
 }
 
-/// The own calls by day.
+/// Calls by day.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DailyUsage)]
 pub(in crate::api) struct DaysView {
-    #[schema(value_type = String, format = Uuid)]
-    pub(super) user_id: UserId,
-    pub(super) username: Option<String>,
-    pub(super) period_days: u32,
-    pub(super) daily_usage: Vec<DayView>,
-    pub(super) summary: UsedView,
-}
-
-/// The calls of a project by day.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ProjectUsage)]
-pub(in crate::api) struct ProjectDaysView {
-    #[schema(value_type = String, format = Uuid)]
-    pub(super) project_id: ProjectId,
+    #[serde(flatten)]
+    pub(super) whose: WhoseView,
+    /// Null for a user without one; only where it is of a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(super) username: Option<Option<String>>,
     pub(super) period_days: u32,
     pub(super) daily_usage: Vec<DayView>,
     pub(super) summary: UsedView,
@@ -110,7 +103,7 @@ pub(in crate::api) struct ProjectDaysView {
 pub(in crate::api) struct CallView {
     #[schema(value_type = String, format = Uuid)]
     pub(super) id: RequestId,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     pub(super) timestamp: Option<Moment>,
     pub(super) endpoint: String,
     pub(super) method: &'static str,
@@ -127,23 +120,28 @@ pub(in crate::api) struct CallView {
     /// Bytes of the request's body.
     pub(super) request_size: u64,
     /// Bytes of the answer's body; null where nobody knows.
+    #[schema(required)]
     pub(super) response_size: Option<u64>,
     #[schema(value_type = String, format = Uuid)]
+    pub(super) user_id: UserId,
+    #[schema(value_type = String, format = Uuid)]
     pub(super) project_id: ProjectId,
-    #[schema(value_type = Option<String>, format = Uuid)]
+    #[schema(required, value_type = Option<String>, format = Uuid)]
     pub(super) key_id: Option<KeyId>,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(super) session_id: Option<ConversationId>,
     pub(super) stream: bool,
-    #[schema(schema_with = words::ending)]
+    #[schema(required, schema_with = words::ending)]
     pub(super) ending: Option<Ending>,
-    #[schema(schema_with = words::source)]
+    #[schema(required, schema_with = words::source)]
     pub(super) source: Option<Source>,
     /// The upstream that served it.
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     pub(super) provider: Option<UpstreamName>,
     /// Microseconds from the reservation to the first data, and to the end.
+    #[schema(required)]
     pub(super) first_data_us: Option<u64>,
+    #[schema(required)]
     pub(super) total_us: Option<u64>,
 }
 
@@ -165,6 +163,7 @@ impl From<CallRecord> for CallView {
             estimated_cost: micro_units(sum.cost),
             request_size: call.request_bytes,
             response_size: served.map(|served| served.response_bytes),
+            user_id: call.user,
             project_id: call.project,
             key_id: call.key,
             stream: call.stream,
@@ -179,12 +178,12 @@ impl From<CallRecord> for CallView {
     }
 }
 
-/// A page of the own calls, the newest first.
+/// A page of calls, the newest first.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Calls)]
 pub(in crate::api) struct CallsView {
-    #[schema(value_type = String, format = Uuid)]
-    user_id: UserId,
+    #[serde(flatten)]
+    whose: WhoseView,
     /// How many there are on all pages.
     total_calls: u64,
     calls_returned: usize,
@@ -192,19 +191,20 @@ pub(in crate::api) struct CallsView {
     limit: u32,
     calls: Vec<CallView>,
     /// Where the next page begins; null on the last one.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
 impl CallsView {
     pub(super) fn new(
-        user: UserId,
+        whose: &Whose,
         total: u64,
         (offset, limit): (u32, u32),
         page: CallPage,
     ) -> Self {
         let calls: Vec<CallView> = page.calls.into_iter().map(CallView::from).collect();
         Self {
-            user_id: user,
+            whose: whose.into(),
             total_calls: total,
             calls_returned: calls.len(),
             offset,
@@ -219,12 +219,12 @@ fn next(cursor: Option<CallCursor>) -> Option<String> {
     cursor.map(|cursor| cursor.to_string())
 }
 
-/// The own calls of a month.
+/// The calls of a month.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MonthOfUsage)]
 pub(in crate::api) struct MonthView {
-    #[schema(value_type = String, format = Uuid)]
-    user_id: UserId,
+    #[serde(flatten)]
+    whose: WhoseView,
     /// Such as 2026-12.
     billing_period: String,
     summary: MonthSummary,
@@ -240,30 +240,30 @@ struct MonthSummary {
     estimated_cost: String,
     /// Rounded to a whole number.
     avg_tokens_per_call: u64,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     first_call: Option<Moment>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     last_call: Option<Moment>,
 }
 
 /// A day of a month.
 #[derive(Serialize, ToSchema)]
 struct MonthDay {
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(required, value_type = Option<String>, format = Date)]
     date: Option<Date>,
     calls: u64,
     tokens: u64,
 }
 
 impl MonthView {
-    pub(super) fn new(user: UserId, first: Date, all: UsageSum, days: &[DayView]) -> Self {
+    pub(super) fn new(whose: &Whose, first: Date, all: UsageSum, days: &[DayView]) -> Self {
         let day = |day: &DayView| MonthDay {
             date: day.date,
             calls: day.call_count,
             tokens: day.tokens_used,
         };
         Self {
-            user_id: user,
+            whose: whose.into(),
             billing_period: format!("{:04}-{:02}", first.year(), first.month()),
             summary: MonthSummary {
                 total_calls: all.calls,
@@ -304,6 +304,7 @@ pub(in crate::api) struct RecordsView {
     /// The newest first.
     records: Vec<TokenRecord>,
     /// Where the next page begins; null on the last one.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -312,15 +313,15 @@ pub(in crate::api) struct RecordsView {
 struct TokenRecord {
     #[schema(value_type = String, format = Uuid)]
     id: RequestId,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     session_id: Option<ConversationId>,
     model: String,
-    #[schema(value_type = Option<String>)]
+    #[schema(required, value_type = Option<String>)]
     provider: Option<UpstreamName>,
     input_tokens: u64,
     output_tokens: u64,
     total_tokens: u64,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
 }
 
@@ -383,7 +384,7 @@ pub(in crate::api) struct StatisticsView {
     models_used: Vec<String>,
     providers_used: Vec<String>,
     /// When it was added up: at most a minute ago.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     last_updated: Option<Moment>,
 }
 

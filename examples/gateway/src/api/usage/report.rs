@@ -1,0 +1,178 @@
+//! How a report is made, whoever's calls it is of.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use jiff::Timestamp as Moment;
+use jiff::civil::Date;
+use llm_gate::clock::Timestamp;
+use llm_gate::store::{
+    CallFilter, CallQuery, UsageGroup, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageSum,
+};
+
+use super::input::{CallsAsked, DaysAsked, MonthAsked};
+use super::table::{self, Format, Report};
+use super::views::{CallsView, DayView, DaysView, MonthView, UsedView};
+use super::whose::Whose;
+use crate::api::error::ApiError;
+use crate::app::App;
+
+/// How many days and groups a report has at most.
+const MAX_ROWS: u32 = 10_000;
+
+/// Days of a zone that a report is of.
+struct Span {
+    zone: llm_gate::store::Zone,
+    clocks: jiff::tz::TimeZone,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Span {
+    /// Reaches from the beginning of one day to the end of another.
+    fn of(zone: llm_gate::store::Zone, first: Option<Date>, last: Option<Date>) -> Option<Self> {
+        let clocks = jiff::tz::TimeZone::get(zone.name()).ok()?;
+        // Where clocks are set forward over midnight, a day begins behind the gap.
+        let begins = |day: Date| {
+            let midnight = day.to_zoned(clocks.clone()).ok()?;
+            Some(Timestamp::from_micros(
+                midnight.timestamp().as_microsecond(),
+            ))
+        };
+        let all = CallFilter::default();
+        let from = first.map_or(Some(all.from), begins);
+        // Behind the last day of the calendar there is nothing.
+        let to = last.and_then(|last| begins(last.tomorrow().ok()?));
+        Some(Self {
+            from: from?,
+            to: to.unwrap_or(all.to),
+            zone,
+            clocks,
+        })
+    }
+
+    /// Returns the day that a moment lies on.
+    fn day(&self, at: Timestamp) -> Option<Date> {
+        let moment = Moment::from_microsecond(at.as_micros()).ok()?;
+        Some(moment.to_zoned(self.clocks.clone()).date())
+    }
+
+    fn filter(&self) -> CallFilter {
+        CallFilter::within(self.from, self.to)
+    }
+}
+
+/// A zone whose clocks have no such day, which none has that is read.
+fn no_such_day() -> ApiError {
+    ApiError::defect(&"a day of a time zone could not be worked out")
+}
+
+/// Adds up the days of a span.
+async fn days(
+    app: &App,
+    scope: UsageScope,
+    span: &Span,
+    group: Option<UsageGroup>,
+) -> Result<(Vec<DayView>, UsageSum), ApiError> {
+    let query = UsageQuery {
+        scope,
+        filter: span.filter(),
+        period: UsagePeriod::Day,
+        zone: span.zone.clone(),
+        group,
+        count: MAX_ROWS,
+    };
+    let rows = app.store.usage_by(query).await?;
+    let rows = rows.ok_or_else(|| ApiError::field("days", "has too many groups: ask for fewer"))?;
+    let all = rows
+        .iter()
+        .try_fold(UsageSum::default(), |all, row| all.plus(row.sum));
+    let view = |row: UsageRow| {
+        let date = row.start.and_then(|start| span.day(start));
+        DayView::new(date, row)
+    };
+    let all = all.map_err(|error| ApiError::defect(&error))?;
+    Ok((rows.into_iter().map(view).collect(), all))
+}
+
+/// Works out which days are asked for: so many, and today is the last.
+fn last_days(app: &App, asked: &DaysAsked) -> Result<Span, ApiError> {
+    let span = Span::of(asked.zone.clone(), None, None).ok_or_else(no_such_day)?;
+    let today = span.day(app.clock.now()).ok_or_else(no_such_day)?;
+    let back = jiff::Span::new().days(i64::from(asked.days) - 1);
+    let first = today.checked_sub(back).map_err(|_| no_such_day())?;
+    Span::of(asked.zone.clone(), Some(first), Some(today)).ok_or_else(no_such_day)
+}
+
+/// Adds up calls by day.
+pub(super) async fn daily(
+    app: &App,
+    whose: Whose,
+    headers: &HeaderMap,
+    asked: &DaysAsked,
+) -> Result<Report<DaysView>, ApiError> {
+    let span = last_days(app, asked)?;
+    let (days, all) = days(app, whose.scope(), &span, asked.group).await?;
+    if Format::of(asked.format, headers) == Format::Csv {
+        return Ok(table::days("usage", &days, asked.group));
+    }
+    Ok(Report::Json(DaysView {
+        whose: (&whose).into(),
+        username: whose.username(),
+        period_days: asked.days,
+        daily_usage: days,
+        summary: UsedView::from(all),
+    }))
+}
+
+/// Lists calls, the newest first.
+pub(super) async fn calls(
+    app: &App,
+    whose: Whose,
+    headers: &HeaderMap,
+    asked: CallsAsked,
+) -> Result<Report<CallsView>, ApiError> {
+    let span = Span::of(asked.zone, asked.start, asked.end).ok_or_else(no_such_day)?;
+    let scope = whose.scope();
+    let filter = CallFilter {
+        from: span.from,
+        to: span.to,
+        ..asked.filter
+    };
+    let all = app.store.usage(scope.clone(), filter.clone()).await?;
+    let query = CallQuery {
+        filter,
+        after: asked.cursor,
+        skip: asked.offset,
+        ..CallQuery::new(scope, asked.limit)
+    };
+    if Format::of(asked.format, headers) == Format::Csv {
+        return table::calls(Arc::clone(&app.store), query, all.calls).await;
+    }
+    let page = app.store.calls(query).await?;
+    let shown = (asked.offset, asked.limit);
+    Ok(Report::Json(CallsView::new(&whose, all.calls, shown, page)))
+}
+
+/// Adds up the calls of a month.
+pub(super) async fn month(
+    app: &App,
+    whose: Whose,
+    headers: &HeaderMap,
+    asked: MonthAsked,
+) -> Result<Report<MonthView>, ApiError> {
+    let span = Span::of(asked.zone.clone(), None, None).ok_or_else(no_such_day)?;
+    let today = span.day(app.clock.now()).ok_or_else(no_such_day)?;
+    let (year, month) = (
+        asked.year.unwrap_or_else(|| today.year()),
+        asked.month.unwrap_or_else(|| today.month()),
+    );
+    let first = Date::new(year, month, 1).map_err(|_| no_such_day())?;
+    let span = Span::of(asked.zone, Some(first), Some(first.last_of_month()));
+    let span = span.ok_or_else(no_such_day)?;
+    let (days, all) = days(app, whose.scope(), &span, None).await?;
+    if Format::of(asked.format, headers) == Format::Csv {
+        return Ok(table::days("usage-summary", &days, None));
+    }
+    Ok(Report::Json(MonthView::new(&whose, first, all, &days)))
+}
