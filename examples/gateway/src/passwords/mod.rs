@@ -2,7 +2,7 @@
 //!
 //! Argon2id takes tens of milliseconds and megabytes by design, so it runs off the async threads, on as
 //! many of them as there are cores, behind a queue of bounded length. For a user who does not exist the
-//! same work is done as for one who does.
+//! same work is done as for one who does, also for one whose hash is weaker than today's.
 //!
 //! ```
 //! use llm_gate_gateway::config::PasswordConfig;
@@ -113,7 +113,7 @@ impl Passwords {
     }
 
     /// Returns how often Argon2 has run: once for each password that was hashed or checked, and once more for a hash that
-    /// is made stronger.
+    /// is made stronger or that is weaker than today's.
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
@@ -138,10 +138,14 @@ impl Passwords {
             let right = argon2(params.clone())
                 .verify_password(password.expose().as_bytes(), &kept)
                 .is_ok();
+            let old = Params::try_from(&kept).map_err(failed)?;
             if !right || !known {
+                // Or an account that has not logged in since the parameters rose would be refused sooner than nobody.
+                if let Some(rest) = rest(&old, &params) {
+                    hash(rest, &password, &runs)?;
+                }
                 return Ok(Verdict::Wrong);
             }
-            let old = Params::try_from(&kept).map_err(failed)?;
             let risen = old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost();
             let stronger = if risen {
                 Some(hash(params, &password, &runs)?)
@@ -179,6 +183,15 @@ impl Passwords {
 
 fn argon2(params: Params) -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// Returns parameters for the work that a check of an old hash has saved; `None` where that is next to nothing.
+fn rest(old: &Params, today: &Params) -> Option<Params> {
+    let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let saved = work(today).checked_sub(work(old))?;
+    let passes = today.t_cost();
+    let memory = u32::try_from(saved / u64::from(passes)).ok()?;
+    Params::new(memory, passes, 1, None).ok()
 }
 
 fn hash(params: Params, password: &Secret, runs: &AtomicU64) -> Result<String, PasswordError> {
@@ -259,6 +272,44 @@ mod tests {
             .await
             .expect("checked");
         assert_eq!(again, Verdict::Right { stronger: None });
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_takes_the_work_of_today_also_against_an_old_hash() {
+        let kept = Passwords::new(&weak()).hash("correct horse".into()).await;
+        let kept = kept.expect("hashed");
+        let today = Passwords::new(&PasswordConfig {
+            iterations: 3,
+            ..weak()
+        });
+        let wrong = today.verify("wrong horse".into(), Some(kept)).await;
+        assert_eq!(wrong.expect("checked"), Verdict::Wrong);
+        assert_eq!(today.runs(), 2, "the check, and what it has saved");
+        let nobody = today.verify("wrong horse".into(), None).await;
+        assert_eq!(nobody.expect("checked"), Verdict::Wrong);
+        assert_eq!(today.runs(), 3, "which is one of today's");
+    }
+
+    #[test]
+    fn what_an_old_hash_saves_is_what_is_spent() {
+        let params = |memory, passes| Params::new(memory, passes, 1, None).expect("good");
+        let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+        for (old, today) in [
+            ((8_192, 1), (19_456, 2)),
+            ((8_192, 4), (19_456, 2)),
+            ((19_456, 1), (19_456, 2)),
+            ((19_456, 2), (65_536, 3)),
+            ((12_288, 3), (19_456, 2)),
+        ] {
+            let (old, today) = (params(old.0, old.1), params(today.0, today.1));
+            let spent = work(&old) + rest(&old, &today).as_ref().map_or(0, work);
+            let missing = work(&today).abs_diff(spent);
+            // Less than the least that Argon2 can do: 8 KiB a pass.
+            assert!(missing < 8 * u64::from(today.t_cost()), "{old:?} {today:?}");
+        }
+        // What is stronger than today's has saved nothing.
+        assert!(rest(&params(65_536, 3), &params(19_456, 2)).is_none());
+        assert!(rest(&params(19_456, 2), &params(19_456, 2)).is_none());
     }
 
     #[tokio::test]
