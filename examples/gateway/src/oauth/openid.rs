@@ -203,6 +203,8 @@ impl OpenId {
         if found.failed_at.is_some_and(|at| within(at, now, PAUSE)) {
             return old.ok_or(OAuthError::Paused);
         }
+        // Until it has answered it has not: who leaves meanwhile does not let the next one ask at once.
+        found.failed_at = Some(now);
         match self.discover(old.as_deref()).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
@@ -211,7 +213,6 @@ impl OpenId {
                 Ok(metadata)
             }
             Err(error) => {
-                found.failed_at = Some(now);
                 if old.is_some() {
                     let (issuer, error) = (&self.issuer, &error as &dyn std::error::Error);
                     tracing::warn!(issuer, error, "a provider cannot be asked about itself");

@@ -240,6 +240,23 @@ async fn a_provider_that_was_away_is_asked_again_after_a_pause() {
 }
 
 #[tokio::test]
+async fn who_leaves_while_a_provider_is_asked_does_not_let_the_next_one_ask_at_once() {
+    if about_one("each gateway asks by itself") {
+        return;
+    }
+    let scene = trouble("/.well-known/openid-configuration", Trouble::Silent).await;
+    let client = scene.gate.client.clone();
+    let leaves = tokio::spawn(async move { client.get("/api/v1/auth/google/login").await });
+    while scene.provider.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    leaves.abort();
+    assert!(leaves.await.is_err(), "gone before there was an answer");
+    check(&attempt(&scene, "google").await, AWAY, "the next one");
+    assert_eq!(scene.provider.asked().len(), 1, "is told to wait");
+}
+
+#[tokio::test]
 async fn what_a_provider_said_of_itself_holds_while_it_is_away() {
     if about_one("each gateway asks by itself") {
         return;
