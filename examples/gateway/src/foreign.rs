@@ -40,7 +40,13 @@ impl StoreAccounts {
                 _ => Ok(None),
             },
             Some(AccountBy::Name) => {
-                let record = self.store.user_by_login(accounts::login(subject)).await?;
+                let login = accounts::login(subject);
+                // One that only the case rules of Unicode make equal to a name, such as with a Kelvin sign for a K, is
+                // not that name.
+                if login != subject.trim().to_ascii_lowercase() {
+                    return Ok(None);
+                }
+                let record = self.store.user_by_login(login).await?;
                 Ok(record.map(|record| record.user))
             }
             None => Ok(None),
@@ -94,7 +100,7 @@ mod tests {
         let names = Names::of("ada@example.com").expect("an address");
         let account = names.account(String::new(), Role::Admin, None, Author::default());
         let ada = store.create_user(account).await.expect("a free name");
-        let names = Names::of("grace").expect("a name");
+        let names = Names::of("kim").expect("a name");
         // The last admin could not be disabled.
         let other = names.account(String::new(), Role::Admin, None, Author::default());
         store.create_user(other).await.expect("a free name");
@@ -116,6 +122,7 @@ mod tests {
             ("by-name", "ada@example.com", true),
             ("by-name", "Ada@Example.com", true),
             ("by-name", &id, false),
+            ("by-name", "\u{212a}im", false),
             ("by-name", "eve@example.com", false),
             ("unknown", &id, false),
         ] {
@@ -130,6 +137,8 @@ mod tests {
                 assert!(!account.disabled);
             }
         }
+        let kim = accounts.account("by-name", "Kim").await.expect("a store");
+        assert!(kim.is_some(), "with a K, and not with the sign for Kelvin");
         assert!(
             store
                 .set_user_disabled(ada.id, true, Author::default())

@@ -18,7 +18,7 @@ use super::users::view;
 use super::views::{SessionView, Sessions, UserView};
 use crate::accounts;
 use crate::app::App;
-use crate::config::{AccountBy, IssuerConfig, Secret};
+use crate::config::Secret;
 use crate::mail::{Letter, Mailer};
 use crate::passwords::Verdict;
 
@@ -85,8 +85,7 @@ pub(super) async fn change(
         .username
         .as_ref()
         .is_some_and(|username| *username != user.username);
-    let by_name = |issuer: &IssuerConfig| issuer.accounts == AccountBy::Name;
-    if (moves || renames) && app.config.auth.issuers.values().any(by_name) {
+    if (moves || renames) && app.config.names_are_credentials() {
         // Or somebody takes the name that another's token says.
         return Err(ApiError::forbidden(
             "names are set by admins here, because tokens of another issuer go by them",

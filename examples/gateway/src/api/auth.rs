@@ -121,7 +121,7 @@ impl Input for Registration {
     post,
     path = "/api/v1/auth/register",
     responses(
-        (status = 403, description = "Registration is closed, or the invite is used, withdrawn, too old, or for another address"),
+        (status = 403, description = "Registration is closed, or the invite is used, withdrawn, too old, or for another address, or user names are set by admins"),
         (status = 409, description = "The user name or e-mail address is taken"),
     )
 )]
@@ -141,6 +141,12 @@ pub(super) async fn register(
         invite,
     } = draft.finish()?;
     let invite = admit(&app, &mut names, invite, author.at).await?;
+    if names.username.is_some() && app.config.names_are_credentials() {
+        // The address is that of the invite; a user name would be whichever somebody else's tokens say.
+        return Err(ApiError::forbidden(
+            "user names are set by admins here, because tokens of another issuer go by them",
+        ));
+    }
     if let Err(reason) = app.policy.check(password.expose(), &names.all()) {
         return Err(ApiError::in_body("password", reason));
     }

@@ -71,7 +71,34 @@ pub(crate) struct Login {
 }
 
 /// An admin that has logged in here, an admin's key that may do as much, or the operator.
-pub(crate) struct Admin;
+#[derive(Default)]
+pub(crate) struct Admin {
+    /// The key it came with, and what that may do.
+    key: Option<(KeyName, Arc<KeyGrants>)>,
+}
+
+impl Admin {
+    /// Refuses a key that has bounds: who is an admin by it, with a password or an address of somebody's choice, has
+    /// none.
+    pub(crate) async fn makes_admins(&self, app: &App) -> Result<(), ApiError> {
+        let Some((key, grants)) = &self.key else {
+            return Ok(());
+        };
+        let bounded = || {
+            ApiError::forbidden(
+                "an API key with bounds (an end, networks, models) makes and changes no admins: use a login, or a key without",
+            )
+        };
+        if grants.models.is_some() || grants.networks.is_some() {
+            return Err(bounded());
+        }
+        let key = app.store.key(*key).await?;
+        match key {
+            Some(key) if key.expires_at.is_none() => Ok(()),
+            _ => Err(bounded()),
+        }
+    }
+}
 
 /// As [`Admin`], and with an account, to which belongs what is made here. The operator has none.
 pub(crate) struct AdminAccount(pub(crate) Account);
@@ -186,10 +213,12 @@ impl FromRequestParts<App> for Admin {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
         else {
-            return Ok(Self);
+            return Ok(Self::default());
         };
         match principal.credential {
-            _ if administers(&principal, &user) => Ok(Self),
+            _ if administers(&principal, &user) => Ok(Self {
+                key: key_of(&principal).zip(principal.grants),
+            }),
             Credential::Session | Credential::Foreign => {
                 Err(ApiError::forbidden("this route is for admins"))
             }

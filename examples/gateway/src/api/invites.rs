@@ -126,11 +126,14 @@ impl Input for NewPlatformInvite {
 #[utoipa::path(post, path = "/api/v1/invites")]
 pub(super) async fn create(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     origin: Origin,
     Json(NewPlatformInvite { email, role }): Json<NewPlatformInvite>,
 ) -> Result<Created<IssuedInvite>, ApiError> {
+    if role == Role::Admin {
+        admin.makes_admins(&app).await?;
+    }
     let wanted = Wanted {
         email,
         role,

@@ -195,7 +195,7 @@ impl Input for NewAccount {
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     JsonDraft(mut draft): JsonDraft<NewAccount>,
 ) -> Result<Created<UserView>, ApiError> {
@@ -204,6 +204,9 @@ pub(super) async fn create(
             .check(wanted.password.expose(), &wanted.names.all())
     });
     let wanted = draft.finish()?;
+    if wanted.role == Role::Admin {
+        admin.makes_admins(&app).await?;
+    }
     let hash = app.passwords.hash(wanted.password).await?;
     let limit = wanted
         .token_limit
@@ -259,12 +262,16 @@ impl Input for Changes {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path(id): Path<String>,
     Json(Changes(change)): Json<Changes>,
 ) -> Result<Answer<UserView>, ApiError> {
     let user = find(&app, &id).await?;
+    if [Some(user.role), change.role].contains(&Some(Role::Admin)) {
+        // Also what an admin's address is, because letters to it set a new password.
+        admin.makes_admins(&app).await?;
+    }
     match user.kind {
         UserKind::Person => {
             nameable(&user, &change).map_err(|reason| ApiError::in_body("username", reason))?;

@@ -3,7 +3,7 @@ use llm_gate::auth::JwtAlgorithm;
 use llm_gate::upstream::{InvalidName, UpstreamName};
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, ConfigError, MIN_SECRET_BYTES, Secret};
+use super::{Config, ConfigError, MIN_SECRET_BYTES, Registration, Secret};
 use crate::mail::{Relay, RelayError};
 
 const MAX_ACCESS_HOURS: u32 = 24;
@@ -135,6 +135,13 @@ impl Config {
         }
         auth.operator()?;
         auth.foreign()?;
+        if self.names_are_credentials() && self.registration() != Registration::Closed {
+            return Err(ConfigError::refused(
+                "registration",
+                "must be \"closed\" where an issuer has accounts = \"name\": anybody could register the name that \
+                 somebody else's tokens say",
+            ));
+        }
         if auth
             .jwt_expiration_hours
             .is_some_and(|hours| hours == 0 || hours > MAX_ACCESS_HOURS)
@@ -281,7 +288,7 @@ fn is_origin(origin: &str) -> bool {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::Registration;
+    use super::super::{AccountBy, IssuerConfig};
     use super::*;
 
     fn refused(change: impl FnOnce(&mut Config)) -> String {
@@ -308,6 +315,30 @@ mod tests {
         config.registration = Some(Registration::Closed);
         assert!(config.check().is_ok());
         assert_eq!(config.registration(), Registration::Closed);
+    }
+
+    #[test]
+    fn nobody_registers_where_names_are_credentials() {
+        let by_name = |registration| {
+            let mut config = Config {
+                registration,
+                ..Config::default()
+            };
+            let issuer = IssuerConfig {
+                jwks_url: "https://login.example/keys".to_owned(),
+                audience: "llm-gate".to_owned(),
+                algorithms: vec!["ES256".to_owned()],
+                accounts: AccountBy::Name,
+            };
+            let issuers = &mut config.auth.issuers;
+            issuers.insert("https://login.example".to_owned(), issuer);
+            config.check()
+        };
+        assert!(by_name(Some(Registration::Closed)).is_ok());
+        for open in [None, Some(Registration::Open), Some(Registration::Invite)] {
+            let words = by_name(open).expect_err("must be refused").to_string();
+            assert!(words.contains("registration"), "{open:?}: {words}");
+        }
     }
 
     #[test]

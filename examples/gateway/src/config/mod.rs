@@ -566,6 +566,13 @@ impl Config {
         }
     }
 
+    /// Returns whether tokens of another issuer go by the names of accounts. Then nobody takes a name but by an admin.
+    #[must_use]
+    pub fn names_are_credentials(&self) -> bool {
+        let mut issuers = self.auth.issuers.values();
+        issuers.any(|issuer| issuer.accounts == AccountBy::Name)
+    }
+
     /// Returns the address users reach the gateway under when it listens on `address`.
     #[must_use]
     pub fn web_url(&self, address: SocketAddr) -> String {

@@ -10,9 +10,9 @@ use llm_gate::auth::{JwkSet, JwtAlgorithm, JwtIssuer, SigningKey};
 use llm_gate::identity::{ProjectId, Role, UserId};
 use llm_gate::test_util::ManualClock;
 use llm_gate_gateway::Gateway;
-use llm_gate_gateway::config::{AccountBy, Config, IssuerConfig};
+use llm_gate_gateway::config::{AccountBy, Config, IssuerConfig, Registration};
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::support::{Gate, PASSWORD, config, send, start, start_with};
@@ -194,8 +194,13 @@ async fn a_token_of_another_issuer_changes_nothing_of_the_account_itself() {
 #[tokio::test]
 async fn nobody_takes_a_name_that_tokens_of_another_issuer_go_by() {
     let login = Login::start().await;
-    let gate = start_with(login.trusted_by(AccountBy::Name)).await;
-    let ada = gate.person("ada").await;
+    let trusted = login.trusted_by(AccountBy::Name);
+    let gate = start_with(|config| {
+        config.registration = Some(Registration::Closed);
+        trusted(config);
+    });
+    let gate = gate.await;
+    let (ada, root) = (gate.made("ada").await, gate.admin().await);
     for change in [
         json!({ "username": "grace" }),
         json!({ "email": "grace@example.org", "current_password": PASSWORD }),
@@ -206,4 +211,14 @@ async fn nobody_takes_a_name_that_tokens_of_another_issuer_go_by() {
     let called = json!({ "name": "Ada", "username": "ada" });
     let answer = ada.patch("/api/v1/users/me", called).await;
     assert_eq!(answer.status, StatusCode::OK, "what nothing goes by");
+    // Who is invited has the address that was written to, and no name of its own choice.
+    let invite = json!({ "email": "grace@example.org" });
+    let invite = root.post("/api/v1/invites", invite).await.text("token");
+    let body = json!({ "username": "eve", "password": PASSWORD, "invite": invite });
+    let named = gate.post("/api/v1/auth/register", body).await;
+    assert_eq!(named.status, StatusCode::FORBIDDEN, "{named:?}");
+    let body = json!({ "password": PASSWORD, "invite": invite });
+    let registered = gate.post("/api/v1/auth/register", body).await;
+    assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+    assert_eq!(registered.json()["username"], Value::Null);
 }

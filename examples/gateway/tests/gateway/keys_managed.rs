@@ -361,6 +361,70 @@ async fn the_scope_of_admins_is_for_their_own_keys() {
 }
 
 #[tokio::test]
+async fn a_key_with_bounds_makes_and_changes_no_admins() {
+    let gate = start().await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let wanted = |name: &str, role: &str| json!({ "username": name, "password": super::support::PASSWORD, "role": role });
+    let user = |person: &Person| format!("/api/v1/users/{}", person.id);
+    for bound in [
+        json!({ "expires_at": NEVER }),
+        json!({ "networks": ["127.0.0.0/8"] }),
+        json!({ "models": ["tiny"] }),
+    ] {
+        let mut body = json!({ "scopes": ["admin"] });
+        for (name, value) in bound.as_object().expect("a bound") {
+            body[name] = value.clone();
+        }
+        let key = gate.key(&root.gets(body).await);
+        for refused in [
+            post(&key, "/api/v1/users", wanted("eve", "admin")).await,
+            patch(&key, &user(&ada), json!({ "role": "admin" })).await,
+            // Letters to the address of an admin set the password of one.
+            patch(&key, &user(&root), json!({ "email": "eve@example.org" })).await,
+            post(
+                &key,
+                "/api/v1/invites",
+                json!({ "email": "eve@example.org", "role": "admin" }),
+            )
+            .await,
+            post(
+                &key,
+                "/v1/organization/invites",
+                json!({ "email": "eve@example.org", "role": "owner" }),
+            )
+            .await,
+            post(
+                &key,
+                &format!("/v1/organization/users/{}", ada.id),
+                json!({ "role": "owner" }),
+            )
+            .await,
+        ] {
+            assert_eq!(
+                refused.status,
+                StatusCode::FORBIDDEN,
+                "{bound}: {refused:?}"
+            );
+        }
+        let renamed = patch(&key, &user(&ada), json!({ "name": "Ada" })).await;
+        assert_eq!(
+            renamed.status,
+            StatusCode::OK,
+            "{bound}: others as before: {renamed:?}"
+        );
+    }
+    let key = gate.key(&root.gets(json!({ "scopes": ["admin"] })).await);
+    let made = post(&key, "/api/v1/users", wanted("grace", "admin")).await;
+    assert_eq!(
+        made.status,
+        StatusCode::CREATED,
+        "a key without bounds: {made:?}"
+    );
+    let raised = patch(&key, &user(&ada), json!({ "role": "admin" })).await;
+    assert_eq!(raised.status, StatusCode::OK, "{raised:?}");
+}
+
+#[tokio::test]
 async fn a_key_makes_no_key_that_may_do_more_than_itself() {
     let gate = start().await;
     let ada = gate.person("ada").await;

@@ -133,9 +133,6 @@ async fn errors_below_v1_have_the_shape_of_openai() {
 
 #[tokio::test]
 async fn disabled_users_and_revoked_keys_spend_nothing_more() {
-    if about_one("one is shut down") {
-        return;
-    }
     let gate = start().await;
     let (ada, key) = caller(&gate).await;
     let path = format!("/api/v1/projects/{}/api-keys", ada.project);
@@ -150,6 +147,7 @@ async fn disabled_users_and_revoked_keys_spend_nothing_more() {
     let by_login = call(&ada.session, "/v1/chat/completions", &chat(false, 5)).await;
     assert_eq!(by_login.status, StatusCode::OK, "a login may call as well");
     let used = by_login.json()["usage"]["total_tokens"].clone();
+    gate.settled(&ada).await;
     gate.command(&["user", "disable", "ada"]).await;
     let disabled = call(&ada.session, "/v1/chat/completions", &chat(false, 5)).await;
     assert_eq!(
@@ -157,8 +155,7 @@ async fn disabled_users_and_revoked_keys_spend_nothing_more() {
         StatusCode::UNAUTHORIZED,
         "although its token is good"
     );
-    gate.running.shutdown().await;
-    let listed = super::support::run(&gate.folder, &["user", "list"], "").await;
+    let listed = gate.command(&["user", "list"]).await;
     assert!(
         listed.stdout.contains(&format!("ada\tuser\t{used}\t")),
         "what was sent before the refusal was known is not charged: {listed:?}"

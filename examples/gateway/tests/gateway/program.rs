@@ -74,9 +74,6 @@ async fn users_are_listed_limited_disabled_and_enabled() {
 
 #[tokio::test]
 async fn a_key_made_beside_the_gateway_works_until_it_is_revoked() {
-    if about_one("the database is a file") {
-        return;
-    }
     let gate = start().await;
     gate.person("ada").await;
     let made = gate
@@ -152,7 +149,7 @@ async fn what_credentials_are_taken_is_shown_but_no_hash_of_one() {
     let folder = folder();
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let file = format!(
-        "auth.api_token_hash = \"{hash}\"\nauth.jwt_key_files = [\"old.pub\"]\n\
+        "registration = \"closed\"\nauth.api_token_hash = \"{hash}\"\nauth.jwt_key_files = [\"old.pub\"]\n\
          [auth.issuers.\"https://login.example\"]\n\
          jwks_url = \"https://login.example/keys\"\naudience = \"llm-gate\"\n\
          algorithms = [\"RS256\"]\naccounts = \"name\"\n"

@@ -21,7 +21,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Gate {
     pub(crate) running: Running,
     /// The second one, where there are two.
-    _other: Option<Running>,
+    other: Option<Running>,
     pub(crate) client: Client,
     /// Where its client sends to.
     address: std::net::SocketAddr,
@@ -92,6 +92,12 @@ impl Gate {
                 Box::new(store.expect("opened"))
             }
         }
+    }
+
+    /// Returns how often Argon2 has run, on all gateways.
+    pub(crate) fn argon2_runs(&self) -> u64 {
+        let all = std::iter::once(&self.running).chain(&self.other);
+        all.map(|running| running.passwords().runs()).sum()
     }
 
     /// Returns where people come to.
@@ -203,7 +209,7 @@ async fn start_two(
         client: Client::new(address),
         address,
         running,
-        _other: other,
+        other,
         upstream,
         clock,
         folder,

@@ -173,11 +173,14 @@ impl Input for Wanted {
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     origin: Origin,
     Json(Wanted { email, role, place }): Json<Wanted>,
 ) -> Result<Answer<IssuedView>, ApiError> {
+    if role == Role::Admin {
+        admin.makes_admins(&app).await?;
+    }
     let project = match place {
         Some((id, _)) => Some(projects::open(&app, &id.to_string()).await?),
         None => None,

@@ -166,13 +166,16 @@ impl Input for Changes {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path(id): Path<String>,
     Json(Changes { role }): Json<Changes>,
 ) -> Result<Answer<UserView>, ApiError> {
     let mut user = person(&app, &id).await?;
     if role.is_some() {
+        if [Some(user.role), role].contains(&Some(Role::Admin)) {
+            admin.makes_admins(&app).await?;
+        }
         let change = UserChange {
             role,
             ..UserChange::default()
