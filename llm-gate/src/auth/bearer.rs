@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::AuthError;
 
 /// The longest credential that is looked at.
-const MAX_LEN: usize = 8 * 1024;
+pub(in crate::auth) const MAX_LEN: usize = 8 * 1024;
 
 /// The header of clients that send a bare key.
 pub(super) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

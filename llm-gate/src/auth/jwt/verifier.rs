@@ -116,9 +116,13 @@ impl JwtVerifier {
     ///
     /// # Errors
     ///
-    /// Fails with [`AuthError::Malformed`] when `jwt` has not three parts, with [`AuthError::Expired`]
+    /// Fails with [`AuthError::Malformed`] when `jwt` has not three parts or more than 8 KiB, with [`AuthError::Expired`]
     /// when it was good once, and with [`AuthError::Invalid`] for every other fault.
     pub fn verify(&self, jwt: &str) -> Result<Principal, AuthError> {
+        // The layers have looked already; others may not have.
+        if jwt.len() > bearer::MAX_LEN {
+            return Err(AuthError::Malformed);
+        }
         self.check(jwt, Sha256::digest(jwt).into())
     }
 

@@ -229,6 +229,31 @@ fn texts(keys: &Keys, all: &mut Vec<Variant>) {
     let blanks = format!("\t{{ {} \n", &raw_header(&header)[1..]);
     let jwt = keys.sign(Some("ed"), blanks.as_bytes(), good.as_bytes());
     all.push(super::good("a header with blanks", jwt));
+    // One that fills 8 KiB is read, and one that is longer is not, however well it is signed.
+    for kid in keys.names() {
+        let header = keys.header(kid).to_string();
+        let padded = |padding: usize| {
+            let pad = format!(",\"pad\":\"{}\"}}", "x".repeat(padding));
+            let claims = good.trim_end_matches('}').to_owned() + &pad;
+            keys.sign(kid, header.as_bytes(), claims.as_bytes())
+        };
+        let (shortest, growth) = (padded(0).len(), |padding: usize| padding * 4 / 3);
+        let padding = (0..).take_while(|padding| shortest + growth(*padding) < 8 * 1024 - 2);
+        let padding = padding.last().expect("some are shorter");
+        let [fits, over] = [padded(padding), padded(padding + 6)];
+        assert!(
+            (8 * 1024 - 8..=8 * 1024).contains(&fits.len()),
+            "{}",
+            fits.len()
+        );
+        assert!(
+            (8 * 1024 + 1..8 * 1024 + 8).contains(&over.len()),
+            "{}",
+            over.len()
+        );
+        all.push(super::good(format!("{kid:?}: one that fills 8 KiB"), fits));
+        all.push(bad(format!("{kid:?}: oversized"), over));
+    }
     all.push(bad("oversized", {
         let long = "x".repeat(200_000);
         let mut jwt = raw(
