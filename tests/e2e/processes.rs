@@ -419,3 +419,55 @@ async fn no_process_serves_a_key_that_another_one_has_revoked() {
     let standing = fleet.store.standing(key).await;
     assert!(standing.expect("the database is there").frozen);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_process_answers_a_revoked_key_anything_a_second_later() {
+    let Some(fleet) = Fleet::start().await else {
+        return;
+    };
+    let (person, _) = fleet.register("ada").await;
+    let people = fleet.everywhere(&person);
+    let session = people[3].session().await;
+    let keys = format!("/api/v1/projects/{}/api-keys", person.project().await);
+    let wanted = json!({ "scopes": ["models", "usage", "manage"] });
+    let made = session.post(&keys, &wanted).await.expect("an answer");
+    assert_eq!(made.status, 201, "{:?}", made.json());
+    let secret = made.text("api_key");
+    let paths = ["/v1/models", "/api/v1/projects", "/api/v1/usage/calls"];
+    let clients: Vec<_> = people
+        .iter()
+        .map(|person| person.client.bearer(&secret))
+        .collect();
+    for client in &clients {
+        for path in paths {
+            let answer = in_time(path, client.get(path)).await.expect("an answer");
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        }
+    }
+    let revoke = format!("{keys}/{}/revoke", made.text("id"));
+    let revoked = in_time("revocation", session.post(&revoke, &json!({}))).await;
+    let revoked = revoked.expect("an answer");
+    // The promise is a time, so this is no measurement: however slow the machine is, what is asked a second behind the
+    // answer is refused.
+    let answered = std::time::Instant::now();
+    assert_eq!(revoked.status, 200, "{:?}", revoked.json());
+    for (number, client) in clients.iter().enumerate() {
+        for path in paths {
+            in_time("refusal", async {
+                loop {
+                    let asked = answered.elapsed();
+                    let answer = client.get(path).await.expect("an answer");
+                    if answer.status == 401 {
+                        return;
+                    }
+                    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+                    assert!(
+                        asked < Duration::from_secs(1),
+                        "process {number} knew a revoked key for {asked:?}: {path}"
+                    );
+                }
+            })
+            .await;
+        }
+    }
+}
