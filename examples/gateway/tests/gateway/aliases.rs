@@ -1,6 +1,7 @@
 //! Older paths answer like the ones they stand for.
 
-use http::Method;
+use http::{Method, StatusCode};
+use llm_gate_gateway::client::Answer;
 use llm_gate_gateway::config::RateLimitConfig;
 use serde_json::{Value, json};
 
@@ -247,3 +248,139 @@ async fn every_older_path_answers_as_what_it_stands_for() {
         assert_eq!(answers[0], answers[1], "{method} {alias}");
     }
 }
+
+/// Checks that an answer is a success with these members and no others.
+fn shaped(answer: &Answer, status: StatusCode, members: &[&str]) -> Value {
+    assert_eq!(answer.status, status, "{answer:?}");
+    let json = answer.json();
+    let mut found: Vec<&str> = json
+        .as_object()
+        .map(|object| object.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    let mut members = members.to_vec();
+    found.sort_unstable();
+    members.sort_unstable();
+    assert_eq!(found, members, "{json}");
+    json
+}
+
+/// The shapes that older clients rely on, from an account's beginning to its project's end.
+#[tokio::test]
+async fn an_older_client_gets_what_it_relies_on_all_the_way() {
+    const PAIR: [&str; 4] = ["access_token", "token_type", "expires_in", "refresh_token"];
+    const PROJECT: [&str; 4] = ["id", "name", "role", "created_at"];
+    let gate = start_with(|config| config.rate_limits = RateLimitConfig::off()).await;
+    let bea = gate.person("bea").await;
+    for (prefix, name) in [("", "ada"), ("/api", "eve")] {
+        let body = json!({ "username": name, "password": PASSWORD, "create_api_key": true });
+        let made = gate.post(&format!("{prefix}/auth/register"), body).await;
+        let account = [
+            "id",
+            "username",
+            "email",
+            "token_limit",
+            "tokens_used",
+            "api_key",
+        ];
+        let made = shaped(&made, StatusCode::CREATED, &account);
+        let login = json!({ "username": name, "password": PASSWORD });
+        let pair = gate.post(&format!("{prefix}/auth/login"), login).await;
+        let pair = shaped(&pair, StatusCode::OK, &PAIR);
+        assert_eq!(
+            (&pair["token_type"], &pair["expires_in"]),
+            (&json!("bearer"), &json!(600))
+        );
+        let refresh = json!({ "refresh_token": pair["refresh_token"] });
+        let next = gate.post(&format!("{prefix}/auth/refresh"), refresh).await;
+        let next = shaped(&next, StatusCode::OK, &PAIR);
+        let session = gate
+            .client
+            .bearer(next["access_token"].as_str().expect("a token"));
+        let me = session
+            .get(if prefix.is_empty() {
+                "/users/me"
+            } else {
+                "/api/me"
+            })
+            .await;
+        assert_eq!(me.expect("an answer").json()["id"], made["id"]);
+
+        let wanted = json!({ "name": "Research" });
+        let project = session
+            .post("/api/projects", &wanted)
+            .await
+            .expect("an answer");
+        let project = shaped(&project, StatusCode::CREATED, &PROJECT);
+        assert_eq!(
+            (&project["name"], &project["role"]),
+            (&json!("Research"), &json!("owner"))
+        );
+        let path = format!("/api/projects/{}", project["id"].as_str().expect("an id"));
+        let shown = session.get(&path).await.expect("an answer");
+        assert_eq!(shaped(&shown, StatusCode::OK, &PROJECT), project);
+        let renamed = json!({ "name": "Teaching" }).to_string();
+        let renamed = send(&session, Method::PATCH, &path, &[], renamed).await;
+        assert_eq!(
+            shaped(&renamed, StatusCode::OK, &PROJECT)["name"],
+            "Teaching"
+        );
+        let member = json!({ "user_id": bea.id });
+        let members = format!("{path}/members");
+        let joined = session.post(&members, &member).await.expect("an answer");
+        assert_eq!(joined.status, StatusCode::OK, "{joined:?}");
+        let listed = session.get(&members).await.expect("an answer");
+        assert_eq!(listed.json()["members"].as_array().map(Vec::len), Some(2));
+        let out = format!("{members}/{}", bea.id);
+        let out = send(&session, Method::DELETE, &out, &[], "").await;
+        assert_eq!(out.status, StatusCode::NO_CONTENT, "{out:?}");
+        let keys = path.replace("/api/", "/api/v1/") + "/api-keys";
+        let key = session
+            .post(&keys, &json!({ "name": "ci" }))
+            .await
+            .expect("an answer");
+        let key = shaped(&key, StatusCode::CREATED, &[KEY, &["api_key"]].concat());
+        let listed = session.get(&keys).await.expect("an answer").json()["keys"][0].clone();
+        let mut shown = key.clone();
+        shown.as_object_mut().expect("a key").remove("api_key");
+        assert_eq!(listed, shown, "the secret is shown once");
+        let closed = send(&session, Method::DELETE, &path, &[], "").await;
+        assert_eq!(closed.status, StatusCode::NO_CONTENT, "{closed:?}");
+        let models = session.get("/models/all").await.expect("an answer");
+        shaped(&models, StatusCode::OK, &["provider", "current", "models"]);
+
+        let refresh = json!({ "refresh_token": next["refresh_token"] });
+        let out = gate
+            .post(&format!("{prefix}/auth/logout"), refresh.clone())
+            .await;
+        assert_eq!(out.status, StatusCode::NO_CONTENT, "{out:?}");
+        let over = gate.post(&format!("{prefix}/auth/refresh"), refresh).await;
+        assert_eq!(
+            over.status,
+            StatusCode::UNAUTHORIZED,
+            "it is over: {over:?}"
+        );
+    }
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = format!(
+        "grant_type=password&username=ada&password={}",
+        PASSWORD.replace(' ', "+")
+    );
+    let pair = send(&gate.client, Method::POST, "/auth/token", &form, body).await;
+    shaped(&pair, StatusCode::OK, &PAIR);
+}
+
+/// What is shown of a key.
+const KEY: &[&str] = &[
+    "id",
+    "name",
+    "prefix",
+    "scopes",
+    "models",
+    "networks",
+    "user_id",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "revoked",
+    "clamps",
+];

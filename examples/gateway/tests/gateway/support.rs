@@ -67,7 +67,11 @@ const GATEWAYS: &str = "LLM_GATE_TEST_GATEWAYS";
 
 /// Returns whether there are two gateways behind each address.
 pub(crate) fn paired() -> bool {
-    std::env::var(GATEWAYS).is_ok_and(|number| number == "2")
+    match std::env::var(GATEWAYS).as_deref() {
+        Ok("2") => true,
+        Err(_) | Ok("1" | "") => false,
+        Ok(other) => panic!("{GATEWAYS} is 1 or 2, and not {other}"),
+    }
 }
 
 /// Returns whether there are two gateways, where a rule is about one; says why it is left out then.
