@@ -18,12 +18,17 @@
 //! ```
 
 mod ask;
+pub mod browser;
 mod dice;
+mod front;
 mod kept;
 mod lock;
 mod person;
 mod program;
+pub mod provider;
 mod raw;
+mod site;
+pub mod smtp;
 mod store;
 mod stream;
 mod world;
@@ -34,11 +39,13 @@ pub use llm_gate_gateway::client::{Answer, Client};
 
 pub use self::ask::{Ask, chat, completion, embedding};
 pub use self::dice::{Dice, rounds};
+pub use self::front::Front;
 pub use self::kept::Kept;
 pub use self::lock::Lock;
 pub use self::person::Person;
 pub use self::program::{Finished, Server, program};
 pub use self::raw::Raw;
+pub use self::site::{Plan, Site, database};
 pub use self::store::{Tally, WatchedStore};
 pub use self::stream::{Ended, Events, Http2};
 pub use self::world::{Builder, World};

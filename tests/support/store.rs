@@ -11,8 +11,8 @@ use tokio::sync::watch;
 /// The real database, watched: counts what the gateway asks of it, tells when the books change, and can
 /// be cut off.
 #[derive(Debug)]
-pub struct WatchedStore {
-    inner: SqliteStore,
+pub struct WatchedStore<S = SqliteStore> {
+    inner: S,
     changes: watch::Sender<u64>,
     key_lookups: AtomicU64,
     reads: AtomicU64,
@@ -43,10 +43,10 @@ enum Kind {
     Batch,
 }
 
-impl WatchedStore {
+impl<S> WatchedStore<S> {
     /// Watches `inner`.
     #[must_use]
-    pub fn new(inner: SqliteStore) -> Arc<Self> {
+    pub fn new(inner: S) -> Arc<Self> {
         Arc::new(Self {
             inner,
             changes: watch::Sender::new(0),
@@ -61,7 +61,7 @@ impl WatchedStore {
 
     /// Returns the database behind it.
     #[must_use]
-    pub const fn database(&self) -> &SqliteStore {
+    pub const fn database(&self) -> &S {
         &self.inner
     }
 
@@ -115,7 +115,7 @@ macro_rules! watched {
     )*};
 }
 
-impl LedgerStore for WatchedStore {
+impl<S: Store> LedgerStore for WatchedStore<S> {
     fn apply(&self, batch: Vec<Operation>) -> StoreFuture<'_, Vec<Outcome>> {
         let applied = self.ask(Kind::Batch, self.inner.apply(batch));
         Box::pin(async move {
@@ -184,7 +184,7 @@ impl LedgerStore for WatchedStore {
     }
 }
 
-impl AuditStore for WatchedStore {
+impl<S: Store> AuditStore for WatchedStore<S> {
     fn verify(&self, check: Check) -> StoreFuture<'_, Verification> {
         self.ask(Kind::Read, self.inner.verify(check))
     }
@@ -214,7 +214,7 @@ impl AuditStore for WatchedStore {
     }
 }
 
-impl UserStore for WatchedStore {
+impl<S: Store> UserStore for WatchedStore<S> {
     watched! {
         Write create_user(user: NewUser) -> User;
         Write create_service(service: NewService) -> Option<User>;
@@ -237,7 +237,7 @@ impl UserStore for WatchedStore {
     }
 }
 
-impl UsageStore for WatchedStore {
+impl<S: Store> UsageStore for WatchedStore<S> {
     fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage> {
         self.ask(Kind::Read, self.inner.calls(query))
     }
@@ -259,7 +259,7 @@ impl UsageStore for WatchedStore {
     }
 }
 
-impl ProjectStore for WatchedStore {
+impl<S: Store> ProjectStore for WatchedStore<S> {
     watched! {
         Write create_project(project: NewProject) -> Option<Project>;
         Read projects_of(user: UserId) -> Vec<Membership>;
@@ -283,7 +283,7 @@ impl ProjectStore for WatchedStore {
     }
 }
 
-impl CredentialStore for WatchedStore {
+impl<S: Store> CredentialStore for WatchedStore<S> {
     watched! {
         Write create_key(key: NewApiKey) -> ApiKey;
         KeyLookup key_by_public_id(public_id: String) -> Option<ApiKeyRecord>;
@@ -297,7 +297,7 @@ impl CredentialStore for WatchedStore {
     }
 }
 
-impl SessionStore for WatchedStore {
+impl<S: Store> SessionStore for WatchedStore<S> {
     watched! {
         Write create_session(session: NewSession) -> ();
         Write rotate_session(refresh: Refresh) -> Rotation;
@@ -310,7 +310,7 @@ impl SessionStore for WatchedStore {
     }
 }
 
-impl EventStore for WatchedStore {
+impl<S: Store> EventStore for WatchedStore<S> {
     watched! {
         Write note(event: Event) -> ();
         Read events(query: EventQuery, limit: u32) -> Vec<Event>;

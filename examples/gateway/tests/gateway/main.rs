@@ -30,7 +30,8 @@ mod projects;
 mod rates;
 mod sessions;
 mod signing;
-mod smtp;
 mod start;
 mod support;
 mod usage;
+
+use test_support::smtp;

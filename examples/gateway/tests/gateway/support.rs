@@ -13,6 +13,7 @@ use llm_gate_gateway::{Gateway, Running};
 use scripted_vllm::ScriptedVllm;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::Front;
 
 use super::smtp::Sink;
 
@@ -130,19 +131,6 @@ async fn gateway(config: Config, clock: &ManualClock, database: Option<&PgConfig
     running
 }
 
-/// Passes connections on to one gateway after the other.
-async fn round_robin(listener: tokio::net::TcpListener, backends: [std::net::SocketAddr; 2]) {
-    for backend in backends.into_iter().cycle() {
-        let Ok((mut client, _)) = listener.accept().await else {
-            return;
-        };
-        tokio::spawn(async move {
-            let mut server = tokio::net::TcpStream::connect(backend).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut server).await
-        });
-    }
-}
-
 /// Starts two gateways on one PostgreSQL; every request goes to the other one.
 pub(crate) async fn start_pair() -> Gate {
     start_two(Some(postgres::config().await), true, |_| ()).await
@@ -179,9 +167,8 @@ async fn start_two(
     let mut config = config(&folder);
     config.upstream.url = upstream.url();
     change(&mut config);
-    let front = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
-    let front = front.expect("a free port");
-    let front_address = front.local_addr().expect("it listens");
+    let front = Front::listen().await;
+    let front_address = front.address;
     if two {
         // Both sign in the name of one, which is where people come to.
         config
@@ -205,7 +192,7 @@ async fn start_two(
         config.data_dir = data;
         let second = gateway(config, &clock, database.as_ref()).await;
         address = front_address;
-        tokio::spawn(round_robin(front, [running.address, second.address]));
+        front.by_connection(vec![running.address, second.address]);
         other = Some(second);
     }
     let url = database.as_ref().map(|database| database.url().to_owned());

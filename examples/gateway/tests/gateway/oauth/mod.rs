@@ -2,13 +2,11 @@
 //! address.
 
 mod attacks;
-mod browser;
 mod cookies;
 mod identities;
 mod linking;
 mod logins;
 mod program;
-mod provider;
 mod troubles;
 
 use http::StatusCode;
@@ -17,9 +15,9 @@ use llm_gate::store::{Action, EventQuery, UserChange};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::Config;
 use serde_json::json;
+use test_support::browser::{self, Browser};
+use test_support::provider::{self, Provider};
 
-use self::browser::Browser;
-use self::provider::Provider;
 use crate::support::{Gate, PASSWORD, start_with};
 
 struct Scene {

@@ -1,7 +1,6 @@
 //! The program itself: what its settings say of providers, and what its log does not.
 
 use std::process::Stdio;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{Method, StatusCode};
 use llm_gate_gateway::client::Client;
@@ -16,13 +15,10 @@ use super::provider::{CLIENT, Provider, SECRET, Trouble};
 
 /// Settings as operators write them, for a provider that is here.
 fn settings(folder: &TempDir, provider: &Provider) {
-    let url = &provider.url;
     let text = format!(
-        "server.port = 0\nmetrics.port = 0\n\
-         [oauth.google]\nissuer = \"{url}\"\n\
-         [oauth.github]\nissuer = \"{url}/login/oauth\"\nauthorize_url = \"{url}/authorize\"\n\
-         token_url = \"{url}/token\"\napi_url = \"{url}\"\n\
-         [oauth.work]\nissuer = \"https://login.example/a\"\nclient_id = \"gate\"\nclient_secret = \"hunter2\"\n"
+        "server.port = 0\nmetrics.port = 0\n{}\
+         [oauth.work]\nissuer = \"https://login.example/a\"\nclient_id = \"gate\"\nclient_secret = \"hunter2\"\n",
+        provider.file()
     );
     std::fs::write(folder.path().join("llm-gate.toml"), text).expect("a file");
 }
@@ -132,13 +128,7 @@ async fn no_secret_of_a_login_is_in_the_log() {
     let provider = Provider::start().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     settings(&folder, &provider);
-    // The process has the time of the machine.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.expect("after 1970").as_secs();
-    provider.script().claims = Box::new(move |claims| {
-        claims["iat"] = now.into();
-        claims["exp"] = (now + 600).into();
-    });
+    provider.by_the_clock_of_the_machine();
     let mut gate = Process::start(&folder).await;
     // The log has to be read while it is written.
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();

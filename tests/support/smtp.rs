@@ -11,15 +11,15 @@ use tokio::task::JoinHandle;
 
 /// A letter as it came.
 #[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) to: String,
+pub struct Received {
+    pub to: String,
     /// Headers and body, lines soft-wrapped by the sender joined again.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Received {
     /// Returns the secret in the link.
-    pub(crate) fn token(&self) -> &str {
+    pub fn token(&self) -> &str {
         let (_, rest) = self
             .text
             .split_once("?token=")
@@ -29,15 +29,15 @@ impl Received {
 }
 
 /// The server. Dropped, it is gone.
-pub(crate) struct Sink {
-    pub(crate) address: SocketAddr,
+pub struct Sink {
+    pub address: SocketAddr,
     letters: mpsc::UnboundedReceiver<Received>,
     refusals: Arc<Mutex<VecDeque<&'static str>>>,
     task: JoinHandle<()>,
 }
 
 impl Sink {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (queue, letters) = mpsc::unbounded_channel();
@@ -59,21 +59,21 @@ impl Sink {
     }
 
     /// Answers the next letter with this line in place of taking it.
-    pub(crate) fn refuse(&self, line: &'static str) {
+    pub fn refuse(&self, line: &'static str) {
         self.refusals.lock().expect("no panic").push_back(line);
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("smtp://{}", self.address)
     }
 
     /// Waits for the next letter.
-    pub(crate) async fn next(&mut self) -> Received {
+    pub async fn next(&mut self) -> Received {
         self.letters.recv().await.expect("a letter")
     }
 
     /// Returns a letter that is there already.
-    pub(crate) fn try_next(&mut self) -> Option<Received> {
+    pub fn try_next(&mut self) -> Option<Received> {
         self.letters.try_recv().ok()
     }
 }
@@ -100,7 +100,9 @@ async fn serve(
             .unwrap_or_default()
             .to_ascii_uppercase();
         let answer = match verb.as_str() {
-            "EHLO" => "250-sink\r\n250 8BITMIME",
+            "EHLO" => "250-sink\r\n250-AUTH PLAIN\r\n250 8BITMIME",
+            // Whoever it is.
+            "AUTH" => "235 welcome",
             "RCPT" => {
                 to = line
                     .trim_start_matches("RCPT TO:<")

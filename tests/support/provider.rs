@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -27,30 +28,30 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// When the clock of a test starts.
-pub(crate) const NOW: i64 = 1_767_225_600;
-pub(crate) const CLIENT: &str = "gate:7";
+pub const NOW: i64 = 1_767_225_600;
+pub const CLIENT: &str = "gate:7";
 /// With what a header and a form write differently.
-pub(crate) const SECRET: &str = "client secret: 100% & more";
+pub const SECRET: &str = "client secret: 100% & more";
 const KID: &str = "2026";
 
 type Parameters = BTreeMap<String, String>;
 
 /// A provider. Dropped, it is gone.
-pub(crate) struct Provider {
-    pub(crate) url: String,
+pub struct Provider {
+    pub url: String,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
 /// Somebody who has an account there.
 #[derive(Clone)]
-pub(crate) struct Person {
-    pub(crate) subject: &'static str,
-    pub(crate) email: Option<&'static str>,
-    pub(crate) verified: bool,
+pub struct Person {
+    pub subject: &'static str,
+    pub email: Option<&'static str>,
+    pub verified: bool,
 }
 
-pub(crate) const ADA: Person = Person {
+pub const ADA: Person = Person {
     subject: "248289761001",
     email: Some("Ada@Example.org"),
     verified: true,
@@ -58,7 +59,7 @@ pub(crate) const ADA: Person = Person {
 
 /// What it does with a request instead of answering it.
 #[derive(Clone)]
-pub(crate) enum Trouble {
+pub enum Trouble {
     /// Answers this.
     Answers(StatusCode, String),
     /// Sends the client elsewhere.
@@ -70,7 +71,7 @@ pub(crate) enum Trouble {
 }
 
 /// How a token is made.
-pub(crate) enum Signature {
+pub enum Signature {
     /// As it should be.
     Good,
     /// By nobody, with `alg: none`.
@@ -84,26 +85,26 @@ pub(crate) enum Signature {
 type Change = Box<dyn Fn(&mut Value) + Send>;
 
 /// What it does. Tests change it.
-pub(crate) struct Script {
-    pub(crate) person: Person,
+pub struct Script {
+    pub person: Person,
     /// Changes what it says of itself.
-    pub(crate) discovered: Change,
+    pub discovered: Change,
     /// Changes the claims of an ID token.
-    pub(crate) claims: Change,
-    pub(crate) header: Change,
-    pub(crate) signature: Signature,
+    pub claims: Change,
+    pub header: Change,
+    pub signature: Signature,
     /// What it does with requests for a path.
-    pub(crate) trouble: BTreeMap<&'static str, Trouble>,
+    pub trouble: BTreeMap<&'static str, Trouble>,
     /// Whether it sends `iss` along, and which.
-    pub(crate) issuer: Option<String>,
+    pub issuer: Option<String>,
     /// Whether it takes a code twice.
-    pub(crate) forgetful: bool,
+    pub forgetful: bool,
     /// Whether addresses stand in ID tokens.
-    pub(crate) tells_in_token: bool,
+    pub tells_in_token: bool,
     /// What it says when it is asked who somebody is.
-    pub(crate) userinfo: Change,
+    pub userinfo: Change,
     /// What GitHub says of addresses instead.
-    pub(crate) emails: Option<Value>,
+    pub emails: Option<Value>,
 }
 
 struct Shared {
@@ -120,7 +121,7 @@ struct Shared {
 }
 
 impl Provider {
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let shared = Arc::new(Shared {
@@ -162,29 +163,50 @@ impl Provider {
         Self { url, shared, task }
     }
 
+    /// Dates its ID tokens by the clock of the machine, which a gateway in a process of its own has.
+    pub fn by_the_clock_of_the_machine(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.expect("after 1970").as_secs();
+        self.script().claims = Box::new(move |claims| {
+            claims["iat"] = now.into();
+            claims["exp"] = (now + 600).into();
+        });
+    }
+
     /// Changes what it does.
-    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+    pub fn script(&self) -> MutexGuard<'_, Script> {
         self.shared.script.lock().expect("no panic")
     }
 
     /// Lists the paths that it was asked for.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().expect("no panic").clone()
     }
 
     /// Lists what nobody else may ever see.
-    pub(crate) fn secrets(&self) -> Vec<String> {
+    pub fn secrets(&self) -> Vec<String> {
         self.shared.secrets.lock().expect("no panic").clone()
     }
 
     /// Ends it: who asks is refused the connection.
-    pub(crate) async fn gone(mut self) {
+    pub async fn gone(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
     }
 
+    /// Settings for people to log in here, as operators write them; client and secret are in variables.
+    #[must_use]
+    pub fn file(&self) -> String {
+        let url = &self.url;
+        format!(
+            "[oauth.google]\nissuer = \"{url}\"\n\
+             [oauth.github]\nissuer = \"{url}/login/oauth\"\nauthorize_url = \"{url}/authorize\"\n\
+             token_url = \"{url}/token\"\napi_url = \"{url}\"\n"
+        )
+    }
+
     /// Settings for people to log in here, under three names.
-    pub(crate) fn known(&self) -> impl FnOnce(&mut Config) {
+    pub fn known(&self) -> impl FnOnce(&mut Config) {
         let url = self.url.clone();
         move |config| {
             let known = OAuthConfig {
@@ -489,7 +511,7 @@ async fn emails(
 }
 
 /// Takes a URL apart: whom to ask, and for what.
-pub(crate) fn place(url: &str) -> (SocketAddr, String) {
+pub fn place(url: &str) -> (SocketAddr, String) {
     let url: http::Uri = url.parse().expect("a URL");
     let address = url.authority().expect("absolute").as_str();
     let path = url.path_and_query().expect("a path").to_string();

@@ -6,17 +6,16 @@ use http::header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
 use llm_gate_gateway::client::{Answer, Client};
 
-use super::provider::place;
-use crate::support::send;
+use crate::provider::place;
 
 #[derive(Clone)]
-pub(crate) struct Browser {
-    pub(crate) gate: Client,
-    pub(crate) cookies: BTreeMap<String, String>,
+pub struct Browser {
+    pub gate: Client,
+    pub cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
-    pub(crate) fn new(gate: &Client) -> Self {
+    pub fn new(gate: &Client) -> Self {
         Self {
             gate: gate.clone(),
             cookies: BTreeMap::new(),
@@ -24,7 +23,7 @@ impl Browser {
     }
 
     /// Sends a request to the gateway, and keeps what it sets.
-    pub(crate) async fn ask(
+    pub async fn ask(
         &mut self,
         method: Method,
         path: &str,
@@ -41,12 +40,18 @@ impl Browser {
         if !cookies.is_empty() {
             headers.push((COOKIE.as_str(), &cookies));
         }
-        let answer = send(&self.gate, method, path, &headers, body.to_owned()).await;
+        let request = self.gate.request(method, path, body.to_owned());
+        let mut request = request.expect("a request");
+        for (name, value) in headers {
+            let value = value.parse().expect("a header");
+            request.headers_mut().insert(name, value);
+        }
+        let answer = self.gate.send(request).await.expect("an answer");
         self.keep(&answer);
         answer
     }
 
-    pub(crate) fn keep(&mut self, answer: &Answer) {
+    pub fn keep(&mut self, answer: &Answer) {
         for line in answer.headers.get_all(SET_COOKIE) {
             let line = line.to_str().expect("text");
             let (name, rest) = line.split_once('=').expect("a pair");
@@ -59,17 +64,17 @@ impl Browser {
         }
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Answer {
+    pub async fn get(&mut self, path: &str) -> Answer {
         let accept = [(ACCEPT.as_str(), "text/html,application/xhtml+xml,*/*;q=0.8")];
         self.ask(Method::GET, path, &accept, "").await
     }
 
     /// Begins a login; returns where the browser is sent.
-    pub(crate) async fn depart(&mut self, provider: &str) -> String {
+    pub async fn depart(&mut self, provider: &str) -> String {
         self.depart_for(provider, "").await
     }
 
-    pub(crate) async fn depart_for(&mut self, provider: &str, query: &str) -> String {
+    pub async fn depart_for(&mut self, provider: &str, query: &str) -> String {
         let path = format!("/api/v1/auth/{provider}/login{query}");
         let sent = self.get(&path).await;
         assert_eq!(sent.status, StatusCode::FOUND, "{sent:?}");
@@ -77,7 +82,7 @@ impl Browser {
     }
 
     /// Logs in at the provider; returns the path of the gateway that the browser is sent back to.
-    pub(crate) async fn agree(&self, url: &str) -> String {
+    pub async fn agree(&self, url: &str) -> String {
         let (address, path) = place(url);
         let agreed = Client::new(address).get(&path).await.expect("an answer");
         assert_eq!(agreed.status, StatusCode::SEE_OTHER, "{agreed:?}");
@@ -86,27 +91,27 @@ impl Browser {
     }
 
     /// Logs in from the beginning to the end.
-    pub(crate) async fn login(&mut self, provider: &str) -> Answer {
+    pub async fn login(&mut self, provider: &str) -> Answer {
         let url = self.depart(provider).await;
         let back = self.agree(&url).await;
         self.get(&back).await
     }
 
     /// Logs in, which works; returns a client of that session.
-    pub(crate) async fn enter(&mut self, provider: &str) -> Client {
+    pub async fn enter(&mut self, provider: &str) -> Client {
         let pair = self.login(provider).await;
         assert_eq!(pair.status, StatusCode::OK, "{pair:?}");
         self.gate.bearer(pair.text("access_token"))
     }
 }
 
-pub(crate) fn location(answer: &Answer) -> String {
+pub fn location(answer: &Answer) -> String {
     let location = answer.headers.get(LOCATION).expect("sent elsewhere");
     location.to_str().expect("text").to_owned()
 }
 
 /// Returns a parameter of a URL.
-pub(crate) fn parameter(url: &str, name: &str) -> Option<String> {
+pub fn parameter(url: &str, name: &str) -> Option<String> {
     let query = url.split_once('?')?.1;
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     pairs
@@ -115,7 +120,7 @@ pub(crate) fn parameter(url: &str, name: &str) -> Option<String> {
 }
 
 /// Changes a parameter of a URL, or takes it away.
-pub(crate) fn with(url: &str, name: &str, value: Option<&str>) -> String {
+pub fn with(url: &str, name: &str, value: Option<&str>) -> String {
     let (path, query) = url.split_once('?').expect("a query");
     let others = form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name);
     let query = form_urlencoded::Serializer::new(String::new())
