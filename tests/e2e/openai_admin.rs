@@ -1,5 +1,5 @@
-//! The admin resources of the openai packages from PyPI and npm, unmodified, against the gateway in a process of its
-//! own: `tests/clients/openai_admin.py` and `openai_admin.mjs`.
+//! The admin resources of the openai packages from PyPI and npm, unmodified, against one gateway on SQLite and against two
+//! on one PostgreSQL, of which every request meets the other one: `tests/clients/openai_admin.py` and `openai_admin.mjs`.
 //!
 //! Needs a Python that has the package, named by `OPENAI_PYTHON` (see `openai_python.rs`), and a folder where npm has
 //! installed it, named by `OPENAI_NODE`:
@@ -16,12 +16,18 @@ use std::path::Path;
 use llm_gate_gateway::client::{Answer, Client};
 use scripted_vllm::ScriptedVllm;
 use serde_json::{Value, json};
-use support::{Finished, Person, Server, in_time, program};
-use tempfile::TempDir;
+use support::{Person, Plan, Site, in_time};
 use tokio::process::Command;
 
 /// What a token costs, in millionths.
 const PRICES: (u64, u64) = (2, 4);
+
+/// How many there are behind the address that the packages are told.
+#[derive(Clone, Copy)]
+enum Gateways {
+    One,
+    Two,
+}
 
 /// A package in its language.
 #[derive(Clone, Copy)]
@@ -30,39 +36,49 @@ enum Package {
     Node,
 }
 
-#[tokio::test]
-async fn python_administers_a_project_to_the_last_token() {
-    a_project_is_billed_to_the_last_token(Package::Python).await;
+/// Makes a test of each rule: with each package, at one gateway on SQLite and at two on PostgreSQL.
+macro_rules! at_each {
+    ($($rule:ident),+) => {
+        mod python_at_one_gateway {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(super::Package::Python, super::Gateways::One).await;
+            })+
+        }
+
+        mod node_at_one_gateway {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(super::Package::Node, super::Gateways::One).await;
+            })+
+        }
+
+        mod python_at_two_gateways {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::Package::Python, super::Gateways::Two).await;
+            })+
+        }
+
+        mod node_at_two_gateways {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::Package::Node, super::Gateways::Two).await;
+            })+
+        }
+    };
 }
 
-#[tokio::test]
-async fn node_administers_a_project_to_the_last_token() {
-    a_project_is_billed_to_the_last_token(Package::Node).await;
-}
+at_each!(
+    a_project_is_billed_to_the_last_token,
+    lists_are_read_to_their_end,
+    refusals_have_types_of_their_own
+);
 
-#[tokio::test]
-async fn python_reads_lists_to_their_end() {
-    lists_are_read_to_their_end(Package::Python).await;
-}
-
-#[tokio::test]
-async fn node_reads_lists_to_their_end() {
-    lists_are_read_to_their_end(Package::Node).await;
-}
-
-#[tokio::test]
-async fn python_has_errors_of_its_own_for_what_is_refused() {
-    refusals_have_types_of_their_own(Package::Python).await;
-}
-
-#[tokio::test]
-async fn node_has_errors_of_its_own_for_what_is_refused() {
-    refusals_have_types_of_their_own(Package::Node).await;
-}
-
-async fn a_project_is_billed_to_the_last_token(package: Package) {
-    let Some(script) = package.find() else { return };
-    let place = Place::start().await;
+async fn a_project_is_billed_to_the_last_token(package: Package, gateways: Gateways) {
+    let Some((script, place)) = Place::start(package, gateways).await else {
+        return;
+    };
     let said = place.run(script, "project", &[]).await;
     let last = said.lines().last().unwrap_or_default();
     let used: Value = serde_json::from_str(last).expect("what was used");
@@ -73,45 +89,48 @@ async fn a_project_is_billed_to_the_last_token(package: Package) {
     assert_eq!(used, expected, "reported is what the upstream has counted");
 }
 
-async fn lists_are_read_to_their_end(package: Package) {
-    let Some(script) = package.find() else { return };
-    let place = Place::start().await;
+async fn lists_are_read_to_their_end(package: Package, gateways: Gateways) {
+    let Some((script, place)) = Place::start(package, gateways).await else {
+        return;
+    };
     for name in ["ada", "bob"] {
-        Person::register(place.server.address, name).await;
+        Person::register(place.site.address, name).await;
     }
     place.run(script, "lists", &[]).await;
 }
 
-async fn refusals_have_types_of_their_own(package: Package) {
-    let Some(script) = package.find() else { return };
-    let place = Place::start().await;
-    let ada = Person::register(place.server.address, "ada").await;
+async fn refusals_have_types_of_their_own(package: Package, gateways: Gateways) {
+    let Some((script, place)) = Place::start(package, gateways).await else {
+        return;
+    };
+    let ada = Person::register(place.site.address, "ada").await;
     place
         .run(script, "refused", &[("GATE_KEY", &ada.key)])
         .await;
 }
 
-/// A gateway with an admin who has a key.
+/// One or two gateways with an admin who has a key.
 struct Place {
     vllm: ScriptedVllm,
-    server: Server,
+    site: Site,
     key: String,
-    _folder: TempDir,
 }
 
 impl Place {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+    /// Starts it, with a run of the package to be; `None`, said loudly, where one of them is not installed.
+    async fn start(package: Package, gateways: Gateways) -> Option<(Command, Self)> {
+        let script = package.find()?;
+        let plan = match gateways {
+            Gateways::One => Plan::one_on_sqlite(),
+            Gateways::Two => Plan::two_on_postgres().await?,
+        };
         let vllm = ScriptedVllm::start(scripted_vllm::Config::default())
             .await
             .expect("a free port");
         let password = "the administrator of this place";
-        let mut made = program(folder.path());
-        made.args(["user", "create", "root", "--admin", "--password-stdin"]);
-        let made = Finished::of(made, password).await;
-        assert_eq!(made.code, 0, "user create: {}", made.err);
-        let server = Server::start(folder.path(), &vllm.url()).await;
-        let client = Client::new(server.address);
+        plan.make_admin("root", password).await;
+        let site = plan.start(&vllm.url()).await;
+        let client = Client::new(site.address);
         let login = json!({ "username": "root", "password": password });
         let login = fine(client.post("/api/v1/auth/login", &login).await);
         let root = client.bearer(login.text("access_token"));
@@ -120,19 +139,16 @@ impl Place {
         fine(root.put("/api/v1/prices", &price).await);
         let path = "/v1/organization/admin_api_keys";
         let key = fine(root.post(path, &json!({ "name": "packages" })).await);
-        Self {
-            vllm,
-            server,
-            key: key.text("value"),
-            _folder: folder,
-        }
+        let key = key.text("value");
+        Some((script, Self { vllm, site, key }))
     }
 
     async fn run(&self, mut script: Command, what: &str, more: &[(&str, &str)]) -> String {
         let output = script
             .arg(what)
-            .env("GATE_URL", format!("http://{}/v1", self.server.address))
+            .env("GATE_URL", format!("http://{}/v1", self.site.address))
             .env("GATE_ADMIN_KEY", &self.key)
+            .env("GATEWAYS", self.site.gateways.len().to_string())
             .envs(more.iter().copied())
             // Proxies of the machine are not for loopback.
             .env("NO_PROXY", "127.0.0.1")
@@ -143,6 +159,7 @@ impl Place {
         let wrong = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{what}:\n{said}{wrong}");
         println!("{said}");
+        self.site.check_that_all_served().await;
         said
     }
 }
