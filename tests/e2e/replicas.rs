@@ -1,12 +1,11 @@
 //! Two gateways on one PostgreSQL.
 
 use llm_gate::store::LedgerStore;
-use llm_gate_diesel::test_db::postgres;
 use llm_gate_diesel::{PgConfig, PgStore};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
 use scripted_vllm::{Figure, ScriptedVllm, UsageMode};
-use support::{Person, chat, in_time};
+use support::{Person, chat, database, in_time};
 use tempfile::TempDir;
 
 async fn gateway(url: &str, vllm: &ScriptedVllm) -> (Running, TempDir) {
@@ -31,12 +30,9 @@ async fn gateway(url: &str, vllm: &ScriptedVllm) -> (Running, TempDir) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_gateways_keep_one_limit_and_know_the_same_keys() {
-    if !postgres::installed() {
-        eprintln!("SKIPPED: no PostgreSQL on this machine (Debian: `apt install postgresql`)");
-        assert!(std::env::var_os("CI").is_none(), "CI installs it");
+    let Some(database) = database().await else {
         return;
-    }
-    let database = postgres::config().await;
+    };
     let mut model = scripted_vllm::Config::default();
     model.usage = UsageMode::WholeBound {
         prompt: Figure::exact(10),
