@@ -3,6 +3,7 @@
 
 Starts the built gateway in front of a scripted vLLM, both at free ports of 127.0.0.1 with their data in a
 temporary folder; makes an admin, a user and a key; and asks as each of them. What it started ends with it.
+With --postgres there are two gateways on one PostgreSQL, and every request goes to the other one.
 Needs schemathesis (requirements.txt) in the environment that runs this, and the two programs:
 
     cargo build -p llm-gate-gateway -p scripted-vllm
@@ -22,6 +23,9 @@ import tempfile
 import threading
 import urllib.request
 
+import postgres
+import round_robin
+
 HERE = pathlib.Path(__file__).resolve().parent
 PASSWORD = "correct horse battery"
 # What would answer most of the requests with 429; its own tests are in Rust.
@@ -33,18 +37,19 @@ LONG = 5_000
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--long", action="store_true", help=f"make at least {LONG:,} requests")
+    arguments.add_argument("--postgres", action="store_true", help="two gateways on one PostgreSQL")
     arguments.add_argument("--programs", type=pathlib.Path, default=HERE.parents[1] / "target/debug",
                            help="where llm-gate and scripted-vllm are")
     arguments = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="llm-gate-schemathesis-") as folder, contextlib.ExitStack() as stage:
-        gate = Gate(arguments.programs, pathlib.Path(folder), stage)
+        gate = Gate(arguments.programs, pathlib.Path(folder), stage, arguments.postgres)
         return examine(gate, arguments.long)
 
 
 class Gate:
-    """A gateway at work, and somebody of each kind."""
+    """A gateway or two at work, and somebody of each kind."""
 
-    def __init__(self, programs: pathlib.Path, folder: pathlib.Path, stage: contextlib.ExitStack):
+    def __init__(self, programs: pathlib.Path, folder: pathlib.Path, stage: contextlib.ExitStack, two: bool):
         self.folder = folder
         upstream = stage.enter_context(running([programs / "scripted-vllm"], folder, {}))
         environment = {
@@ -62,28 +67,26 @@ class Gate:
             # So that a call may leave its model out.
             "MODEL_NAME": "tiny",
         }
+        environments = [environment]
+        if two:
+            front = round_robin.Front()
+            environment |= {
+                "DATABASE_URL": stage.enter_context(postgres.cluster()),
+                "JWT_SECRET_KEY": "one secret for both, thirty-two bytes",
+                "API_KEY_PEPPER": "one pepper for both, thirty-two bytes",
+                "WEB_URL": front.url,
+            }
+            environments.append({**environment, "LLM_GATE_DATA_DIR": str(folder / "other")})
         program = programs / "llm-gate"
         subprocess.run([program, "user", "create", "root", "--admin", "--password-stdin"], cwd=folder,
                        env=environment, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
-        self.server = stage.enter_context(running([program, "serve"], folder, environment))
-        self.failures: list[str] = []
-        self.url = self.listening()
+        self.servers = [Server(program, folder, each, stage) for each in environments]
+        self.url = f"http://{self.servers[0].address}"
+        if two:
+            front.serve([server.address for server in self.servers])
+            self.url = front.url
         self.post("/api/v1/auth/register", {"username": "ada", "password": PASSWORD})
         self.admin, self.user = self.enter("root"), self.enter("ada")
-
-    def listening(self) -> str:
-        """Waits until the log says where it listens, and reads on, so that the log never blocks."""
-        for line in self.server.stderr:
-            fields = json.loads(line).get("fields", {})
-            if "metrics_address" in fields:
-                threading.Thread(target=self.read_log, daemon=True).start()
-                return f"http://{fields['address']}"
-        raise SystemExit("the gateway did not start")
-
-    def read_log(self):
-        for line in self.server.stderr:
-            if "panicked" in line or json_level(line) == "ERROR":
-                self.failures.append(line.strip())
 
     def post(self, path: str, body: dict, login: str | None = None) -> dict:
         headers = {"Content-Type": "application/json"}
@@ -104,11 +107,38 @@ class Gate:
         return {"LOGIN": login, "KEY": key["api_key"]}
 
 
-def json_level(line: str) -> str:
+class Server:
+    """The process of a gateway."""
+
+    def __init__(self, program: pathlib.Path, folder: pathlib.Path, environment: dict, stage: contextlib.ExitStack):
+        self.process = stage.enter_context(running([program, "serve"], folder, environment))
+        self.failures: list[str] = []
+        self.served = 0
+        self.address = self.listening()
+
+    def listening(self) -> str:
+        """Waits until the log says where it listens, and reads on, so that the log never blocks."""
+        for line in self.process.stderr:
+            fields = json.loads(line).get("fields", {})
+            if "metrics_address" in fields:
+                threading.Thread(target=self.read_log, daemon=True).start()
+                return fields["address"]
+        raise SystemExit("the gateway did not start")
+
+    def read_log(self):
+        for line in self.process.stderr:
+            entry = json_line(line)
+            if "panicked" in line or entry.get("level") == "ERROR":
+                self.failures.append(line.strip())
+            if entry.get("fields", {}).get("message") == "request":
+                self.served += 1
+
+
+def json_line(line: str) -> dict:
     try:
-        return json.loads(line).get("level", "")
+        return json.loads(line)
     except ValueError:
-        return ""
+        return {}
 
 
 @contextlib.contextmanager
@@ -144,11 +174,17 @@ def examine(gate: Gate, long: bool) -> int:
             failed.append(words)
     if long and requests < LONG:
         failed.append(f"less than {LONG:,} requests")
-    if gate.failures:
-        failed.append("the log of the gateway")
-        print("\n".join(gate.failures[:20]), file=sys.stderr)
-    if gate.server.poll() is not None:
-        failed.append("the gateway has ended")
+    for server in gate.servers:
+        if server.failures:
+            failed.append("the log of a gateway")
+            print("\n".join(server.failures[:20]), file=sys.stderr)
+        if server.process.poll() is not None:
+            failed.append("a gateway has ended")
+    # Those that schemathesis counts are the fewest: it asks each again, in other ways.
+    served = [server.served for server in gate.servers]
+    print(f"\nserved by the gateways: {served}")
+    if min(served) < requests / len(served) * 0.8:
+        failed.append("a gateway had not much to do")
     print(f"\n{requests:,} requests; " + ("failed: " + "; ".join(failed) if failed else "the gateway does what its document says"))
     return 1 if failed else 0
 
