@@ -233,6 +233,32 @@ async fn a_body_is_read_as_the_document_says() {
     assert!(seen > 10, "there are bodies: {seen}");
 }
 
+#[test]
+fn every_list_says_what_is_in_it() {
+    fn look(value: &Value, place: &str) {
+        match value {
+            Value::Object(members) => {
+                let kinds = types(value);
+                let list = kinds.contains(&"array") && !kinds.contains(&"string");
+                assert!(!list || members.contains_key("items"), "{place}: {value}");
+                for (name, member) in members {
+                    look(member, &format!("{place}/{name}"));
+                }
+            }
+            Value::Array(all) => all.iter().for_each(|one| look(one, place)),
+            _ => {}
+        }
+    }
+    look(&document(), "");
+    let invite = document()["components"]["schemas"]["OrganizationNewInvite"].clone();
+    let projects = &invite["properties"]["projects"];
+    assert_eq!(projects["items"]["required"], json!(["id", "role"]));
+    assert_eq!(
+        (&projects["minItems"], &projects["maxItems"]),
+        (&json!(0), &json!(1))
+    );
+}
+
 #[tokio::test]
 async fn a_query_is_read_as_the_document_says() {
     let gate = start().await;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use llm_gate::tokens::Tokens;
 use serde_json::Value;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 use uuid::Uuid;
 
 use crate::accounts;
@@ -16,8 +16,13 @@ pub(crate) trait Kind {
     /// What is made of them.
     type Value;
 
-    /// Describes them.
+    /// Describes them; of several values only that they are several.
     fn schema(&self) -> ObjectBuilder;
+
+    /// Describes each of several values, and says how many there are.
+    fn entries(&self) -> Option<Entries> {
+        None
+    }
 
     /// Reads one.
     ///
@@ -25,6 +30,13 @@ pub(crate) trait Kind {
     ///
     /// Says what it must be.
     fn read(&self, given: Given<'_>) -> Result<Self::Value, Cow<'static, str>>;
+}
+
+/// What each of several values looks like, and how many there are at least and at most.
+#[derive(Clone)]
+pub(crate) struct Entries {
+    pub(in crate::api) schema: Object,
+    pub(in crate::api) count: (usize, usize),
 }
 
 /// A value as it came, which is not null.
@@ -191,8 +203,14 @@ impl<K: Kind> Kind for List<'_, K> {
     type Value = Vec<K::Value>;
 
     fn schema(&self) -> ObjectBuilder {
-        // What the values are, their own schema says; an object builder has no place for it.
         ObjectBuilder::new().schema_type(Type::Array)
+    }
+
+    fn entries(&self) -> Option<Entries> {
+        Some(Entries {
+            schema: self.kind.schema().build(),
+            count: (self.least, self.most),
+        })
     }
 
     fn read(&self, given: Given<'_>) -> Result<Self::Value, Cow<'static, str>> {

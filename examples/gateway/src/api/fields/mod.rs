@@ -12,10 +12,11 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 pub(super) use self::extract::{Form, Json, JsonDraft, JsonOrQuery, MAX_BODY, Path, Query, whole};
+use self::kind::Entries;
 pub(super) use self::kind::{
     DAY, FLAG, Given, ID, Kind, List, MODEL, MOMENT, SECRET, TEXT, TOKENS, Text, Whole, Word,
 };
@@ -54,6 +55,7 @@ pub(super) struct Declared {
     nullable: bool,
     default: Option<Value>,
     schema: Object,
+    entries: Option<Entries>,
 }
 
 /// Where fields stand.
@@ -298,6 +300,7 @@ impl Fields {
                 nullable: false,
                 default: None,
                 schema: kind.schema().build(),
+                entries: kind.entries(),
             };
             more(&mut declared);
             all.push(declared);
@@ -386,7 +389,20 @@ impl Place {
 
 impl Declared {
     /// Returns what its values look like in `place`. Only JSON has null.
-    pub(super) fn schema(&self, place: Place) -> Object {
+    pub(super) fn schema(&self, place: Place) -> Schema {
+        if let Some(Entries { schema, count }) = &self.entries {
+            let mut array = ArrayBuilder::new()
+                .items(schema.clone())
+                .description(Some(self.about))
+                .default(self.default.clone())
+                .min_items(Some(count.0))
+                .max_items(Some(count.1))
+                .build();
+            if self.nullable && place == Place::Json {
+                array.schema_type = or_null(array.schema_type);
+            }
+            return array.into();
+        }
         let mut object = self.schema.clone();
         object.description = Some(self.about.to_owned());
         object.default = self.default.clone();
@@ -396,7 +412,7 @@ impl Declared {
                 words.push(Value::Null);
             }
         }
-        object
+        object.into()
     }
 }
 

@@ -10,7 +10,7 @@ use llm_gate::store::{Invite, ProjectRole};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
 
 use super::list::{Deleted, Entry, List, Listing, seconds};
 use super::{names, projects};
@@ -115,6 +115,12 @@ impl Kind for Place {
 
     fn schema(&self) -> ObjectBuilder {
         ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property("id", ID.schema())
+            .required("id")
+            .property("role", PROJECT_ROLE.schema())
+            .required("role")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
     }
 
     fn read(&self, given: Given<'_>) -> Result<Self::Value, Cow<'static, str>> {
