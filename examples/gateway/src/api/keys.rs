@@ -1,6 +1,7 @@
 //! API keys of a project.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
@@ -8,16 +9,17 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyGrants, KeyId, Network, ProjectId, Scope, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, Network, Principal, ProjectId, Scope, UserId};
 use llm_gate::store::{ApiKey, Author, KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
 
 use serde_json::{Value, json};
 
-use super::caller::Account;
+use super::caller::{Account, key_of};
 use super::document::Created;
 use super::error::ApiError;
 use super::fields::{
     FLAG, Fields, ID, Input, Json, JsonDraft, List, MODEL, MOMENT, Page, Path, Query, Text, Whole,
+    Word,
 };
 use super::people::NAME;
 use super::projects::{Place, place, unmanaged};
@@ -91,6 +93,9 @@ pub(super) async fn list(
     }))
 }
 
+/// What a key may be used for, as it is asked for.
+pub(super) const SCOPES: List<'static, Word<Scope>> = List::new(&SCOPE, 1, 8);
+
 /// What a key may do, as it is asked for.
 struct Grants {
     scopes: Option<Vec<Scope>>,
@@ -105,7 +110,7 @@ impl Grants {
             scopes: fields.optional(
                 "scopes",
                 "What it may be used for; calls of models and their list unless given",
-                &List::new(&SCOPE, 1, 8),
+                &SCOPES,
             ),
             models: fields.changed(
                 "models",
@@ -135,10 +140,8 @@ impl Grants {
 
     /// Puts them over what holds so far.
     fn over(self, mut grants: KeyGrants) -> KeyGrants {
-        if let Some(mut scopes) = self.scopes {
-            scopes.sort_unstable();
-            scopes.dedup();
-            grants.scopes = scopes;
+        if let Some(scopes) = self.scopes {
+            grants.scopes = each_once(scopes);
         }
         if let Some(models) = self.models {
             grants.models = models;
@@ -149,6 +152,13 @@ impl Grants {
         grants.clamps = self.clamps.unwrap_or(grants.clamps);
         grants
     }
+}
+
+/// Puts scopes in order, each once.
+pub(super) fn each_once(mut scopes: Vec<Scope>) -> Vec<Scope> {
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes
 }
 
 /// A key that is wanted.
@@ -217,7 +227,7 @@ pub(super) async fn create(
     } else {
         Owner::Caller
     };
-    grantable(&account, kind, &grants)?;
+    grantable(&Maker::from(&account), kind, &grants)?;
     outlived(&app, account.key, wanted.expires_at).await?;
     let request = KeyRequest {
         name: wanted.name,
@@ -286,8 +296,8 @@ pub(super) enum Owner {
     Other,
 }
 
-async fn owner_of(app: &App, account: &Account, id: UserId) -> Result<Owner, ApiError> {
-    if account.user.id == id {
+async fn owner_of(app: &App, maker: &Maker, id: UserId) -> Result<Owner, ApiError> {
+    if maker.user == Some(id) {
         return Ok(Owner::Caller);
     }
     let user = app.store.user(id).await?;
@@ -299,15 +309,44 @@ async fn owner_of(app: &App, account: &Account, id: UserId) -> Result<Owner, Api
     })
 }
 
+/// Who makes or changes keys: whoever manages what is its user's, or the operator, whose own no key is.
+pub(super) struct Maker {
+    user: Option<UserId>,
+    admin: bool,
+    /// What the key may that it comes with.
+    grants: Option<Arc<KeyGrants>>,
+    /// Which key that is.
+    key: Option<KeyName>,
+}
+
+impl Maker {
+    /// Describes an admin of the platform.
+    pub(super) fn admin(principal: &Principal) -> Self {
+        Self {
+            user: principal.has_account().then_some(principal.user),
+            admin: true,
+            grants: principal.grants.clone(),
+            key: key_of(principal),
+        }
+    }
+}
+
+impl From<&Account> for Maker {
+    fn from(account: &Account) -> Self {
+        Self {
+            user: Some(account.user.id),
+            admin: account.admin,
+            grants: account.grants.clone(),
+            key: account.key,
+        }
+    }
+}
+
 /// Refuses a key that may do more than whoever makes it, or that would act as somebody else beyond the project.
-pub(super) fn grantable(
-    account: &Account,
-    owner: Owner,
-    grants: &KeyGrants,
-) -> Result<(), ApiError> {
+pub(super) fn grantable(maker: &Maker, owner: Owner, grants: &KeyGrants) -> Result<(), ApiError> {
     let own = owner == Owner::Caller;
-    beneath(account.grants.as_deref(), grants)?;
-    if grants.allows(Scope::Admin) && !(own && account.admin) {
+    beneath(maker.grants.as_deref(), grants)?;
+    if grants.allows(Scope::Admin) && !(own && maker.admin) {
         Err(ApiError::forbidden(
             "the scope \"admin\" is for the own keys of admins",
         ))
@@ -448,7 +487,29 @@ pub(super) async fn change(
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     let same = wanted.grants.is_empty();
     let grants = wanted.grants.over(known.grants.clone());
-    let until = wanted.expires_at.unwrap_or(known.expires_at);
+    let change = KeyChange {
+        name: wanted.name,
+        // Not what was read before, which may be more than it is now.
+        grants: (!same).then_some(grants),
+        expires_at: wanted.expires_at,
+    };
+    let maker = Maker::from(&account);
+    let key = changed(&app, &maker, name, &known, change, account.author).await?;
+    Ok(Answer(key.into()))
+}
+
+/// Changes the key `known` has shown, unless it would do more than `maker` may give, and has it forgotten where it is
+/// known.
+pub(super) async fn changed(
+    app: &App,
+    maker: &Maker,
+    name: KeyName,
+    known: &ApiKey,
+    change: KeyChange,
+    author: Author,
+) -> Result<ApiKey, ApiError> {
+    let grants = change.grants.as_ref().unwrap_or(&known.grants);
+    let until = change.expires_at.unwrap_or(known.expires_at);
     let longer = match (known.expires_at, until) {
         (None, _) => false,
         (Some(_), None) => true,
@@ -456,20 +517,14 @@ pub(super) async fn change(
     };
     // What it may do and for how long go together: more of either is as good as a new key.
     if longer || !grants.within(&known.grants) {
-        let owner = owner_of(&app, &account, known.user).await?;
-        grantable(&account, owner, &grants)?;
-        outlived(&app, account.key, until).await?;
+        let owner = owner_of(app, maker, known.user).await?;
+        grantable(maker, owner, grants)?;
+        outlived(app, maker.key, until).await?;
     }
-    let change = KeyChange {
-        name: wanted.name,
-        // Not what was read before, which may be more than it is now.
-        grants: (!same).then_some(grants),
-        expires_at: wanted.expires_at,
-    };
-    let changed = app.store.change_key(name, change, account.author).await?;
+    let changed = app.store.change_key(name, change, author).await?;
     let key = changed.ok_or_else(|| ApiError::not_found(NO_KEY))?;
-    forget(&app, &key);
-    Ok(Answer(key.into()))
+    forget(app, &key);
+    Ok(key)
 }
 
 /// How long two secrets overlap.
@@ -517,8 +572,9 @@ pub(super) async fn rotate(
         .await?
         .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     // Whoever gets the new secret can do what the key may.
-    let owner = owner_of(&app, &account, known.user).await?;
-    grantable(&account, owner, &known.grants)?;
+    let maker = Maker::from(&account);
+    let owner = owner_of(&app, &maker, known.user).await?;
+    grantable(&maker, owner, &known.grants)?;
     // Somebody else's key stops, so that nobody goes on with one whose secret others have without knowing.
     let overlap = if owner == Owner::Other {
         Duration::ZERO

@@ -2,20 +2,24 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::State;
-use llm_gate::identity::{KeyId, ProjectId, UserId};
-use llm_gate::store::{ApiKey, KeyName, Member, UserKind};
+use axum::extract::{Extension, State};
+use http::StatusCode;
+use llm_gate::identity::{KeyGrants, KeyId, Principal, ProjectId, Scope, UserId};
+use llm_gate::store::{ApiKey, KeyChange, KeyName, Member, UserKind};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::list::{Deleted, Entry, List, Listing, seconds};
+use super::services::{LIFE, ends};
 use super::{names, projects};
 use crate::api::caller::{Admin, By};
 use crate::api::error::ApiError;
-use crate::api::fields::{Path, Query};
-use crate::api::keys::{NO_KEY, revoked};
+use crate::api::fields::{Fields, Input, Json, Path, Query};
+use crate::api::keys::{Maker, NO_KEY, SCOPES, changed, each_once, revoked};
 use crate::app::App;
 
 /// An API key.
@@ -180,6 +184,74 @@ pub(super) async fn show(
 ) -> Result<Answer<KeyView>, ApiError> {
     let project = projects::open(&app, &project).await?.id;
     let key = named(&app, project, &key).await?;
+    let owner = app.store.member(project, key.user).await?;
+    Ok(Answer(KeyView::new(key, owner.as_ref())))
+}
+
+/// What of a key is to be different.
+pub(super) struct Changes {
+    scopes: Option<Vec<Scope>>,
+    life: Option<Duration>,
+}
+
+impl Input for Changes {
+    const NAME: &'static str = "OrganizationProjectKeyChange";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            scopes: fields.optional("scopes", "What it may be used for", &SCOPES),
+            life: fields.optional(
+                "expires_in_seconds",
+                "When it stops working by itself, counted from now",
+                &LIFE,
+            ),
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "scopes": ["inference"] })
+    }
+}
+
+/// Changes a key. A field that is missing stays as it is; what has expired stays expired.
+#[utoipa::path(
+    post,
+    path = "/v1/organization/projects/{project_id}/api_keys/{api_key_id}",
+    responses(
+        (status = 404, description = "No such project or key, or it is revoked"),
+        (status = 409, description = "The key has expired"),
+    )
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    Extension(caller): Extension<Principal>,
+    // Behind who it is, because the last one says who may.
+    _: Admin,
+    By(author): By,
+    Path((project, key)): Path<(String, String)>,
+    Json(Changes { scopes, life }): Json<Changes>,
+) -> Result<Answer<KeyView>, ApiError> {
+    let project = projects::open(&app, &project).await?.id;
+    let known = named(&app, project, &key).await?;
+    if known.expires_at.is_some_and(|end| end <= author.at) {
+        let words = "the key has expired: make another one";
+        return Err(ApiError::new(StatusCode::CONFLICT, words));
+    }
+    let change = KeyChange {
+        grants: scopes.map(|scopes| KeyGrants {
+            scopes: each_once(scopes),
+            ..known.grants.clone()
+        }),
+        expires_at: life.map(|life| ends(Some(life), author.at)),
+        ..KeyChange::default()
+    };
+    let name = KeyName {
+        project,
+        owner: None,
+        id: known.id,
+    };
+    let maker = Maker::admin(&caller);
+    let key = changed(&app, &maker, name, &known, change, author).await?;
     let owner = app.store.member(project, key.user).await?;
     Ok(Answer(KeyView::new(key, owner.as_ref())))
 }

@@ -6,7 +6,7 @@ use axum::Json as Answer;
 use axum::extract::{Extension, State};
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyGrants, KeyId, Principal, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, Principal, Scope, UserId};
 use llm_gate::store::{ApiKey, Member, ProjectRole, User, UserChange, UserKind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::accounts::KeyRequest;
 use crate::api::caller::{Admin, By, key_of};
 use crate::api::error::ApiError;
 use crate::api::fields::{FLAG, Fields, Input, Json, Path, Query, Whole};
-use crate::api::keys::{beneath, issue, outlived};
+use crate::api::keys::{Maker, Owner, SCOPES, beneath, each_once, grantable, issue, outlived};
 use crate::api::people::{self, NAME};
 use crate::api::projects::{joined, made_service, put_out};
 use crate::api::words::PROJECT_ROLE;
@@ -234,6 +234,74 @@ fn calls(limit: Option<&KeyGrants>) -> KeyGrants {
         grants.networks.clone_from(&limit.networks);
     }
     grants
+}
+
+/// A key that is wanted for a service account.
+pub(super) struct WantedKey {
+    name: String,
+    scopes: Option<Vec<Scope>>,
+    life: Option<Duration>,
+}
+
+impl Input for WantedKey {
+    const NAME: &'static str = "OrganizationNewServiceAccountKey";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let name = fields.or("name", "What the key is for", &NAME, "key".to_owned());
+        let scopes = fields.optional(
+            "scopes",
+            "What it may be used for; calls of models and their list unless given",
+            &SCOPES,
+        );
+        let life = fields.optional(
+            "expires_in_seconds",
+            "When it stops working by itself; never unless given",
+            &LIFE,
+        );
+        Some(Self { name, scopes, life })
+    }
+
+    fn example() -> Value {
+        json!({ "name": "nightly", "scopes": ["inference", "models"] })
+    }
+}
+
+/// Makes a key for a service account. Made by an API key, it may do no more than that.
+#[utoipa::path(
+    post,
+    path = "/v1/organization/projects/{project_id}/service_accounts/{service_account_id}/api_keys",
+    responses(
+        (status = 404, description = "No such project or service account"),
+        (status = 409, description = "There are as many keys as one may have"),
+    )
+)]
+pub(super) async fn create_key(
+    State(app): State<App>,
+    Extension(caller): Extension<Principal>,
+    // Behind who it is, because the last one says who may.
+    _: Admin,
+    By(author): By,
+    Path((project, service)): Path<(String, String)>,
+    Json(WantedKey { name, scopes, life }): Json<WantedKey>,
+) -> Result<Answer<SecretView>, ApiError> {
+    let (project, member) = named(&app, &project, &service, UserKind::Service, NO_SERVICE).await?;
+    let mut grants = calls(caller.grants.as_deref());
+    if let Some(scopes) = scopes {
+        grants.scopes = each_once(scopes);
+    }
+    grantable(&Maker::admin(&caller), Owner::Service, &grants)?;
+    let until = ends(life, author.at);
+    outlived(&app, key_of(&caller), until).await?;
+    let request = KeyRequest {
+        name,
+        user: member.user.id,
+        project,
+        expires_at: until,
+        grants,
+        author,
+    };
+    let (key, secret) = issue(&app, request).await?;
+    Ok(Answer(SecretView::new(key, &secret)))
 }
 
 /// Shows a service account.

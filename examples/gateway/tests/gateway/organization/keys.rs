@@ -38,6 +38,136 @@ async fn keys_of_a_project_are_shown_without_their_secrets() {
 }
 
 #[tokio::test]
+async fn a_service_account_gets_further_keys() {
+    let admin = Admin::start().await;
+    let project = admin.project("research").await;
+    let services = format!("/v1/organization/projects/{project}/service_accounts");
+    let wanted = json!({ "name": "ci", "create_service_account_only": true });
+    let service = admin.post(&services, wanted).await;
+    assert_eq!(
+        (&service["role"], &service["api_key"]),
+        (&json!("member"), &Value::Null),
+        "a member all the same"
+    );
+    let keys = format!("{services}/{}/api_keys", text(&service["id"]));
+    let body = json!({ "name": "nightly", "scopes": ["models"], "expires_in_seconds": 60 });
+    let made = admin.post(&keys, body).await;
+    let expected = json!({
+        "object": "organization.project.service_account.api_key", "id": made["id"], "name": "nightly",
+        "created_at": 1_767_225_600, "expires_at": 1_767_225_660, "value": made["value"],
+    });
+    assert_eq!(made, expected);
+    let client = admin.gate.client.bearer(text(&made["value"]));
+    assert!(works(&client).await);
+    let chat = json!({ "model": "tiny", "messages": [{ "role": "user", "content": "Hi" }] });
+    let call = client.post("/v1/chat/completions", &chat).await;
+    assert_eq!(
+        call.expect("an answer").status,
+        StatusCode::FORBIDDEN,
+        "only what it is for"
+    );
+    let plain = admin
+        .post(&keys, json!({ "expires_in_seconds": null }))
+        .await;
+    assert_eq!(
+        (&plain["name"], &plain["expires_at"]),
+        (&json!("key"), &Value::Null)
+    );
+    let client = admin.gate.client.bearer(text(&plain["value"]));
+    let call = client.post("/v1/chat/completions", &chat).await;
+    assert_eq!(call.expect("an answer").status, StatusCode::OK);
+    let path = format!(
+        "/v1/organization/projects/{project}/api_keys/{}",
+        text(&made["id"])
+    );
+    let owner = &admin.get(&path).await["owner"];
+    assert_eq!(owner["service_account"]["id"], service["id"]);
+    let logs = "/v1/organization/audit_logs?event_types=api_key.created&resource_ids=";
+    let told = admin.get(&format!("{logs}{}", text(&made["id"]))).await["data"][0].clone();
+    assert_eq!(
+        told["api_key.created"],
+        json!({ "id": made["id"], "data": { "scopes": ["models"] } })
+    );
+
+    for scope in ["admin", "manage"] {
+        let body = json!({ "scopes": [scope] });
+        admin.refused(Method::POST, &keys, body, 403).await;
+    }
+    for (body, param) in [
+        (json!({ "scopes": [] }), "scopes"),
+        (json!({ "scopes": ["api.model.request"] }), "scopes"),
+        (json!({ "name": "" }), "name"),
+        (json!({ "expires_in_seconds": 0 }), "expires_in_seconds"),
+    ] {
+        admin.wrong(Method::POST, &keys, body, param).await;
+    }
+    for nobody in [&admin.root.id, "x"] {
+        let path = format!("{services}/{nobody}/api_keys");
+        admin.missing(Method::POST, &path, json!({})).await;
+    }
+    let path = format!("/api/v1/projects/{}/api-keys", admin.root.project);
+    let body = json!({ "scopes": ["admin", "models"], "expires_at": "2026-01-01T00:01:00Z" });
+    let narrow = admin.root.post(&path, body).await;
+    let narrow = admin.gate.client.bearer(narrow.text("api_key"));
+    for (body, status) in [
+        (json!({ "expires_in_seconds": 30 }), StatusCode::FORBIDDEN),
+        (json!({ "scopes": ["models"] }), StatusCode::FORBIDDEN),
+        (
+            json!({ "scopes": ["models"], "expires_in_seconds": 30 }),
+            StatusCode::OK,
+        ),
+    ] {
+        let answer = ask(&narrow, Method::POST, &keys, &body).await;
+        assert_eq!(answer.status, status, "no wider, no longer: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_a_project_is_changed_until_it_has_expired() {
+    let admin = Admin::start().await;
+    let ada = admin.gate.person("ada").await;
+    let made = ada.key().await;
+    let key = format!(
+        "/v1/organization/projects/{}/api_keys/{}",
+        ada.project,
+        made.text("id")
+    );
+    let client = admin.gate.client.bearer(made.text("api_key"));
+    assert!(works(&client).await);
+    let same = admin.post(&key, json!({})).await;
+    assert_eq!(same, admin.get(&key).await, "nothing is asked for");
+    let body = json!({ "scopes": ["inference"], "expires_in_seconds": 90 });
+    let changed = admin.post(&key, body).await;
+    assert_eq!(changed["expires_at"], 1_767_225_690);
+    assert_eq!(changed, admin.get(&key).await);
+    admin.gate.told_everywhere();
+    assert!(!works(&client).await, "it may list no models any more");
+    let shown = format!(
+        "/api/v1/projects/{}/api-keys/{}",
+        ada.project,
+        made.text("id")
+    );
+    let shown = ada.get(&shown).await.json();
+    assert_eq!(shown["scopes"], json!(["inference"]));
+    for scopes in [json!(["usage"]), json!(["manage"]), json!(["admin"])] {
+        let body = json!({ "scopes": scopes });
+        admin.refused(Method::POST, &key, body, 403).await;
+    }
+    for (body, param) in [
+        (json!({ "scopes": [] }), "scopes"),
+        (json!({ "expires_in_seconds": 0 }), "expires_in_seconds"),
+        (json!({ "name": "another" }), "name"),
+    ] {
+        admin.wrong(Method::POST, &key, body, param).await;
+    }
+    admin.gate.clock.advance(std::time::Duration::from_secs(91));
+    let late = json!({ "expires_in_seconds": 60 });
+    admin.refused(Method::POST, &key, late.clone(), 409).await;
+    admin.delete(&key).await;
+    admin.missing(Method::POST, &key, late).await;
+}
+
+#[tokio::test]
 async fn keys_are_listed_in_parts_and_revoked_at_once() {
     let admin = Admin::start().await;
     let (ada, eve) = (
