@@ -20,7 +20,7 @@ use super::{details, users};
 use crate::api::caller::Admin;
 use crate::api::document::literal;
 use crate::api::error::ApiError;
-use crate::api::fields::{Fields, ID, Input, List as Several, Query, Text, Word};
+use crate::api::fields::{FLAG, Fields, ID, Input, List as Several, Query, Text, Word};
 use crate::api::people::EMAIL;
 use crate::app::App;
 
@@ -108,6 +108,7 @@ pub(super) struct Wanted {
     query: EventQuery,
     actors: Vec<Uuid>,
     emails: Vec<String>,
+    tenants: bool,
 }
 
 impl Input for Wanted {
@@ -160,6 +161,12 @@ impl Input for Wanted {
             "Only what was done to these",
             &Several::new(&RESOURCE, 1, MAX_VALUES),
         );
+        let tenants = fields.or(
+            "tenant_only",
+            "Whether to list events of a tenant of organizations, of which there are none, and not all others",
+            &FLAG,
+            false,
+        );
         let mut query = EventQuery {
             projects: projects.into_iter().map(ProjectId::from_uuid).collect(),
             targets,
@@ -175,6 +182,7 @@ impl Input for Wanted {
             query,
             actors,
             emails,
+            tenants,
         })
     }
 
@@ -218,8 +226,12 @@ async fn whose(app: &App, wanted: Wanted) -> Result<Option<EventQuery>, ApiError
         mut query,
         actors,
         emails,
+        tenants,
         ..
     } = wanted;
+    if tenants {
+        return Ok(None);
+    }
     for id in &actors {
         let user = UserId::from_uuid(*id);
         query.actors.push(user);

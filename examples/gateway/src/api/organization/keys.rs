@@ -18,7 +18,7 @@ use super::services::{LIFE, ends};
 use super::{names, projects};
 use crate::api::caller::{Admin, By};
 use crate::api::error::ApiError;
-use crate::api::fields::{Fields, Input, Json, Path, Query};
+use crate::api::fields::{Fields, Input, Json, Path, Query, Word};
 use crate::api::keys::{Maker, NO_KEY, SCOPES, changed, each_once, revoked};
 use crate::app::App;
 
@@ -94,7 +94,6 @@ impl OwnerView {
 impl KeyView {
     /// Describes a key; `owner` is none where it was put out at this moment.
     fn new(key: ApiKey, owner: Option<&Member>) -> Self {
-        let active = owner.is_some_and(|member| !member.user.disabled);
         Self {
             object: "organization.project.api_key",
             id: key.id,
@@ -111,8 +110,19 @@ impl KeyView {
                 },
                 OwnerView::new,
             ),
-            owner_project_access: if active { "active" } else { "inactive" },
+            owner_project_access: match access(owner) {
+                Access::Active => "active",
+                _ => "inactive",
+            },
         }
+    }
+}
+
+/// Tells whether the owner of a key can use the project; none was put out at this moment.
+fn access(owner: Option<&Member>) -> Access {
+    match owner {
+        Some(member) if !member.user.disabled => Access::Active,
+        _ => Access::Inactive,
     }
 }
 
@@ -129,6 +139,51 @@ pub(super) fn redacted(key: &ApiKey) -> String {
     format!("lg_{}_…", key.public_id)
 }
 
+/// Whether the owners of keys can use the project.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Active,
+    Inactive,
+    Any,
+}
+
+const ACCESS: Word<Access> = Word::new(
+    || vec!["active", "inactive", "any"],
+    |word| match word {
+        "active" => Some(Access::Active),
+        "inactive" => Some(Access::Inactive),
+        "any" => Some(Access::Any),
+        _ => None,
+    },
+);
+
+/// Which keys are wanted.
+pub(super) struct Wanted {
+    listing: Listing<KeyId>,
+    access: Access,
+}
+
+impl Input for Wanted {
+    const NAME: &'static str = "OrganizationProjectKeyQuery";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let listing = Listing::read(fields);
+        let access = fields.optional(
+            "owner_project_access",
+            "Only those whose owner can use the project (`active`) or cannot (`inactive`); `any` unless said",
+            &ACCESS,
+        );
+        Some(Self {
+            listing: listing?,
+            access: access.unwrap_or(Access::Any),
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "limit": 20 })
+    }
+}
+
 /// Lists the keys of a project that are not revoked, newest first.
 #[utoipa::path(
     get,
@@ -139,24 +194,32 @@ pub(super) async fn list(
     State(app): State<App>,
     _: Admin,
     Path(project): Path<String>,
-    Query(listing): Query<Listing<KeyId>>,
+    Query(Wanted { listing, access }): Query<Wanted>,
 ) -> Result<Answer<List<KeyView>>, ApiError> {
     let project = projects::open(&app, &project).await?.id;
-    let found = app
-        .store
-        .unrevoked_keys(project, None, listing.after, listing.ask())
-        .await?;
     let mut owners: HashMap<UserId, Option<Member>> = HashMap::new();
-    for key in &found {
-        if let Slot::Vacant(owner) = owners.entry(key.user) {
-            owner.insert(app.store.member(project, key.user).await?);
+    let (mut views, mut after) = (Vec::new(), listing.after);
+    // Pages of the store, until as many are found as are asked for.
+    loop {
+        let found = app
+            .store
+            .unrevoked_keys(project, None, after, listing.ask())
+            .await?;
+        let last = found.len() < listing.ask() as usize;
+        after = found.last().map(|key| key.id);
+        for key in found {
+            if let Slot::Vacant(owner) = owners.entry(key.user) {
+                owner.insert(app.store.member(project, key.user).await?);
+            }
+            let owner = owners.get(&key.user).and_then(Option::as_ref);
+            if access == Access::Any || access == self::access(owner) {
+                views.push(KeyView::new(key, owner));
+            }
+        }
+        if last || views.len() >= listing.ask() as usize {
+            return Ok(Answer(listing.of(views)));
         }
     }
-    let views = found.into_iter().map(|key| {
-        let owner = owners.get(&key.user).and_then(Option::as_ref);
-        KeyView::new(key, owner)
-    });
-    Ok(Answer(listing.of(views)))
 }
 
 /// Reads a key that is not revoked.

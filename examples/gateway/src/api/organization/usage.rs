@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::buckets::{Buckets, GROUP, Group, Span, Tally, WIDTH, groups, ids, models};
 use crate::api::caller::Admin;
 use crate::api::error::ApiError;
-use crate::api::fields::{Fields, Input, List, Query, Whole};
+use crate::api::fields::{FLAG, Fields, Input, List, Query, Whole};
 use crate::app::App;
 
 /// Which usage is wanted.
@@ -93,7 +93,11 @@ impl Wanted {
         route: impl Fn(&Route) -> bool,
     ) -> Result<Answer<Buckets<T>>, ApiError> {
         let routes = Route::ALL.iter().copied().filter(|one| route(one));
-        let routes = routes.map(|route| route.as_str().to_owned()).collect();
+        let mut routes: Vec<String> = routes.map(|route| route.as_str().to_owned()).collect();
+        if routes.is_empty() {
+            // An empty list means all; no call has this one.
+            routes.push(String::new());
+        }
         let narrow = |query| BucketQuery {
             users: self.users,
             projects: self.projects,
@@ -153,15 +157,43 @@ impl Tally for CompletionsView {
     const PAGE: &'static str = "OrganizationCompletionsUsages";
 }
 
+/// Which usage of calls that generate is wanted.
+pub(super) struct WantedCompletions {
+    wanted: Wanted,
+    batch: bool,
+}
+
+impl Input for WantedCompletions {
+    const NAME: &'static str = "OrganizationCompletionsUsageQuery";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let wanted = Wanted::read(fields);
+        let batch = fields.or(
+            "batch",
+            "Whether to add up batches, of which there are none, and not all other calls",
+            &FLAG,
+            false,
+        );
+        Some(Self {
+            wanted: wanted?,
+            batch,
+        })
+    }
+
+    fn example() -> Value {
+        Wanted::example()
+    }
+}
+
 /// Adds up the calls that generate, whoever made them.
 #[utoipa::path(get, path = "/v1/organization/usage/completions")]
 pub(super) async fn completions(
     State(app): State<App>,
     _: Admin,
-    Query(wanted): Query<Wanted>,
+    Query(WantedCompletions { wanted, batch }): Query<WantedCompletions>,
 ) -> Result<Answer<Buckets<CompletionsView>>, ApiError> {
     wanted
-        .tally(&app, |route| !matches!(route, Route::Embeddings))
+        .tally(&app, |route| !batch && !matches!(route, Route::Embeddings))
         .await
 }
 

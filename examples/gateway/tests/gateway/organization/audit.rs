@@ -244,6 +244,13 @@ async fn events_are_found_by_each_filter(gate: Gate) {
             .await;
         assert_eq!(!found.is_empty(), some, "{query}");
     }
+    assert_eq!(
+        admin.types("&tenant_only=true").await,
+        [""; 0],
+        "there is none"
+    );
+    let all = admin.types("").await;
+    assert_eq!(admin.types("&tenant_only=false").await, all);
     for (query, param) in [
         ("event_types[]=certificate.created", "event_types"),
         ("effective_at[gt]=now", "effective_at[gt]"),

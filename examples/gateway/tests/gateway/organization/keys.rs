@@ -1,5 +1,8 @@
 //! API keys: those of projects, and those that administer.
 
+use llm_gate::identity::UserId;
+use llm_gate::store::Author;
+
 use super::*;
 
 const ADMIN_KEYS: &str = "/v1/organization/admin_api_keys";
@@ -165,6 +168,46 @@ async fn a_key_of_a_project_is_changed_until_it_has_expired() {
     admin.refused(Method::POST, &key, late.clone(), 409).await;
     admin.delete(&key).await;
     admin.missing(Method::POST, &key, late).await;
+}
+
+#[tokio::test]
+async fn keys_are_found_by_whether_their_owner_can_use_the_project() {
+    let admin = Admin::start().await;
+    let project = admin.project("research").await;
+    let keys = format!("/v1/organization/projects/{project}/api_keys");
+    let services = format!("/v1/organization/projects/{project}/service_accounts");
+    let (mut active, mut inactive) = (Vec::new(), Vec::new());
+    for number in 0..5 {
+        let made = admin.post(&services, json!({ "name": "ci" })).await;
+        let key = text(&made["api_key"]["id"]);
+        if number % 2 == 0 {
+            active.insert(0, key);
+        } else {
+            let user: UserId = text(&made["id"]).parse().expect("an id");
+            let books = admin.gate.books().await;
+            let author = Author::now();
+            books
+                .set_user_disabled(user, true, author)
+                .await
+                .expect("there");
+            inactive.insert(0, key);
+        }
+    }
+    let pages = async |access: &str| {
+        admin
+            .pages(&format!("{keys}?owner_project_access={access}"))
+            .await
+    };
+    assert_eq!(pages("active").await, active);
+    assert_eq!(pages("inactive").await, inactive);
+    assert_eq!(pages("any").await, admin.pages(&keys).await);
+    assert_eq!(pages("any").await.len(), 5);
+    let shown = admin.get(&format!("{keys}/{}", inactive[0])).await;
+    assert_eq!(shown["owner_project_access"], "inactive", "as it is shown");
+    let wrong = format!("{keys}?owner_project_access=some");
+    admin
+        .wrong(Method::GET, &wrong, Value::Null, "owner_project_access")
+        .await;
 }
 
 #[tokio::test]

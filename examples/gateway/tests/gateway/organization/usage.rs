@@ -108,6 +108,14 @@ async fn buckets_hold_what_was_used_in_them(gate: Gate) {
     });
     assert_eq!(days["data"][2]["results"], json!([result]));
     assert_eq!(days["data"][0]["results"], json!([]));
+    for (batch, expected) in [("false", &days["data"][2]["results"]), ("true", &json!([]))] {
+        let query = format!("?start_time={from}&end_time={NOW}&batch={batch}");
+        let found = admin.get(&format!("{COMPLETIONS}{query}")).await;
+        assert_eq!(
+            &found["data"][2]["results"], expected,
+            "none is a batch: {batch}"
+        );
+    }
     let embeddings = admin
         .get(&format!("{EMBEDDINGS}?start_time={from}&end_time={NOW}"))
         .await;
