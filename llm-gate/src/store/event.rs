@@ -144,8 +144,10 @@ words! {
         InviteAccepted = "invite.accepted",
         /// An invite was withdrawn.
         InviteRevoked = "invite.revoked",
-        /// A limit was set, changed or removed.
+        /// A limit was set or changed.
         LimitChanged = "limit.changed",
+        /// A limit was removed.
+        LimitRemoved = "limit.removed",
         /// What somebody or something had used was taken off.
         UsageReset = "usage.reset",
         /// A tariff was set or removed.

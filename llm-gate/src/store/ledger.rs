@@ -248,7 +248,11 @@ impl LimitChange {
             return None;
         }
         let target = Target::from(self.key.subject);
-        let mut event = Event::new(&self.author, Action::LimitChanged, target);
+        let action = match after {
+            Some(_) => Action::LimitChanged,
+            None => Action::LimitRemoved,
+        };
+        let mut event = Event::new(&self.author, action, target);
         event = event.change(&before, &after);
         if let (Value::Object(before), Value::Object(after)) = (&mut event.before, &mut event.after)
         {

@@ -1,24 +1,24 @@
 //! What the API calls what was done, and what it tells of it.
 
 use llm_gate::identity::Role;
-use llm_gate::store::{Action, Event, EventQuery};
+use llm_gate::store::{Action, Event, EventQuery, LimitKey, ProjectRole};
 use serde_json::{Map, Value, json};
 
-use super::names;
+use super::{names, rates};
 
 /// Where an action has its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     /// Wherever.
     All,
-    /// Only where it concerns a project: what is done to service accounts.
+    /// Only where it concerns a project: what is done to service accounts and to a project's limits.
     InProjects,
-    /// Only where it concerns none: what is done to persons.
+    /// Only where it concerns none: what is done to persons and to the limits of persons and of the platform.
     BesideProjects,
 }
 
 /// What has a name in the API. What is not here goes by the word that it has everywhere else.
-const NAMES: [(&str, Action, Where); 21] = [
+const NAMES: [(&str, Action, Where); 24] = [
     ("user.added", Action::UserCreated, Where::BesideProjects),
     ("user.updated", Action::UserChanged, Where::BesideProjects),
     ("user.deleted", Action::UserDeleted, Where::BesideProjects),
@@ -51,7 +51,18 @@ const NAMES: [(&str, Action, Where); 21] = [
     ("invite.sent", Action::InviteCreated, Where::All),
     ("invite.accepted", Action::InviteAccepted, Where::All),
     ("invite.deleted", Action::InviteRevoked, Where::All),
-    ("rate_limit.updated", Action::LimitChanged, Where::All),
+    (
+        "rate_limit.updated",
+        Action::LimitChanged,
+        Where::InProjects,
+    ),
+    (
+        "rate_limit.deleted",
+        Action::LimitRemoved,
+        Where::InProjects,
+    ),
+    ("limit.changed", Action::LimitChanged, Where::BesideProjects),
+    ("limit.removed", Action::LimitRemoved, Where::BesideProjects),
 ];
 
 /// Returns what the API calls an event.
@@ -100,9 +111,15 @@ pub(super) fn of(event: &Event) -> Value {
     let id = &event.target.id;
     let (before, after) = (&event.before, &event.after);
     match event.action {
-        Action::UserCreated => json!({ "id": id, "data": { "role": role(event, after) } }),
+        // A service account is a member from the start; what else it becomes is an event of its own.
+        Action::UserCreated if event.project.is_some() => {
+            json!({ "id": id, "data": { "role": ProjectRole::Member.as_str() } })
+        }
+        Action::UserCreated => {
+            json!({ "id": id, "data": { "role": platform_role(&after["role"]) } })
+        }
         Action::UserChanged => {
-            json!({ "id": id, "changes_requested": { "role": role(event, after) } })
+            json!({ "id": id, "changes_requested": { "role": platform_role(&after["role"]) } })
         }
         Action::ProjectCreated => {
             let name = &after["name"];
@@ -114,9 +131,9 @@ pub(super) fn of(event: &Event) -> Value {
         Action::MemberAdded => assignment(event, after),
         Action::MemberRemoved => assignment(event, before),
         Action::KeyCreated => json!({ "id": id, "data": { "scopes": after["grants"]["scopes"] } }),
-        Action::KeyChanged => {
-            json!({ "id": id, "changes_requested": { "scopes": after["grants"]["scopes"] } })
-        }
+        Action::KeyChanged => json!({ "id": id, "changes_requested": of_key(event) }),
+        Action::LimitChanged => limit(event, after, true),
+        Action::LimitRemoved => limit(event, before, false),
         Action::InviteCreated => {
             let role = platform_role(&after["role"]);
             json!({ "id": id, "data": { "email": after["email"], "role": role } })
@@ -129,14 +146,39 @@ pub(super) fn of(event: &Event) -> Value {
     }
 }
 
-/// Tells of a role on the platform, or in the project where a service account has none there.
-fn role(event: &Event, facts: &Value) -> Value {
-    match event.project {
-        Some(_) => Value::Null,
-        None => platform_role(&facts["role"]),
+/// Tells what of a key is different: only what changed is known of an event.
+fn of_key(event: &Event) -> Value {
+    let (before, after) = (&event.before, &event.after);
+    let mut changes = Map::new();
+    let scopes = &after["grants"]["scopes"];
+    if *scopes != before["grants"]["scopes"] {
+        changes.insert("scopes".to_owned(), scopes.clone());
     }
+    if let Some(end) = after["expires_at"].as_i64() {
+        let left = end.saturating_sub(event.author.at.as_micros());
+        changes.insert("expires_in_seconds".to_owned(), json!(left / 1_000_000));
+    }
+    changes.into()
 }
 
+/// Tells of a limit. One that is a project's on a model has the id of that rate limit, others have none; of those that the
+/// API has the amount is told where there is one.
+fn limit(event: &Event, facts: &Value, told: bool) -> Value {
+    let key: Option<LimitKey> = serde_json::from_value(facts["key"].clone()).ok();
+    let of_project = key.filter(|_| event.target.kind == "project");
+    let id = of_project
+        .as_ref()
+        .and_then(|key| key.model.as_deref())
+        .map(rates::id);
+    if !told {
+        return json!({ "id": id });
+    }
+    let word = of_project.and_then(|key| rates::word(key.unit, key.period));
+    let changes = word.map(|word| (word.to_owned(), facts["amount"].clone()));
+    json!({ "id": id, "changes_requested": Map::from_iter(changes) })
+}
+
+/// Tells of a role on the platform; null where there is none, as for a service account, or it stays.
 fn platform_role(word: &Value) -> Value {
     let role = [Role::Admin, Role::User]
         .into_iter()

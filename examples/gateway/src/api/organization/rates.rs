@@ -32,6 +32,21 @@ const REQUESTS_MINUTE: (Unit, Period) = (Unit::Requests, Period::Minute);
 const TOKENS_MINUTE: (Unit, Period) = (Unit::Tokens, Period::Minute);
 const REQUESTS_DAY: (Unit, Period) = (Unit::Requests, Period::Day);
 
+/// Returns the id of the limits of a project on a model.
+pub(super) fn id(model: &str) -> String {
+    format!("{PREFIX}{model}")
+}
+
+/// Returns what the API calls a limit, if it has it.
+pub(super) fn word(unit: Unit, period: Period) -> Option<&'static str> {
+    match (unit, period) {
+        REQUESTS_MINUTE => Some("max_requests_per_1_minute"),
+        TOKENS_MINUTE => Some("max_tokens_per_1_minute"),
+        REQUESTS_DAY => Some("max_requests_per_1_day"),
+        _ => None,
+    }
+}
+
 /// What a project may use of a model. 9007199254740991, the largest limit there is, stands for none.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrganizationRateLimit)]
@@ -55,7 +70,7 @@ impl RateView {
         };
         Self {
             object: "project.rate_limit",
-            id: format!("{PREFIX}{model}"),
+            id: id(model),
             model: model.to_owned(),
             max_requests_per_1_minute: limit(REQUESTS_MINUTE),
             max_tokens_per_1_minute: limit(TOKENS_MINUTE),
@@ -89,7 +104,7 @@ async fn rates(app: &App, project: ProjectId) -> Result<Vec<RateView>, ApiError>
             period,
             ..
         } = &limit.key;
-        let shown = [REQUESTS_MINUTE, TOKENS_MINUTE, REQUESTS_DAY].contains(&(*unit, *period));
+        let shown = word(*unit, *period).is_some();
         if let Some(model) = model.as_deref().filter(|_| shown) {
             amounts.insert((model, *unit, *period), limit.amount);
         }

@@ -6,6 +6,8 @@ use super::*;
 
 on_both! {
     what_is_done_here_is_told_by_its_name;
+    what_is_told_has_the_members_that_openai_names;
+    a_limit_that_is_no_projects_is_no_rate_limit;
     events_are_read_forwards_and_back;
     events_are_found_by_each_filter;
 }
@@ -128,6 +130,189 @@ async fn what_is_done_here_is_told_by_its_name(gate: Gate) {
     assert_eq!(
         sent["data"][0]["invite.sent"],
         json!({ "id": invite, "data": data })
+    );
+}
+
+async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let project = admin.project("research").await;
+    let path = format!("/v1/organization/projects/{project}");
+    admin.post(&path, json!({ "name": "science" })).await;
+    let services = format!("{path}/service_accounts");
+    let made = admin.post(&services, json!({ "name": "ci" })).await;
+    let (service, key) = (text(&made["id"]), text(&made["api_key"]["id"]));
+    let body = json!({ "name": "nightly" });
+    admin.post(&format!("{services}/{service}"), body).await;
+    let keys = format!("{path}/api_keys/{key}");
+    admin.post(&keys, json!({ "scopes": ["models"] })).await;
+    admin.post(&keys, json!({ "expires_in_seconds": 60 })).await;
+    admin.delete(&keys).await;
+    admin.delete(&format!("{services}/{service}")).await;
+    let rate = format!("{path}/rate_limits/rl-tiny");
+    for amount in [9, 9_007_199_254_740_991_i64] {
+        let body =
+            json!({ "max_requests_per_1_minute": amount, "max_tokens_per_1_minute": amount });
+        admin.post(&rate, body).await;
+    }
+    let ada = admin.gate.person("ada").await;
+    let wrong = json!({ "username": "ada", "password": "not this one" });
+    admin.gate.post("/api/v1/auth/login", wrong).await;
+    ada.delete("/api/v1/users/me/sessions").await;
+    let member = format!("{path}/users");
+    let body = json!({ "user_id": ada.id, "role": "member" });
+    admin.post(&member, body).await;
+    admin.delete(&format!("{member}/{}", ada.id)).await;
+    let user = format!("/v1/organization/users/{}", ada.id);
+    admin.post(&user, json!({ "role": "owner" })).await;
+    admin.delete(&user).await;
+    let invites = "/v1/organization/invites";
+    let body = json!({ "email": "grace@example.org", "role": "owner" });
+    let invite = admin.post(invites, body).await;
+    let body =
+        json!({ "email": "grace@example.org", "password": PASSWORD, "invite": invite["token"] });
+    let joined = admin.gate.post("/api/v1/auth/register", body).await;
+    assert_eq!(joined.status, StatusCode::CREATED, "{joined:?}");
+    let body = json!({ "email": "eve@example.org", "role": "reader" });
+    let withdrawn = text(&admin.post(invites, body).await["id"]);
+    admin.delete(&format!("{invites}/{withdrawn}")).await;
+    admin.post(&format!("{path}/archive"), Value::Null).await;
+
+    let assigned = |who: &str, kind: &str| {
+        json!({
+            "id": "member", "principal_id": who, "principal_type": kind,
+            "resource_id": project, "resource_type": "project",
+        })
+    };
+    let changed = |id: &str, changes: Value| json!({ "id": id, "changes_requested": changes });
+    let with = |id: &str, data: Value| json!({ "id": id, "data": data });
+    let invited = |id: &Value, email: &str, role: &str| json!({ "id": id, "data": { "email": email, "role": role } });
+    let expected = [
+        (
+            "project.created",
+            vec![with(
+                &project,
+                json!({ "name": "research", "title": "research" }),
+            )],
+        ),
+        (
+            "project.updated",
+            vec![changed(&project, json!({ "title": "science" }))],
+        ),
+        ("project.archived", vec![json!({ "id": project })]),
+        (
+            "service_account.created",
+            vec![with(&service, json!({ "role": "member" }))],
+        ),
+        (
+            "service_account.updated",
+            vec![changed(&service, json!({ "role": null }))],
+        ),
+        ("service_account.deleted", vec![json!({ "id": service })]),
+        (
+            "api_key.created",
+            vec![with(&key, json!({ "scopes": ["inference", "models"] }))],
+        ),
+        (
+            "api_key.updated",
+            vec![
+                changed(&key, json!({ "scopes": ["models"] })),
+                changed(&key, json!({ "expires_in_seconds": 60 })),
+            ],
+        ),
+        ("api_key.deleted", vec![json!({ "id": key })]),
+        (
+            "rate_limit.updated",
+            vec![
+                changed("rl-tiny", json!({ "max_requests_per_1_minute": 9 })),
+                changed("rl-tiny", json!({ "max_tokens_per_1_minute": 9 })),
+            ],
+        ),
+        ("rate_limit.deleted", vec![json!({ "id": "rl-tiny" }); 2]),
+        ("role.assignment.created", vec![assigned(&ada.id, "user")]),
+        (
+            "role.assignment.deleted",
+            vec![
+                assigned(&service, "service_account"),
+                assigned(&ada.id, "user"),
+            ],
+        ),
+        (
+            "user.updated",
+            vec![changed(&ada.id, json!({ "role": "owner" }))],
+        ),
+        ("user.deleted", vec![json!({ "id": ada.id })]),
+        (
+            "login.failed",
+            vec![json!({ "error_code": "invalid_credentials", "error_message": null })],
+        ),
+        ("login.succeeded", vec![json!({}); 2]),
+        (
+            "invite.sent",
+            vec![
+                invited(&invite["id"], "grace@example.org", "owner"),
+                invited(&json!(withdrawn), "eve@example.org", "reader"),
+            ],
+        ),
+        ("invite.accepted", vec![json!({ "id": invite["id"] })]),
+        ("invite.deleted", vec![json!({ "id": withdrawn })]),
+    ];
+    let all = admin.get(&format!("{LOGS}?limit=100")).await;
+    assert_eq!(all["has_more"], false);
+    // Her own project ends with her.
+    let all = all["data"].as_array().expect("a list").iter();
+    let all = all.filter(|event| event["project"]["id"] != ada.project);
+    let all: Vec<&Value> = all.collect();
+    for (kind, expected) in expected {
+        let told = all.iter().rev().filter(|event| event["type"] == kind);
+        let told: Vec<&Value> = told.map(|event| &event[kind]).collect();
+        assert_eq!(told, expected.iter().collect::<Vec<_>>(), "{kind}");
+    }
+    let added = all.iter().filter(|event| event["type"] == "user.added");
+    let added: Vec<&Value> = added.map(|event| &event["user.added"]).collect();
+    assert!(
+        added.contains(&&with(&ada.id, json!({ "role": "reader" }))),
+        "{added:?}"
+    );
+    let grace = joined.text("id");
+    assert!(
+        added.contains(&&with(&grace, json!({ "role": "owner" }))),
+        "{added:?}"
+    );
+    let out = all.iter().find(|event| event["type"] == "logout.succeeded");
+    assert_eq!(out.expect("ada logged out")["logout.succeeded"], json!({}));
+}
+
+async fn a_limit_that_is_no_projects_is_no_rate_limit(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let limit =
+        json!({ "subject": "user", "id": admin.root.id, "unit": "requests", "period": "minute" });
+    let mut set = limit.clone();
+    set["amount"] = json!(9);
+    assert_eq!(
+        admin.root.put("/api/v1/limits", set).await.status,
+        StatusCode::OK
+    );
+    let gone = admin.root.delete_with("/api/v1/limits", limit).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let about = format!("&resource_ids[]={}", admin.root.id);
+    // That of whoever is new is set, too.
+    for (name, count) in [("limit.changed", 2), ("limit.removed", 1)] {
+        let found = admin.types(&format!("{about}&event_types[]={name}")).await;
+        assert_eq!(found, vec![name; count]);
+    }
+    let rates = "&event_types[]=rate_limit.updated&event_types[]=rate_limit.deleted";
+    assert_eq!(admin.types(&format!("{about}{rates}")).await, [""; 0]);
+    let project = admin.project("research").await;
+    let limit = json!({ "subject": "project", "id": project, "unit": "tokens", "period": "total", "amount": 9 });
+    assert_eq!(
+        admin.root.put("/api/v1/limits", limit).await.status,
+        StatusCode::OK
+    );
+    let path = format!("{LOGS}?event_types=rate_limit.updated&project_ids={project}");
+    assert_eq!(
+        admin.get(&path).await["data"][0]["rate_limit.updated"],
+        json!({ "id": null, "changes_requested": {} }),
+        "one of a project that their API has not"
     );
 }
 

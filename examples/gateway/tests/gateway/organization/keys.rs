@@ -152,6 +152,16 @@ async fn a_key_of_a_project_is_changed_until_it_has_expired() {
     );
     let shown = ada.get(&shown).await.json();
     assert_eq!(shown["scopes"], json!(["inference"]));
+    let logs = "/v1/organization/audit_logs?event_types=api_key.updated&resource_ids=";
+    let told = admin.get(&format!("{logs}{}", made.text("id"))).await;
+    assert_eq!(told["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        told["data"][0]["api_key.updated"],
+        json!({
+            "id": made.text("id"),
+            "changes_requested": { "scopes": ["inference"], "expires_in_seconds": 90 },
+        })
+    );
     for scopes in [json!(["usage"]), json!(["manage"]), json!(["admin"])] {
         let body = json!({ "scopes": scopes });
         admin.refused(Method::POST, &key, body, 403).await;

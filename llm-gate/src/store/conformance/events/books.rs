@@ -88,7 +88,7 @@ pub async fn a_limit_leaves_events<S: Store>(store: S) {
                 .change_limit(LimitChange::remove(limit(0).key, someone(3)))
                 .await,
         );
-        let event = trail.one(3, action, target, project).await;
+        let event = trail.one(3, Action::LimitRemoved, target, project).await;
         assert_eq!(event.before, to_value(&limit(20)), "there was one");
         assert_eq!(event.after, Value::Null, "and now there is none");
     }
