@@ -100,6 +100,7 @@ impl Gate {
             project,
             grants: KeyGrants::default(),
             expires_at: None,
+            at_most: None,
             author: Author::now(),
         }))
         .expect("a new key");

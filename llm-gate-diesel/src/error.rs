@@ -51,6 +51,11 @@ impl Failure {
         Self::new(StoreErrorKind::Conflict, what)
     }
 
+    /// Reports that there are as many as may be.
+    pub(crate) fn full(what: &'static str) -> Self {
+        Self::new(StoreErrorKind::Full, what)
+    }
+
     fn new(kind: StoreErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             error: StoreError::with_source(kind, cause),

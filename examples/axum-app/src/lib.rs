@@ -96,6 +96,7 @@ pub async fn with_one_key(
         project,
         grants: KeyGrants::default(),
         expires_at: None,
+        at_most: None,
         author: Author::now(),
     };
     store.create_key(new_key).await?;

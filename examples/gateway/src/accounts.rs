@@ -11,6 +11,8 @@ const MAX_EMAIL: usize = 254;
 const MAX_USERNAME: usize = 64;
 const MAX_KEY_NAME: usize = 100;
 const MAX_MODEL_NAME: usize = 256;
+/// How many keys somebody may have in one project that are not revoked; a bound like that of projects.
+const MAX_KEYS: u32 = 200;
 
 /// The normalised names of somebody; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +177,8 @@ pub struct KeyRequest {
 ///
 /// # Errors
 ///
-/// Fails when the store does.
+/// Fails when the store does, and with [`Full`](llm_gate::store::StoreErrorKind::Full) when the user has as many keys in
+/// the project as one may have.
 pub async fn create_key<S: CredentialStore + ?Sized>(
     store: &S,
     hasher: &KeyHasher,
@@ -192,6 +195,7 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
             project: request.project,
             grants: request.grants,
             expires_at: request.expires_at,
+            at_most: Some(MAX_KEYS),
             author: request.author,
         })
         .await?;

@@ -188,7 +188,7 @@ async fn run<T: Send + 'static>(
                 let why = "a storage call panicked";
                 Err(StoreError::with_source(StoreErrorKind::Other, why))
             });
-        if matches!(&result, Err(error) if error.kind() != StoreErrorKind::Conflict) {
+        if matches!(&result, Err(error) if !error.kind().is_answer()) {
             // Closes it, with whatever transaction is open.
             drop(Object::take(connection.into_inner()));
         }

@@ -68,6 +68,26 @@ pub(crate) fn before(
     query.load(connection)
 }
 
+/// Lists the keys of a user in all projects that are not revoked, newest first, older than `before`.
+pub(crate) fn owned(
+    connection: &mut Connection,
+    owner: Id,
+    before: Option<Id>,
+    limit: u32,
+) -> QueryResult<Vec<ApiKeyRow>> {
+    let mut query = api_keys::table
+        .filter(api_keys::user_id.eq(owner))
+        .filter(api_keys::revoked_at.is_null())
+        .order(api_keys::id.desc())
+        .limit(limit.into())
+        .select(ApiKeyRow::as_select())
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(api_keys::id.lt(before));
+    }
+    query.load(connection)
+}
+
 /// Reads a key of a project, one of `owner` where that is named.
 pub(crate) fn one(
     connection: &mut Connection,

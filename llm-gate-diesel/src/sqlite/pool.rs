@@ -128,9 +128,9 @@ impl Slot {
         body: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let result = self.connection().and_then(body).map_err(StoreError::from);
-        // What a failure did to the connection is not known, so the next call gets a new one. A conflict
-        // is an answer and not a failure.
-        if matches!(&result, Err(error) if error.kind() != StoreErrorKind::Conflict) {
+        // What a failure did to the connection is not known, so the next call gets a new one. What is
+        // no failure but an answer did nothing to it.
+        if matches!(&result, Err(error) if !error.kind().is_answer()) {
             self.connection = None;
         }
         result

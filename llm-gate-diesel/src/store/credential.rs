@@ -16,6 +16,13 @@ fn create(connection: &mut Connection, new: &NewApiKey) -> Result<ApiKey, Failur
     if members::membership(connection, project, user)?.is_none() {
         return Err(Failure::conflict("the user is no member of the project"));
     }
+    if let Some(most) = new.at_most
+        && keys::valid(connection, project, user)? >= i64::from(most)
+    {
+        return Err(Failure::full(
+            "the user has as many keys in the project as may be",
+        ));
+    }
     let row = ApiKeyRow::new(new)?;
     never_before(connection, &row.public_id)?;
     keys::insert(connection, &row)?;
@@ -177,10 +184,17 @@ impl CredentialStore for Store {
         })
     }
 
-    fn valid_keys(&self, project: ProjectId, owner: UserId) -> StoreFuture<'_, u64> {
+    fn owned_keys(
+        &self,
+        owner: UserId,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
         self.read(move |connection| {
-            let valid = keys::valid(connection, project.into(), owner.into())?;
-            Ok(u64::try_from(valid).unwrap_or_default())
+            keys::owned(connection, owner.into(), before.map(Id::from), limit)?
+                .into_iter()
+                .map(ApiKey::try_from)
+                .collect()
         })
     }
 

@@ -98,6 +98,7 @@ pub fn key(user: &User, public_id: &str) -> NewApiKey {
         project: user.personal_project,
         grants: KeyGrants::default(),
         expires_at: None,
+        at_most: None,
         author: author(),
     }
 }

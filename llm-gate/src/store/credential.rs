@@ -63,6 +63,9 @@ pub struct NewApiKey {
     pub grants: KeyGrants,
     /// When it stops working by itself.
     pub expires_at: Option<Timestamp>,
+    /// How many keys the user may have in the project, this one included, as long as they are not revoked; as many as one
+    /// likes unless set.
+    pub at_most: Option<u32>,
     /// Who makes it, and when.
     pub author: Author,
 }
@@ -129,7 +132,8 @@ pub trait CredentialStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the public id is taken, be it by a secret that
-    /// overlaps, and when the user is no member of the project (any more), or the project is archived.
+    /// overlaps, and when the user is no member of the project (any more), or the project is archived; with
+    /// [`Full`](crate::store::StoreErrorKind::Full) when the user has as many keys there as [`NewApiKey::at_most`] says.
     fn create_key(&self, key: NewApiKey) -> StoreFuture<'_, ApiKey>;
 
     /// Finds a key by the public id of its secret, or of the one before that overlaps, with one indexed look-up each;
@@ -145,28 +149,19 @@ pub trait CredentialStore: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Vec<ApiKey>>;
 
-    /// Counts the keys of a user in a project that are not revoked, expired ones too.
-    fn valid_keys(&self, project: ProjectId, owner: UserId) -> StoreFuture<'_, u64> {
-        const PAGE: u32 = 1000;
-        Box::pin(async move {
-            let (mut valid, mut before) = (0, None);
-            loop {
-                let page = self.keys(project, Some(owner), before, PAGE).await?;
-                let counted = page.iter().filter(|key| key.revoked_at.is_none()).count();
-                valid += counted as u64;
-                match page.last() {
-                    Some(last) if page.len() == PAGE as usize => before = Some(last.id),
-                    _ => return Ok(valid),
-                }
-            }
-        })
-    }
-
     /// Lists the keys that are not revoked, as [`keys`](Self::keys) does.
     fn unrevoked_keys(
         &self,
         project: ProjectId,
         owner: Option<UserId>,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>>;
+
+    /// Lists the keys of a user in all projects that are not revoked, newest first, older than `before`, at most `limit`.
+    fn owned_keys(
+        &self,
+        owner: UserId,
         before: Option<KeyId>,
         limit: u32,
     ) -> StoreFuture<'_, Vec<ApiKey>>;

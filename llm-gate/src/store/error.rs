@@ -16,11 +16,21 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// Something that must be unique is taken.
     Conflict,
+    /// There are as many as may be.
+    Full,
     /// The store cannot answer now: it is away, full, locked or read-only. Nothing has happened, or
     /// whether it has is not known; repeating is safe.
     Unavailable,
     /// A defect: of the data, the schema or the program.
     Other,
+}
+
+impl StoreErrorKind {
+    /// Returns whether the store has worked, and this is what it says.
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        matches!(self, Self::Conflict | Self::Full)
+    }
 }
 
 impl StoreError {
@@ -53,6 +63,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Conflict => "already taken",
+            StoreErrorKind::Full => "as many as may be",
             StoreErrorKind::Unavailable => "store unavailable",
             StoreErrorKind::Other => "store failed",
         })

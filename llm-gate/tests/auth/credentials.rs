@@ -54,6 +54,7 @@ impl Gate {
             project,
             grants: KeyGrants::default(),
             expires_at: None,
+            at_most: None,
             author: Author::system(clock.now()),
         };
         store.create_key(new).await.expect("a free id");

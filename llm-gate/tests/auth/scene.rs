@@ -64,6 +64,15 @@ impl CredentialStore for Watched {
         self.store.unrevoked_keys(project, owner, before, limit)
     }
 
+    fn owned_keys(
+        &self,
+        owner: UserId,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.store.owned_keys(owner, before, limit)
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.store.key(name)
     }
@@ -133,6 +142,7 @@ impl Scene {
             project: self.project,
             grants: KeyGrants::default(),
             expires_at,
+            at_most: None,
             author: self.author(),
         };
         self.store.create_key(new).await.expect("a free id").id

@@ -28,8 +28,6 @@ use super::words::SCOPE;
 use crate::accounts::{self, KeyRequest};
 use crate::app::App;
 
-/// How many keys somebody may have in one project that are not revoked; a bound like that of projects.
-pub(super) const MAX_KEYS: u32 = 200;
 /// How long an old secret may work beside the new one, in seconds: a week.
 const LONGEST_OVERLAP: u64 = 7 * 24 * 3600;
 pub(super) const NO_KEY: &str = "no such key";
@@ -246,15 +244,14 @@ pub(super) async fn issue(
     app: &App,
     request: KeyRequest,
 ) -> Result<(ApiKey, ApiKeySecret), ApiError> {
-    let valid = app.store.valid_keys(request.project, request.user).await?;
-    if valid >= u64::from(MAX_KEYS) {
-        return Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "there are as many keys in this project as one may have",
-        ));
-    }
     let made = accounts::create_key(&*app.store, &app.hasher, request).await;
     let (key, secret) = match made {
+        Err(error) if error.kind() == StoreErrorKind::Full => {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "there are as many keys in this project as one may have",
+            ));
+        }
         // An admin of the platform who is no member, or a member who was put out at this moment.
         Err(error) if error.kind() == StoreErrorKind::Conflict => {
             return Err(ApiError::new(

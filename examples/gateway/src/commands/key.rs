@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use llm_gate::auth::{ApiKeySecret, KeyHasher};
 use llm_gate::clock::{Clock, SystemClock, Timestamp};
 use llm_gate::identity::{KeyGrants, KeyId, Network, ProjectId, Role, Scope};
-use llm_gate::store::{ApiKey, Author, KeyName, NewKeySecret, Store, User};
+use llm_gate::store::{ApiKey, Author, KeyName, NewKeySecret, Store, StoreErrorKind, User};
 
 use super::error::{CommandError, say};
 use super::user;
@@ -138,7 +138,16 @@ async fn create(
         grants,
         author: Author::now(),
     };
-    let (key, secret) = accounts::create_key(store, hasher, request).await?;
+    let made = accounts::create_key(store, hasher, request).await;
+    let (key, secret) = match made {
+        Err(error) if error.kind() == StoreErrorKind::Full => {
+            return Err(CommandError::failed(format!(
+                "{} has as many keys in the project as one may have: revoke one first",
+                user::called(&user)
+            )));
+        }
+        other => other?,
+    };
     say!("created {} for {}", key.id, user::called(&user))?;
     shown(&secret)
 }

@@ -299,3 +299,16 @@ async fn a_service_is_called_by_its_id() {
     gate.fails(&["user", "reset-password", &service], 1).await;
     gate.fails(&["project", "create", &service], 1).await;
 }
+
+#[tokio::test]
+async fn nobody_gets_more_keys_by_command_than_by_the_route() {
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    for _ in 0..200 {
+        ada.key().await;
+    }
+    let full = gate.command(&["key", "create", "ada"]).await;
+    assert_eq!(full.code, Some(1), "{full:?}");
+    assert!(full.stderr.contains("as many keys"), "{full:?}");
+    assert_eq!(full.stdout, "", "and there is none");
+}

@@ -270,6 +270,7 @@ pub(super) fn key(user: &User, public_id: &str) -> NewApiKey {
         project: user.personal_project,
         grants: KeyGrants::default(),
         expires_at: Some(later(1_000)),
+        at_most: None,
         author: at(0),
     }
 }

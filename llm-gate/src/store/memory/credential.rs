@@ -2,7 +2,7 @@ use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, UserId};
 use crate::store::{
     Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreError, StoreFuture, TOUCH_EVERY, Target,
+    NewKeySecret, StoreError, StoreErrorKind, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::MemoryStore;
@@ -17,6 +17,16 @@ impl People {
             || self.open(new.project).is_none()
         {
             return Err(conflict());
+        }
+        let kept = self.keys.values().map(|kept| &kept.key);
+        let there = kept.filter(|key| {
+            key.project == new.project && key.user == new.user && key.revoked_at.is_none()
+        });
+        if new
+            .at_most
+            .is_some_and(|most| there.count() >= most as usize)
+        {
+            return Err(StoreError::new(StoreErrorKind::Full));
         }
         let key = ApiKey {
             id: new.id,
@@ -159,6 +169,23 @@ impl CredentialStore for MemoryStore {
             newest_first
                 .filter(|key| key.project == project && key.revoked_at.is_none())
                 .filter(|key| owner.is_none_or(|owner| key.user == owner))
+                .filter(|key| before.is_none_or(|before| key.id < before))
+                .take(limit as usize)
+                .cloned()
+                .collect()
+        })
+    }
+
+    fn owned_keys(
+        &self,
+        owner: UserId,
+        before: Option<KeyId>,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<ApiKey>> {
+        self.read(|people| {
+            let newest_first = people.keys.values().rev().map(|kept| &kept.key);
+            newest_first
+                .filter(|key| key.user == owner && key.revoked_at.is_none())
                 .filter(|key| before.is_none_or(|before| key.id < before))
                 .take(limit as usize)
                 .cloned()

@@ -19,9 +19,12 @@ use crate::accounts::KeyRequest;
 use crate::api::caller::{Account, AdminAccount};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, Json, Path, Query, Word};
-use crate::api::keys::{MAX_KEYS, Maker, NO_KEY, Owner, grantable, issue, outlived, revoked};
+use crate::api::keys::{Maker, NO_KEY, Owner, grantable, issue, outlived, revoked};
 use crate::api::people::NAME;
 use crate::app::App;
+
+/// How many keys are read at once.
+const PAGE: u32 = 1000;
 
 /// A key that may administer.
 #[derive(Serialize, ToSchema)]
@@ -152,13 +155,7 @@ pub(super) async fn list(
     AdminAccount(Account { user, .. }): AdminAccount,
     Query(Wanted { listing, order }): Query<Wanted>,
 ) -> Result<Answer<List<KeyView>>, ApiError> {
-    let (project, owner) = (user.personal_project, Some(user.id));
-    // Nobody has more of them than this.
-    let mut found = app
-        .store
-        .unrevoked_keys(project, owner, None, MAX_KEYS)
-        .await?;
-    found.retain(|key| key.grants.allows(Scope::Admin));
+    let mut found = all(&app, &user).await?;
     if order == Order::OldestFirst {
         found.reverse();
     }
@@ -169,6 +166,23 @@ pub(super) async fn list(
     });
     let views = found.into_iter().map(|key| KeyView::new(key, &user));
     Ok(Answer(listing.of(views)))
+}
+
+/// Reads the own keys that may administer and are not revoked, newest first, whichever project their calls are for.
+async fn all(app: &App, user: &User) -> Result<Vec<ApiKey>, ApiError> {
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let page = app.store.owned_keys(user.id, before, PAGE).await?;
+        let last = page.len() < PAGE as usize;
+        before = page.last().map(|key| key.id);
+        all.extend(
+            page.into_iter()
+                .filter(|key| key.grants.allows(Scope::Admin)),
+        );
+        if last {
+            return Ok(all);
+        }
+    }
 }
 
 /// A key that is wanted.
@@ -235,14 +249,15 @@ pub(super) async fn create(
 /// Reads an own key that may administer and is not revoked.
 async fn named(app: &App, user: &User, id: &str) -> Result<(KeyName, ApiKey), ApiError> {
     let no_key = || ApiError::not_found(NO_KEY);
+    let id: KeyId = id.parse().map_err(|_| no_key())?;
+    let mut all = all(app, user).await?.into_iter();
+    let key = all.find(|key| key.id == id).ok_or_else(no_key)?;
     let name = KeyName {
-        project: user.personal_project,
+        project: key.project,
         owner: Some(user.id),
-        id: id.parse().map_err(|_| no_key())?,
+        id,
     };
-    let key = app.store.key(name).await?;
-    let key = key.filter(|key| key.revoked_at.is_none() && key.grants.allows(Scope::Admin));
-    Ok((name, key.ok_or_else(no_key)?))
+    Ok((name, key))
 }
 
 /// Shows an own key that may administer.

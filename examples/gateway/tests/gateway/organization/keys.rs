@@ -361,6 +361,27 @@ async fn an_admin_key_is_no_wider_than_the_key_that_made_it() {
 }
 
 #[tokio::test]
+async fn an_admin_key_is_seen_whichever_project_it_is_for() {
+    let admin = Admin::start().await;
+    let project = admin.project("research").await;
+    let mut ids = Vec::new();
+    for project in [&admin.root.project, &project, &admin.root.project, &project] {
+        let path = format!("/api/v1/projects/{project}/api-keys");
+        let made = admin.root.post(&path, json!({ "scopes": ["admin"] })).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        admin.root.post(&path, json!({})).await;
+        ids.push(made.text("id"));
+    }
+    assert_eq!(admin.pages(ADMIN_KEYS).await, ids, "and no others");
+    let elsewhere = format!("{ADMIN_KEYS}/{}", ids[1]);
+    assert_eq!(admin.get(&elsewhere).await["id"], ids[1].as_str());
+    admin.delete(&elsewhere).await;
+    admin.missing(Method::GET, &elsewhere, Value::Null).await;
+    ids.remove(1);
+    assert_eq!(admin.pages(ADMIN_KEYS).await, ids);
+}
+
+#[tokio::test]
 async fn admin_keys_are_listed_in_both_orders_and_are_ones_own() {
     let admin = Admin::start().await;
     let mut ids = Vec::new();

@@ -1,12 +1,15 @@
 //! API keys as they are made, found and revoked.
 
+use std::sync::Arc;
+
 use super::secret;
 use crate::identity::{KeyGrants, KeyId, ProjectId, Role, Scope};
 use crate::store::conformance::support::{
-    START, at, conflict, done, key, later, own, project, shared, user,
+    START, at, conflict, done, key, later, own, project, race, shared, user,
 };
 use crate::store::{
-    ApiKey, CredentialStore, KeyChange, KeyName, NewApiKey, ProjectRole, ProjectStore, UserStore,
+    ApiKey, CredentialStore, KeyChange, KeyName, NewApiKey, ProjectRole, ProjectStore, StoreError,
+    StoreErrorKind, UserStore,
 };
 
 /// What was written is read back, hash and role with it.
@@ -111,28 +114,85 @@ where
     assert!(done(foreign).is_empty(), "bob has none in ada's project");
 }
 
-/// How many keys somebody has is asked before another one is made. What is revoked is history.
-pub async fn keys_are_counted_until_they_are_revoked<S>(store: S)
+/// Somebody has so many keys in a project and no more, however many ask at once. What is revoked is history.
+pub async fn there_is_room_for_as_many_keys_as_may_be<S>(store: S)
 where
     S: UserStore + ProjectStore + CredentialStore,
 {
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
     let project = shared(&store, &ada, &bob).await.id;
+    let wanted = |user, public_id: &str| NewApiKey {
+        project,
+        at_most: Some(2),
+        ..key(user, public_id)
+    };
+    done(store.create_key(wanted(&bob, "of another")).await);
+    done(store.create_key(key(&ada, "elsewhere")).await);
+    let store = Arc::new(store);
+    let made = race(&store, 8, |store, number| {
+        let new = wanted(&ada, &format!("at once {number}"));
+        async move { store.create_key(new).await }
+    })
+    .await;
+    let kind = |made: Result<ApiKey, StoreError>| made.map_err(|error| error.kind());
+    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().map(kind).partition(Result::is_ok);
+    assert_eq!(
+        refused,
+        [const { Err(StoreErrorKind::Full) }; 6],
+        "two have room, beside those of others and elsewhere"
+    );
+    let made: Vec<ApiKey> = made.into_iter().filter_map(Result::ok).collect();
+    done(store.revoke_key(own(&made[0]), at(5)).await);
+    done(store.create_key(wanted(&ada, "in its place")).await);
+    let more = kind(store.create_key(wanted(&ada, "one more")).await);
+    assert_eq!(more, Err(StoreErrorKind::Full));
+    let unbounded = NewApiKey {
+        at_most: None,
+        ..wanted(&ada, "unbounded")
+    };
+    done(store.create_key(unbounded).await);
+}
+
+/// Who looks after the own keys need not know in which projects they are.
+pub async fn the_keys_of_a_user_are_listed_wherever_they_are<S>(store: S)
+where
+    S: UserStore + ProjectStore + CredentialStore,
+{
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let common = shared(&store, &ada, &bob).await.id;
     let mut made = Vec::new();
-    for (public_id, user) in [("one", &ada), ("two", &bob), ("three", &ada)] {
-        let mut new = key(user, public_id);
-        new.project = project;
+    for (public_id, project) in [
+        ("one", ada.personal_project),
+        ("two", common),
+        ("three", common),
+    ] {
+        let new = NewApiKey {
+            project,
+            ..key(&ada, public_id)
+        };
         made.push(done(store.create_key(new).await));
     }
-    done(store.create_key(key(&ada, "other")).await);
+    done(store.create_key(key(&bob, "bob's")).await);
+    made.sort_by_key(|key| std::cmp::Reverse(key.id));
     assert_eq!(
-        done(store.valid_keys(project, ada.id).await),
-        2,
-        "none of others, none of other projects"
+        done(store.owned_keys(ada.id, None, 9).await),
+        made,
+        "newest first"
     );
-    done(store.revoke_key(own(&made[0]), at(5)).await);
-    assert_eq!(done(store.valid_keys(project, ada.id).await), 1);
-    assert_eq!(done(store.valid_keys(project, bob.id).await), 1);
+    let first = done(store.owned_keys(ada.id, None, 2).await);
+    let rest = done(store.owned_keys(ada.id, Some(first[1].id), 2).await);
+    assert_eq!(
+        (&first[..], &rest[..]),
+        (&made[..2], &made[2..]),
+        "in pages"
+    );
+    done(store.revoke_key(own(&made[1]), at(1)).await);
+    made.remove(1);
+    assert_eq!(
+        done(store.owned_keys(ada.id, None, 9).await),
+        made,
+        "without what is revoked"
+    );
 }
 
 /// Lists of what still works are as long as that, however much was revoked.
