@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use llm_gate::error::{Envelope, Rejection};
 use llm_gate::store::{StoreError, StoreErrorKind};
 use serde::Serialize;
@@ -17,6 +17,9 @@ use crate::passwords::PasswordError;
 const STORE_RETRY: Duration = Duration::from_secs(5);
 /// When to come back after too many passwords were waiting.
 const PASSWORD_RETRY: Duration = Duration::from_secs(2);
+
+/// Says whether the OpenAI packages repeat a request.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// A refusal on the management routes.
 #[derive(Debug)]
@@ -146,13 +149,20 @@ impl IntoResponse for ApiError {
 }
 
 /// Says a refusal as the OpenAI API does, on the routes below `/v1`: fields at fault are a 400 there, whose `param` is
-/// the first of them and whose words have all.
+/// the first of them and whose words have all. A conflict is said to be final: the packages repeat those unless told not to.
 pub(super) async fn as_openai(response: Response) -> Response {
     let Some(Said(error)) = response.extensions().get() else {
         return response;
     };
     match &**error {
-        ApiError::Rejected(rejection) => answer(rejection, Envelope::OpenAi),
+        ApiError::Rejected(rejection) => {
+            let mut response = answer(rejection, Envelope::OpenAi);
+            if response.status() == StatusCode::CONFLICT {
+                let no = HeaderValue::from_static("false");
+                response.headers_mut().insert(SHOULD_RETRY, no);
+            }
+            response
+        }
         ApiError::Fields(fields) => {
             let words = fields
                 .iter()

@@ -31,6 +31,21 @@ async fn only_admins_administer_and_others_are_told_as_openai_does() {
 }
 
 #[tokio::test]
+async fn a_conflict_is_final_and_is_not_tried_again() {
+    let admin = Admin::start().await;
+    let path = format!("{ANYWHERE}/{}", admin.root.id);
+    let refused = ask(&admin.root.session, Method::DELETE, &path, &Value::Null).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::CONFLICT,
+        "the last admin: {refused:?}"
+    );
+    assert_eq!(refused.headers["x-should-retry"], "false");
+    let found = ask(&admin.root.session, Method::GET, &path, &Value::Null).await;
+    assert!(!found.headers.contains_key("x-should-retry"), "{found:?}");
+}
+
+#[tokio::test]
 async fn an_admins_key_needs_the_scope() {
     let admin = Admin::start().await;
     let path = format!("/api/v1/projects/{}/api-keys", admin.root.project);
