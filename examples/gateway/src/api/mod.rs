@@ -51,7 +51,7 @@ use self::error::ApiError;
 use self::fields::MAX_BODY;
 pub(crate) use self::views::{micros, moment};
 use crate::app::App;
-use crate::edge::Caller;
+use crate::edge::{self, Caller};
 use crate::stack::LlmStack;
 
 /// The table of the management routes. The paths behind a handler are aliases of older systems; its own
@@ -206,7 +206,9 @@ pub fn management(app: App) -> Router {
         proving,
     } = management_surface().routers();
     let hashes = rates.hashing.clone().envelope(Envelope::Detail);
-    let hashing = hashing.route_layer(hashes.clone());
+    let hashing = hashing
+        .route_layer(middleware::from_fn(edge::contain))
+        .route_layer(hashes.clone());
     // Who is nobody is refused before the hash is counted.
     let proving = proving.route_layer(hashes);
     behind(known.merge(proving), auth, &app, Envelope::Detail)
@@ -221,6 +223,7 @@ pub fn management(app: App) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(refuse_too_long))
+        .layer(middleware::from_fn(edge::contain))
         .layer(rates.address.clone().envelope(Envelope::Detail))
         .with_state(app.clone())
 }
@@ -228,8 +231,9 @@ pub fn management(app: App) -> Router {
 /// Lets only those through who are recognised, and those not too often.
 fn behind(routes: Router<App>, auth: AnyAuthLayer, app: &App, envelope: Envelope) -> Router<App> {
     let (rates, last_use) = (&app.rates, app.last_use.clone());
-    // The layer that was added last runs first.
+    // The layer that was added last runs first. A panic becomes an answer below the limits, which say on it what is left.
     routes
+        .route_layer(middleware::from_fn(edge::contain))
         .route_layer(rates.identity.clone().envelope(envelope))
         .route_layer(MapRequestLayer::new(limit::recognised::<Body>))
         .route_layer(MapRequestLayer::new(move |request| {
@@ -279,5 +283,7 @@ pub fn llm(app: App, stack: LlmStack) -> Router {
     let calls = calls.fold(models, |router, path| {
         router.route(path, any_service(stack.clone()))
     });
-    calls.layer(address)
+    calls
+        .layer(middleware::from_fn(edge::contain))
+        .layer(address)
 }

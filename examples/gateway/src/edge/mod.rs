@@ -18,6 +18,7 @@ use llm_gate::error::Envelope;
 pub use self::address::{Addresses, Peer};
 pub use self::body::ObservedBody;
 pub use self::cors::Origins;
+pub(crate) use self::failures::contain;
 pub(crate) use self::headers::ContentPolicy;
 pub use self::headers::Hardening;
 pub use self::observe::{Caller, X_REQUEST_ID};
@@ -32,7 +33,7 @@ pub fn around(
 ) -> Router {
     // A router runs the layer that was added last first, so this reads from the inside out.
     // A panic below becomes a 500 here, and no 500 says what happened …
-    let routes = routes.layer(from_fn(failures::contain));
+    let routes = routes.layer(from_fn(contain));
     let routes = match origins {
         // … scripts of other origins may read it where they may read the rest. Answers preflights itself,
         // before anything asks who is calling.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use http::StatusCode;
+use llm_gate::auth::OperatorSecret;
 use llm_gate_diesel::{SqliteStore, test_db};
 use llm_gate_gateway::client::Client;
+use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
 use scripted_vllm::ScriptedVllm;
 use serde_json::json;
@@ -14,6 +16,12 @@ use super::support::{PASSWORD, config};
 
 /// A gateway whose database can be broken from outside.
 async fn start() -> (Running, Client, SqliteStore, ScriptedVllm) {
+    start_with(|_| ()).await
+}
+
+async fn start_with(
+    change: impl FnOnce(&mut Config),
+) -> (Running, Client, SqliteStore, ScriptedVllm) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
         .await
@@ -21,6 +29,7 @@ async fn start() -> (Running, Client, SqliteStore, ScriptedVllm) {
     let store = test_db::open().await;
     let mut config = config(&folder);
     config.upstream.url = upstream.url();
+    change(&mut config);
     let gateway = Gateway::new(config).store(Arc::new(store.clone()));
     let running = gateway.start().await.expect("started");
     running.models_known().await;
@@ -54,6 +63,30 @@ async fn a_broken_database_is_told_by_status_and_not_in_words() {
         login.json(),
         json!({ "detail": "internal error", "request_id": id })
     );
+    assert!(
+        login.headers.contains_key("x-ratelimit-remaining-requests"),
+        "it was counted: {login:?}"
+    );
+    running.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_500_below_v1_says_where_to_look_too() {
+    let key = OperatorSecret::generate();
+    let hash = key.hash().to_string();
+    let (running, client, store, _upstream) =
+        start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
+    sql(&store, "ALTER TABLE invites RENAME TO gone").await;
+    let operator = client.bearer(key.expose());
+    let failed = operator.get("/v1/organization/invites").await;
+    let failed = failed.expect("an answer");
+    assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let id = failed.headers["x-request-id"].to_str().expect("text");
+    let error = failed.json()["error"].clone();
+    assert_eq!(error["code"], "internal_error");
+    assert_eq!(error["message"], format!("internal error in request {id}"));
+    let left = &failed.headers["x-ratelimit-remaining-requests"];
+    assert!(left.to_str().is_ok_and(|left| left.parse::<u64>().is_ok()));
     running.shutdown().await;
 }
 
