@@ -67,6 +67,25 @@ impl AuthError {
     }
 }
 
+/// Why a caller was not recognised, in the extensions of the answer: for whoever writes the log. The answer says nothing
+/// of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused(&'static str);
+
+impl Refused {
+    /// Returns the word of [`AuthError::reason`].
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        self.0
+    }
+}
+
+impl From<&AuthError> for Refused {
+    fn from(error: &AuthError) -> Self {
+        Self(error.reason())
+    }
+}
+
 /// Why a key, a secret or a set of keys is not usable. Found when a server starts, not by a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

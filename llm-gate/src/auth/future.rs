@@ -6,8 +6,8 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::AuthError;
 use super::layer::Policy;
+use super::{AuthError, Refused};
 use crate::address::ClientAddress;
 use crate::body::GateBody;
 use crate::error::{Envelope, Rejection};
@@ -103,5 +103,7 @@ fn refuse<C>(error: &AuthError, envelope: Envelope) -> Response<GateBody<C>> {
     } else {
         tracing::debug!(reason, "not authenticated");
     }
-    error.rejection().into_response(envelope)
+    let mut response = error.rejection().into_response(envelope);
+    response.extensions_mut().insert(Refused::from(error));
+    response
 }

@@ -4,7 +4,7 @@
 //! by JSON web tokens, which a login gives out. Either way the services behind find a
 //! [`Principal`](crate::identity::Principal) in the request's extensions. A refusal is a 401 in the same
 //! words whatever the reason; the reason goes to the metrics `auth_success_total` and
-//! `auth_failure_total{reason}`. A store that cannot answer is a 503.
+//! `auth_failure_total{reason}`, and into the extensions of the answer ([`Refused`]) for the log. A store that cannot answer is a 503.
 //!
 //! | Layer | Accepts |
 //! |---|---|
@@ -94,7 +94,7 @@ pub use authenticate::{Authenticate, Authenticating};
 #[cfg(feature = "aws-lc-rs")]
 pub use crypto::install_crypto;
 pub use either::{AnyVerifier, OtherIssuers};
-pub use error::{AuthError, KeyError};
+pub use error::{AuthError, KeyError, Refused};
 #[cfg(feature = "jwks")]
 pub use foreign::{
     Account, Accounts, ForeignIssuer, ForeignVerifier, IdToken, IdTokenVerifier, InvalidIssuer,

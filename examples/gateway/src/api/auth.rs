@@ -347,14 +347,14 @@ async fn enter(
     let verdict = app.passwords.verify(password, kept).await?;
     let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
-        count_refused("invalid");
+        origin.refused("invalid");
         login.failed();
         note_failure(app, origin, known).await?;
         return Err(wrong());
     };
     if record.user.disabled {
         tracing::info!(user = %record.user.id, "login of a disabled user refused");
-        count_refused("revoked");
+        origin.refused("revoked");
         login.failed();
         note_failure(app, origin, known).await?;
         return Err(wrong());
@@ -390,11 +390,6 @@ async fn enter(
         return Err(wrong());
     }
     Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
-}
-
-/// Counts a credential that was refused, as the layers do.
-pub(super) fn count_refused(reason: &'static str) {
-    metrics::counter!("auth_failure_total", "reason" => reason).increment(1);
 }
 
 /// Opens a session.
@@ -533,7 +528,7 @@ pub(super) async fn refresh(
             Ok(WithCookies(Answer(pair), cookie.into_iter().collect()))
         }
         None => {
-            count_refused("invalid");
+            origin.refused("invalid");
             if let Some(attempt) = attempt {
                 attempt.failed();
             }

@@ -13,6 +13,7 @@ use llm_gate::store::{Actor, Author, KeyName, StoreError, User};
 
 use super::error::ApiError;
 use crate::app::App;
+use crate::edge::Caller;
 
 /// A caller with any credential, looked up now: a disabled user is refused although its credential is
 /// still good.
@@ -111,6 +112,8 @@ pub(crate) struct Origin {
     pub(crate) agent: Option<String>,
     /// Who changes something here.
     pub(crate) author: Author,
+    /// What the log is told.
+    caller: Caller,
 }
 
 /// How much is kept of what a client calls itself, in characters.
@@ -159,11 +162,23 @@ impl FromRequestParts<App> for Origin {
             endpoint: parts.extensions.get().cloned().unwrap_or_default(),
             agent: agent(parts),
             author,
+            caller: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }
 
+/// Counts a credential that was refused, and tells the log why, as the layers do.
+fn refused(caller: &Caller, reason: &'static str) {
+    metrics::counter!("auth_failure_total", "reason" => reason).increment(1);
+    caller.refused(reason);
+}
+
 impl Origin {
+    /// Notes why somebody was not let in.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        refused(&self.caller, reason);
+    }
+
     /// Makes the answer for somebody who has failed too often.
     pub(crate) fn refuse(&self, exceeded: &Exceeded, what: &str) -> ApiError {
         exceeded.refuse(what, &self.endpoint).into()
@@ -200,7 +215,8 @@ impl FromRequestParts<App> for Anyone {
             Some(user) => Ok(Self::Account { principal, user }),
             None => {
                 // The credential was good, and what it stands for has ended.
-                super::auth::count_refused("revoked");
+                let caller = parts.extensions.get().cloned().unwrap_or_default();
+                refused(&caller, "revoked");
                 Err(Rejection::unauthorized().into())
             }
         }

@@ -6,7 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
-use llm_gate::auth::AuthError;
+use llm_gate::auth::{self, AuthError};
 use llm_gate::error::{Envelope, Rejection};
 use llm_gate::identity::{Principal, Scope};
 use llm_gate::proxy::UpstreamModel;
@@ -88,18 +88,30 @@ pub(super) async fn show(
     Ok(Answer(view(&app, found)))
 }
 
-/// A refusal below `/v1`.
-pub(super) struct Refused(Box<Rejection>);
+/// A refusal below `/v1`, and why, where it is the credential.
+pub(super) struct Refused(Box<Rejection>, Option<auth::Refused>);
 
 impl From<Rejection> for Refused {
     fn from(rejection: Rejection) -> Self {
-        Self(Box::new(rejection))
+        Self(Box::new(rejection), None)
+    }
+}
+
+impl From<AuthError> for Refused {
+    fn from(error: AuthError) -> Self {
+        metrics::counter!("auth_failure_total", "reason" => error.reason()).increment(1);
+        Self(Box::new(error.rejection()), Some((&error).into()))
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        refuse(*self.0)
+        let Self(rejection, why) = self;
+        let mut response = refuse(*rejection);
+        if let Some(why) = why {
+            response.extensions_mut().insert(why);
+        }
+        response
     }
 }
 
@@ -126,8 +138,12 @@ async fn known(app: &App, principal: &Principal) -> Result<Arc<[UpstreamModel]>,
     // These routes reserve nothing, so nobody is stopped by a frozen counter.
     match still_there(app, principal).await {
         Ok(Some(_)) => {}
-        Ok(None) => return Err(AuthError::Revoked.rejection().into()),
-        Err(error) => return Err(AuthError::Unavailable(error).rejection().into()),
+        Ok(None) => return Err(AuthError::Revoked.into()),
+        Err(error) => {
+            let cause = &error as &dyn std::error::Error;
+            tracing::warn!(error = cause, "credentials cannot be checked");
+            return Err(AuthError::Unavailable(error).into());
+        }
     }
     if !principal.allows(Scope::Models) {
         return Err(Rejection::missing_scope(Scope::Models).into());

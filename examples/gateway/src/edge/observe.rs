@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use llm_gate::auth::Refused;
 use llm_gate::identity::{Principal, RequestId, UserId};
 use llm_gate::tokens::Metered;
 use tracing::Instrument;
@@ -21,7 +22,14 @@ const MAX_FOREIGN_ID: usize = 128;
 
 /// Who is calling, as far as the log knows: filled in behind the auth layer, read at the end.
 #[derive(Clone, Debug, Default)]
-pub struct Caller(Arc<OnceLock<Who>>);
+pub struct Caller(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    who: OnceLock<Who>,
+    /// Why the credential was refused.
+    refused: OnceLock<&'static str>,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Who {
@@ -51,10 +59,25 @@ impl Caller {
                 Who::Operator
             };
             // The first one stays: nobody is two people.
-            let _ = caller.0.set(who);
+            let _ = caller.0.who.set(who);
         }
         request
     }
+
+    /// Notes why a credential was refused by a handler; what the auth layer has refused, its answer says.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        let _ = self.0.refused.set(reason);
+    }
+}
+
+async fn identified(id: RequestId, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(id);
+    let span = tracing::info_span!("request", %id);
+    let mut response = next.run(request).instrument(span).await;
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
 }
 
 /// Gives a request its id, and writes its line and its metrics when its body has ended.
@@ -63,13 +86,8 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let caller = Caller::default();
     let observation = Observation::begin(&request, id, caller.clone());
     log_foreign_id(&request, id);
-    request.extensions_mut().insert(id);
     request.extensions_mut().insert(caller);
-    let span = tracing::info_span!("request", %id);
-    let mut response = next.run(request).instrument(span).await;
-    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
-        response.headers_mut().insert(X_REQUEST_ID, value);
-    }
+    let response = identified(id, request, next).await;
     let observation = observation.answered(&response);
     response.map(|body| Body::new(ObservedBody::new(body, observation)))
 }
@@ -93,6 +111,7 @@ pub(super) struct Observation {
     caller: Caller,
     status: Option<StatusCode>,
     metered: Option<Metered>,
+    refused: Option<Refused>,
 }
 
 impl Observation {
@@ -109,12 +128,14 @@ impl Observation {
             caller,
             status: None,
             metered: None,
+            refused: None,
         }
     }
 
     fn answered(mut self, response: &Response) -> Self {
         self.status = Some(response.status());
         self.metered = response.extensions().get::<Metered>().cloned();
+        self.refused = response.extensions().get().copied();
         self
     }
 
@@ -122,13 +143,15 @@ impl Observation {
         // 499 as nginx has it: the client left before there was an answer.
         let status = self.status.map_or(499, |status| status.as_u16());
         let usage = self.metered.as_ref().and_then(Metered::usage);
+        let refused = self.refused.map(Refused::reason);
         tracing::info!(
             id = %self.id,
             method = self.method,
             route = self.handler,
             status,
             latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
-            user = self.caller.0.get().map(tracing::field::display),
+            user = self.caller.0.who.get().map(tracing::field::display),
+            refused = refused.or_else(|| self.caller.0.refused.get().copied()),
             tokens = usage.map(|usage| usage.total().get()),
             "request"
         );

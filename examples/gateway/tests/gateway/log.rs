@@ -1,0 +1,158 @@
+//! What the log has of a credential that was refused (M-10).
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use llm_gate::test_util::ManualClock;
+use llm_gate_diesel::test_db;
+use llm_gate_gateway::Gateway;
+use llm_gate_gateway::client::Client;
+use scripted_vllm::ScriptedVllm;
+use serde_json::{Value, json};
+
+use super::support::{PASSWORD, config};
+
+/// What was logged, by whoever shares it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panicked").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().expect("nobody panicked").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    /// Returns the line of a request, which is written when its answer has ended.
+    async fn line(&self, id: &str) -> Value {
+        let find = async {
+            loop {
+                let text = self.text();
+                let lines = text.lines().map(|line| {
+                    let line: Value = serde_json::from_str(line).expect("a line of JSON");
+                    line["fields"].clone()
+                });
+                let mut found =
+                    lines.filter(|line| line["message"] == "request" && line["id"] == id);
+                if let Some(line) = found.next() {
+                    return line;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(30), find).await;
+        found.expect("each request has a line")
+    }
+}
+
+// One thread, so that everything is logged where the test looks.
+#[tokio::test]
+async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
+        .await
+        .expect("a free port");
+    let store = test_db::open().await;
+    let mut config = config(&folder);
+    config.upstream.url = upstream.url();
+    let clock = ManualClock::new();
+    let gateway = Gateway::new(config)
+        .store(Arc::new(store.clone()))
+        .clock(Arc::new(clock.clone()));
+    let running = gateway.start().await.expect("started");
+    running.models_known().await;
+    let client = Client::new(running.address);
+
+    let names = json!({ "username": "ada", "password": PASSWORD });
+    let post = async |client: &Client, path: &str, body: &Value| {
+        let answer = client.post(path, body).await.expect("an answer");
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer
+    };
+    post(&client, "/api/v1/auth/register", &names).await;
+    let pair = post(&client, "/api/v1/auth/login", &names).await;
+    let session = client.bearer(pair.text("access_token"));
+    let me = session.get("/api/v1/users/me").await.expect("an answer");
+    let keys = format!(
+        "/api/v1/projects/{}/api-keys",
+        me.text("default_project_id")
+    );
+    let revoked = post(&session, &keys, &json!({})).await;
+    let revoke = format!("{keys}/{}/revoke", revoked.text("id"));
+    post(&session, &revoke, &json!({})).await;
+    let ends = json!({ "expires_at": "2026-01-01T00:00:30Z" });
+    let expired = post(&session, &keys, &ends).await.text("api_key");
+    let revoked = revoked.text("api_key");
+    let good = post(&session, &keys, &json!({})).await.text("api_key");
+    // Of the right form, and nobody's.
+    let unknown = llm_gate::auth::ApiKeySecret::generate().expose().to_owned();
+    let refresh = json!({ "refresh_token": pair.text("refresh_token") });
+    post(&client, "/api/v1/auth/logout", &refresh).await;
+    clock.advance(Duration::from_secs(60));
+
+    let ended = pair.text("access_token");
+    let refused = async |path: &str, credential: Option<&str>, status: u16, reason: &str| {
+        let caller = credential.map_or_else(|| client.clone(), |secret| client.bearer(secret));
+        let answer = caller.get(path).await.expect("an answer");
+        assert_eq!(answer.status.as_u16(), status, "{reason}: {answer:?}");
+        let id = answer.headers["x-request-id"].to_str().expect("text");
+        let line = log.line(id).await;
+        assert_eq!(line["refused"], reason, "{path}: {line}");
+    };
+    for path in ["/v1/models", "/api/v1/users/me", "/v1/organization/users"] {
+        refused(path, None, 401, "missing").await;
+        refused(path, Some("two words"), 401, "malformed").await;
+        refused(path, Some(&unknown), 401, "invalid").await;
+        refused(path, Some(&expired), 401, "expired").await;
+        refused(path, Some(&revoked), 401, "revoked").await;
+        refused(path, Some(&ended), 401, "revoked").await;
+    }
+    let answer = client
+        .bearer(&good)
+        .get("/v1/models")
+        .await
+        .expect("an answer");
+    let id = answer.headers["x-request-id"].to_str().expect("text");
+    assert_eq!(log.line(id).await["refused"], Value::Null, "it was good");
+    let login = json!({ "username": "ada", "password": "another one than hers" });
+    let answer = client
+        .post("/api/v1/auth/login", &login)
+        .await
+        .expect("an answer");
+    let id = answer.headers["x-request-id"].to_str().expect("text");
+    assert_eq!(
+        log.line(id).await["refused"],
+        "invalid",
+        "a password is one, too"
+    );
+    let away = store
+        .on_writer(|connection| connection.batch_execute("ALTER TABLE api_keys RENAME TO gone"));
+    away.await.expect("a connection").expect("executed");
+    refused("/v1/models", Some(&unknown), 503, "unavailable").await;
+
+    let text = log.text();
+    for secret in [&unknown, &expired, &revoked, &good, &ended] {
+        let secret = secret.rsplit(['_', '.']).next().expect("its end");
+        assert!(!text.contains(secret), "no part of a credential");
+    }
+    running.shutdown().await;
+}
