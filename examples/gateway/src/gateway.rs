@@ -116,9 +116,13 @@ impl Gateway {
         let addresses = Addresses::new(config.server.clone());
         let origins = Origins::new(&config.cors.origins);
         let routes = edge::around(routes, addresses, hardening, origins);
+        // Operators come without TLS, by a listener of their own.
+        let metrics = observability::routes(recorder.clone());
+        let metrics = edge::around_operators(metrics, Hardening::new(&config.headers, false)?);
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
-            serve(&config, listener, routes, operators, recorder, stopped).await;
+            let (public, operators) = ((listener, routes), (operators, metrics));
+            serve(&config, public, operators, recorder, stopped).await;
             follow.abort();
             tidy.abort();
             settle(&config, &ledger).await;
@@ -178,19 +182,16 @@ impl std::fmt::Debug for Gateway {
 /// Serves until stopped and drained.
 async fn serve(
     config: &Config,
-    listener: TcpListener,
-    routes: Router,
-    operators: TcpListener,
+    (listener, routes): (TcpListener, Router),
+    (operators, metrics): (TcpListener, Router),
     recorder: Option<PrometheusHandle>,
     stopped: watch::Receiver<bool>,
 ) {
-    let upkeep = recorder
-        .clone()
-        .map(|handle| tokio::spawn(observability::upkeep(handle)));
+    let upkeep = recorder.map(|handle| tokio::spawn(observability::upkeep(handle)));
     let operators = tokio::spawn({
         let (config, stopped) = (config.server.clone(), stopped.clone());
         async move {
-            server::serve(operators, observability::routes(recorder), &config, stopped).await;
+            server::serve(operators, metrics, &config, stopped).await;
         }
     });
     server::serve(listener, routes, &config.server, stopped).await;

@@ -8,10 +8,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use llm_gate::error::{Envelope, Rejection};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::EnvFilter;
@@ -105,7 +107,21 @@ pub async fn upkeep(handle: PrometheusHandle) {
 
 /// The routes of the listener for operators.
 pub fn routes(handle: Option<PrometheusHandle>) -> Router {
-    Router::new().route("/metrics", get(async move || render(handle.as_ref())))
+    Router::new()
+        .route("/metrics", get(async move || render(handle.as_ref())))
+        .fallback(async || refuse(StatusCode::NOT_FOUND, "no such route"))
+        .method_not_allowed_fallback(async || {
+            refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "no such method on this route",
+            )
+        })
+}
+
+fn refuse(status: StatusCode, words: &'static str) -> Response {
+    let rejection = Rejection::new(status, "invalid_request_error", words);
+    let response = rejection.into_response::<Body>(Envelope::Detail);
+    response.map(Body::new)
 }
 
 fn render(handle: Option<&PrometheusHandle>) -> Response {
@@ -115,10 +131,9 @@ fn render(handle: Option<&PrometheusHandle>) -> Response {
             handle.render(),
         )
             .into_response(),
-        None => (
+        None => refuse(
             StatusCode::SERVICE_UNAVAILABLE,
             "another recorder is installed in this process",
-        )
-            .into_response(),
+        ),
     }
 }

@@ -51,6 +51,16 @@ pub fn around(
         .layer(from_fn_with_state(addresses, address::resolve))
 }
 
+/// Puts around the routes of operators what fits them: ids, security headers, contained failures. A program asks there
+/// all day, so there is no line in the log for each time, and it is not counted beside what users do.
+pub fn around_operators(routes: Router, hardening: Hardening) -> Router {
+    routes
+        .layer(from_fn(contain))
+        .layer(map_response(retry::tell))
+        .layer(from_fn_with_state(hardening, headers::harden))
+        .layer(from_fn(observe::identify))
+}
+
 /// Returns the JSON form of errors below this path.
 pub(crate) fn envelope(uri: &Uri) -> Envelope {
     match uri.path() {

@@ -70,6 +70,11 @@ impl Caller {
     }
 }
 
+/// Gives a request its id.
+pub(super) async fn identify(request: Request, next: Next) -> Response {
+    identified(RequestId::new(), request, next).await
+}
+
 async fn identified(id: RequestId, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id);
     let span = tracing::info_span!("request", %id);

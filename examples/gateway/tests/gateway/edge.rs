@@ -1,6 +1,7 @@
 //! What every answer carries, and what never gets in.
 
 use http::{Method, StatusCode};
+use llm_gate_gateway::client::Client;
 use serde_json::json;
 
 use super::support::{Gate, send, start, start_with};
@@ -64,6 +65,41 @@ async fn every_answer_is_hardened_and_has_an_id_and_may_be_read_by_the_console()
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 11);
+}
+
+#[tokio::test]
+async fn what_operators_ask_is_hardened_and_has_an_id_too() {
+    let gate = start_with(|config| config.headers.hsts = "max-age=60".to_owned()).await;
+    let operators = Client::new(gate.running.metrics_address);
+    let mut ids = Vec::new();
+    for (method, path, status) in [
+        (Method::GET, "/metrics", 200),
+        (Method::GET, "/nowhere", 404),
+        (Method::POST, "/metrics", 405),
+    ] {
+        let answer = send(&operators, method, path, &[], "").await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.headers[name], value, "{path}");
+        }
+        assert!(answer.headers.contains_key("content-security-policy"));
+        assert!(!answer.headers.contains_key("strict-transport-security"));
+        assert_eq!(answer.json()["detail"].is_string(), status != 200, "{path}");
+        assert_eq!(
+            answer.headers.contains_key("allow"),
+            status == 405,
+            "{path}"
+        );
+        let id = answer.headers["x-request-id"].to_str().expect("text");
+        ids.push(id.to_owned());
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "each its own");
 }
 
 #[tokio::test]
@@ -186,7 +222,7 @@ async fn metrics_are_for_operators() {
     let gate = start().await;
     gate.person("ada").await;
     assert_eq!(gate.get("/metrics").await.status, StatusCode::NOT_FOUND);
-    let operators = llm_gate_gateway::client::Client::new(gate.running.metrics_address);
+    let operators = Client::new(gate.running.metrics_address);
     let metrics = operators.get("/metrics").await.expect("an answer");
     assert_eq!(metrics.status, StatusCode::OK);
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
