@@ -43,9 +43,10 @@ pub(crate) struct Account {
 /// A caller with any credential that may see which models there are.
 pub(crate) struct Lister(pub(crate) Principal);
 
-/// A caller that sets limits: an admin of the platform, the operator, or whoever manages what is its user's.
+/// A caller that sets limits, or reads what was done: an admin of the platform, the operator, or whoever manages what is
+/// its user's.
 pub(crate) enum Steward {
-    /// All limits.
+    /// All there are.
     Admin(Author),
     /// Those of own projects.
     Owner(Account),

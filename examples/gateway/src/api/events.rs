@@ -8,10 +8,10 @@ use llm_gate::store::{Action, EventQuery};
 
 use serde_json::{Value, json};
 
-use super::caller::Account;
+use super::caller::Steward;
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, MOMENT, Page, Query, TEXT};
-use super::projects::place;
+use super::projects::{NO_PROJECT, place};
 use super::views::{EventView, Events};
 use super::words::ACTION;
 use crate::app::App;
@@ -76,17 +76,23 @@ impl Input for Wanted {
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    account: Account,
+    steward: Steward,
     Query(Wanted { page, mut query }): Query<Wanted>,
 ) -> Result<Answer<Events>, ApiError> {
-    match query.projects.first() {
-        Some(project) => {
-            place(&app, &account, &project.to_string())
+    match (&steward, query.projects.first()) {
+        // One that is archived, too.
+        (Steward::Admin(_), Some(project)) => {
+            let found = app.store.project(*project).await?;
+            found.ok_or_else(|| ApiError::not_found(NO_PROJECT))?;
+        }
+        (Steward::Admin(_), None) => {}
+        (Steward::Owner(account), Some(project)) => {
+            place(&app, account, &project.to_string())
                 .await?
                 .managed()?;
         }
         // What others do outside of projects is for admins to see.
-        None if !account.admin => {
+        (Steward::Owner(account), None) => {
             let own = account.user.id;
             if query.actors.iter().any(|actor| *actor != own) {
                 return Err(ApiError::forbidden(
@@ -95,7 +101,6 @@ pub(super) async fn list(
             }
             query.actors = vec![own];
         }
-        None => {}
     }
     query.before = page.after;
     let found = app.store.events(query, page.ask()).await?;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use llm_gate::auth::OperatorSecret;
 use serde_json::{Value, json};
 
-use super::support::{Gate, PASSWORD, Person, on_both, start, start_with_mail};
+use super::support::{Gate, PASSWORD, Person, on_both, start, start_with, start_with_mail};
 
 const AUDIT: &str = "/api/v1/audit";
 
@@ -122,6 +123,41 @@ async fn everybody_sees_what_they_did_themselves_and_admins_see_all() {
     assert_eq!(by("system"), 1, "the command line made an admin");
     let adas = root.actions(&format!("&actor_id={}", ada.id)).await;
     assert_eq!(adas, ["session.created", "project.created"]);
+}
+
+#[tokio::test]
+async fn admins_of_all_kinds_read_all_of_any_project_and_of_one_that_is_closed() {
+    let key = OperatorSecret::generate();
+    let hash = key.hash().to_string();
+    let gate = start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let project = ada.make_project().await;
+    let closed = ada.delete(&format!("/api/v1/projects/{project}")).await;
+    assert_eq!(closed.status, StatusCode::NO_CONTENT, "{closed:?}");
+    let keys = format!("/api/v1/projects/{}/api-keys", root.project);
+    let made = root.post(&keys, json!({ "scopes": ["admin"] })).await;
+    for client in [
+        &root.session,
+        &gate.client.bearer(made.text("api_key")),
+        &gate.client.bearer(key.expose()),
+    ] {
+        let read = async |query: &str| {
+            let answer = client.get(&format!("{AUDIT}?{query}")).await;
+            answer.expect("an answer")
+        };
+        let all = read("action=user.created").await.json();
+        assert_eq!(all["events"].as_array().map(Vec::len), Some(2), "{all}");
+        let told = read(&format!("project_id={project}&action=project.archived")).await;
+        assert_eq!(
+            told.json()["events"][0]["target_id"],
+            project.as_str(),
+            "{told:?}"
+        );
+        let nowhere = read(&format!("project_id={}", ada.id)).await;
+        assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+    }
+    let owner = ada.get(&format!("{AUDIT}?project_id={project}")).await;
+    assert_eq!(owner.status, StatusCode::NOT_FOUND, "to others it is gone");
 }
 
 #[tokio::test]

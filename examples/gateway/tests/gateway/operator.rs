@@ -37,6 +37,7 @@ async fn routes_for_admins_take_it() {
         (Method::PUT, &limit, json!({ "token_limit": 77 })),
         (Method::GET, "/api/v1/limits", json!(null)),
         (Method::GET, "/api/v1/prices", json!(null)),
+        (Method::GET, "/api/v1/audit", json!(null)),
         (
             Method::PUT,
             "/api/v1/prices",
