@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format, Toml};
@@ -83,6 +83,22 @@ impl Sources {
 }
 
 impl Loaded {
+    /// Lists the files that secrets stand in, each once.
+    #[must_use]
+    pub fn files_with_secrets(&self) -> BTreeSet<PathBuf> {
+        let listed = SETTINGS.iter().filter(|one| one.is_secret(&self.config));
+        let listed = listed.map(|setting| setting.name.to_owned());
+        // Of any name, so no variable sets them.
+        let providers = self.config.oauth.iter();
+        let providers = providers.filter(|(_, one)| one.client_secret.is_some());
+        let providers = providers.map(|(name, _)| format!("oauth.{name}.client_secret"));
+        let sources = listed.chain(providers).filter_map(|name| {
+            let source = self.figment.find_metadata(&name)?.source.as_ref()?;
+            source.file_path().map(Path::to_path_buf)
+        });
+        sources.collect()
+    }
+
     /// Says where the value of `setting` comes from.
     #[must_use]
     pub fn origin(&self, setting: &Setting) -> String {

@@ -3,6 +3,9 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+/// What is printed in place of a secret.
+pub(super) const REDACTED: &str = "[redacted]";
+
 /// A text that is never printed.
 ///
 /// ```
@@ -35,7 +38,7 @@ impl From<String> for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        f.write_str(REDACTED)
     }
 }
 

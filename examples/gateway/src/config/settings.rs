@@ -1,3 +1,4 @@
+use super::secret::REDACTED;
 use super::{Config, Secret};
 
 /// How the text of a variable is read.
@@ -31,6 +32,13 @@ impl Setting {
 
     pub(super) fn prefixed(&self) -> String {
         format!("LLM_GATE_{}", self.name.to_uppercase().replace('.', "__"))
+    }
+
+    /// Returns whether what it is set to in `config` is a secret.
+    #[must_use]
+    pub fn is_secret(&self, config: &Config) -> bool {
+        // A text stands in quotes, so none looks like this.
+        self.show(config) == REDACTED
     }
 
     /// Returns its value in `config` for people to read, secrets redacted.

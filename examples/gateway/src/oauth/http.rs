@@ -19,16 +19,16 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// Asks providers, within bounds: time, size, no redirect.
 #[derive(Clone, Debug)]
-pub(super) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(crate) struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 /// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     body: Bytes,
 }
 
 impl Http {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
@@ -46,7 +46,7 @@ impl Http {
     }
 
     /// Gets JSON, with `bearer` if there is one.
-    pub(super) async fn get(&self, url: &Uri, bearer: Option<&str>) -> Result<Answer, OAuthError> {
+    pub(crate) async fn get(&self, url: &Uri, bearer: Option<&str>) -> Result<Answer, OAuthError> {
         let mut request = prepare(Method::GET, url, Bytes::new());
         if let Some(bearer) = bearer {
             authorize(&mut request, &format!("Bearer {bearer}"))?;
@@ -99,7 +99,7 @@ impl Answer {
     }
 
     /// Reads any.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Option<T> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 }

@@ -14,7 +14,7 @@
 
 mod error;
 mod github;
-mod http;
+pub(crate) mod http;
 mod openid;
 mod seal;
 

@@ -120,7 +120,11 @@ async fn a_first_look_says_what_is_to_be_done_and_makes_nothing() {
     );
     assert!(about(&printed, "gateway")[0].contains("llm-gate serve"));
     let base = format!("http://127.0.0.1:{}/v1", clinic.port);
-    assert!(about(&printed, "clients")[0].contains(&base), "{printed}");
+    let clients = about(&printed, "clients")[0];
+    assert!(
+        clients.contains(&base) && clients.contains("not tried"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
@@ -222,6 +226,44 @@ async fn what_others_can_read_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_file_with_any_secret_is_for_its_owner_only() {
+    let clinic = Clinic::open().await;
+    let config = clinic.folder.path().join("llm-gate.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("changed");
+    let warns = async |settings: &str| {
+        clinic.configure(settings);
+        let output = clinic.command(&["doctor"]).await;
+        let found = about(&output.stdout, "settings");
+        assert!(
+            !found.is_empty() && found[0].starts_with("ok"),
+            "{settings}: {output:?}"
+        );
+        assert!(!output.stdout.contains("hunter2"), "{output:?}");
+        found.iter().any(|line| line.contains("has secrets in it"))
+    };
+    assert!(
+        !warns("log.filter = \"[redacted]\"").await,
+        "no secret in it"
+    );
+    let long = "hunter2".repeat(10);
+    let hash = "0123456789abcdef".repeat(4);
+    for settings in [
+        "database.url = \"sqlite:other.db\"".to_owned(),
+        format!("auth.jwt_secret = \"{long}\""),
+        format!("auth.api_key_pepper = \"{long}\""),
+        format!("auth.api_token_hash = \"{hash}\""),
+        "upstream.api_key = \"hunter2\"".to_owned(),
+        "mail.url = \"smtp://gate:hunter2@127.0.0.1:9\"\nmail.from = \"gate@example.org\"".to_owned(),
+        "oauth.google = { client_id = \"gate\", client_secret = \"hunter2\" }".to_owned(),
+        "oauth.github = { client_id = \"gate\", client_secret = \"hunter2\" }".to_owned(),
+        "oauth.work = { client_id = \"gate\", client_secret = \"hunter2\", issuer = \"https://work.example\" }"
+            .to_owned(),
+    ] {
+        assert!(warns(&settings).await, "{settings}");
+    }
+}
+
+#[tokio::test]
 async fn a_database_of_a_later_program_or_none_at_all_fails_and_an_old_one_is_left_alone() {
     let clinic = Clinic::open().await;
     clinic.command(&["migrate"]).await;
@@ -287,6 +329,27 @@ async fn a_gateway_that_runs_is_asked_how_it_is() {
     let output = gate.command(&["doctor"]).await;
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(about(&output.stdout, "gateway")[0].contains("ready on"));
+    let clients = about(&output.stdout, "clients")[0].to_owned();
+    let leads = format!("{}/v1 leads to a gateway", gate.running.url());
+    assert!(
+        clients.starts_with("ok") && clients.contains(&leads),
+        "{clients}"
+    );
+
+    // What clients are told to go to is something else: nobody, and the model server itself.
+    let nobody = format!("http://127.0.0.1:{}", free_port().await);
+    for place in [nobody.as_str(), gate.upstream.url().as_str()] {
+        let config = format!("web_url = \"{place}\"\n{}", configured_as(&gate));
+        fs::write(&file, config).expect("written");
+        let output = gate.command(&["doctor"]).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let clients = about(&output.stdout, "clients")[0].to_owned();
+        let words = format!("{}/v1 leads to no gateway", place.trim_end_matches('/'));
+        assert!(
+            clients.starts_with("fail") && clients.contains(&words) && clients.contains("WEB_URL"),
+            "{clients}"
+        );
+    }
 
     let other = gate.upstream.url();
     let port = other.rsplit(':').next().expect("a port");

@@ -7,17 +7,8 @@ use std::path::Path;
 
 use super::Findings;
 use crate::commands::error::{CommandError, chain};
-use crate::config::{Config, Loaded, Registration, SETTINGS};
+use crate::config::{Config, Loaded, Registration};
 use crate::secrets::{self, Secrets};
-
-/// The settings that are secrets, or may have one in them.
-const SECRET: [&str; 5] = [
-    "database.url",
-    "auth.jwt_secret",
-    "auth.api_key_pepper",
-    "mail.url",
-    "upstream.api_key",
-];
 
 pub(super) fn settings(found: &Findings, loaded: &Loaded) -> Result<(), CommandError> {
     let config = &loaded.config;
@@ -25,16 +16,9 @@ pub(super) fn settings(found: &Findings, loaded: &Loaded) -> Result<(), CommandE
         "settings",
         "good; `llm-gate config show` prints them and where each comes from",
     )?;
-    let secret = |name: &str| SECRET.contains(&name);
-    let mut files: Vec<String> = SETTINGS
-        .iter()
-        .filter(|setting| secret(setting.name))
-        .map(|setting| loaded.origin(setting))
-        .filter(|origin| Path::new(origin).is_file())
-        .collect();
-    files.dedup();
-    for file in files {
-        if let Some(mode) = open_to_others(Path::new(&file)) {
+    for file in loaded.files_with_secrets() {
+        if let Some(mode) = open_to_others(&file) {
+            let file = file.display();
             found.warn(
                 "settings",
                 format_args!(

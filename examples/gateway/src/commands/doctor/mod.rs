@@ -46,7 +46,8 @@ pub(super) async fn run(loaded: Result<Loaded, ConfigError>) -> Result<(), Comma
             books::check(found, &loaded.config).await?;
             network::upstream(found, &loaded.config).await?;
             network::mail(found, &loaded.config).await?;
-            network::gateway(found, &loaded.config).await?;
+            let runs = network::gateway(found, &loaded.config).await?;
+            network::clients(found, &loaded.config, runs).await?;
         }
         Err(error) => findings.fail("settings", chain(&error))?,
     }

@@ -1,8 +1,9 @@
 //! The model server, the mail relay, and the gateway itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use http::StatusCode;
 use llm_gate::proxy::{UpstreamModel, VllmProxyService, upstream_models};
 use tokio::time::timeout;
 
@@ -12,6 +13,7 @@ use crate::commands::error::{CommandError, chain};
 use crate::config::Config;
 use crate::gateway;
 use crate::mail::Relay;
+use crate::oauth::http::{Answer, Http};
 
 /// How long somebody may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -109,14 +111,10 @@ pub(super) async fn mail(found: &mut Findings, config: &Config) -> Result<(), Co
     }
 }
 
-pub(super) async fn gateway(found: &mut Findings, config: &Config) -> Result<(), CommandError> {
+/// Asks the gateway how it is. Returns whether one runs.
+pub(super) async fn gateway(found: &mut Findings, config: &Config) -> Result<bool, CommandError> {
     const CHECK: &str = "gateway";
-    let host = match config.server.host {
-        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        host => host,
-    };
-    let listener = (host, config.server.port).into();
+    let listener = listener(config);
     let client = Client::new(listener);
     let asked = timeout(PATIENCE, client.get("/api/v1/health/ready")).await;
     match asked {
@@ -130,6 +128,7 @@ pub(super) async fn gateway(found: &mut Findings, config: &Config) -> Result<(),
                     format_args!("on {listener}, and not ready: {words:?}"),
                 )?;
             }
+            return Ok(true);
         }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             found.good(
@@ -144,10 +143,61 @@ pub(super) async fn gateway(found: &mut Findings, config: &Config) -> Result<(),
             ),
         )?,
     }
-    let web_url = config.web_url(listener);
-    let base = web_url.trim_end_matches('/');
-    found.good(
-        "clients",
-        format_args!("their base URL is {base}/v1; `llm-gate client-config` prints the rest"),
-    )
+    Ok(false)
+}
+
+/// Returns where the gateway is found from here.
+fn listener(config: &Config) -> SocketAddr {
+    let host = match config.server.host {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    (host, config.server.port).into()
+}
+
+/// Goes the way of the clients: to the base URL that `llm-gate client-config` prints, where nobody is let in without a key.
+pub(super) async fn clients(
+    found: &mut Findings,
+    config: &Config,
+    runs: bool,
+) -> Result<(), CommandError> {
+    const CHECK: &str = "clients";
+    let web_url = config.web_url(listener(config));
+    let base = format!("{}/v1", web_url.trim_end_matches('/'));
+    if !runs {
+        return found.good(
+            CHECK,
+            format_args!("not tried, because no gateway runs; their base URL is {base}"),
+        );
+    }
+    let wrong = match format!("{base}/models").parse() {
+        Ok(url) => match Http::new().get(&url, None).await {
+            Ok(answer) if refuses(&answer) => None,
+            Ok(answer) => Some(format!("it answers {} to who has no key", answer.status)),
+            Err(error) => Some(chain(&error)),
+        },
+        Err(error) => Some(chain(&error)),
+    };
+    match wrong {
+        None => found.good(
+            CHECK,
+            format_args!(
+                "their base URL {base} leads to a gateway; `llm-gate client-config` prints the rest"
+            ),
+        ),
+        Some(wrong) => found.fail(
+            CHECK,
+            format_args!(
+                "their base URL {base} leads to no gateway: {wrong}; is WEB_URL right, and what stands in front?"
+            ),
+        ),
+    }
+}
+
+/// Returns whether that is how a gateway refuses who has no key.
+fn refuses(answer: &Answer) -> bool {
+    let said: Option<serde_json::Value> = answer.read();
+    let said = said.unwrap_or_default();
+    answer.status == StatusCode::UNAUTHORIZED && said["error"]["code"] == "invalid_api_key"
 }
