@@ -85,6 +85,78 @@ async fn each_request_is_a_line_in_the_files_too_with_who_and_how_much() {
 }
 
 #[tokio::test]
+async fn a_log_that_rotates_is_in_the_file_of_its_period_and_keeps_so_many() {
+    let vllm = ScriptedVllm::start(scripted_vllm::Config::default()).await;
+    let vllm = vllm.expect("a free port");
+    for (rotation, digits) in [("hourly", "0000-00-00-00"), ("daily", "0000-00-00")] {
+        let data = TempDir::new().expect("a temporary folder");
+        let folder = data.path().join("logs");
+        std::fs::create_dir(&folder).expect("a new folder");
+        let old = (1..=5).map(|day| format!("llm-gate.2020-01-0{day}.log"));
+        for name in old.chain(["other.log".to_owned(), "llm-gate.notes".to_owned()]) {
+            std::fs::write(folder.join(name), "").expect("written");
+        }
+        let place = folder.to_str().expect("text");
+        let environment = [
+            ("LLM_GATE_LOG__FOLDER", place),
+            ("LLM_GATE_LOG__ROTATION", rotation),
+            ("LLM_GATE_LOG__FILES", "3"),
+        ];
+        let server = Server::start_with(data.path(), &vllm.url(), &environment).await;
+        let client = Client::new(server.address);
+        let answer = client.get("/").await.expect("an answer");
+        let id = answer.headers["x-request-id"].to_str().expect("text");
+        let names = || {
+            let files = std::fs::read_dir(&folder).expect("a folder");
+            let names = files.map(|file| file.expect("a file").file_name());
+            names
+                .map(|name| name.into_string().expect("text"))
+                .collect::<Vec<_>>()
+        };
+        let logs = |names: Vec<String>| {
+            let ours = |name: &String| name.starts_with("llm-gate.") && name.ends_with(".log");
+            names.into_iter().filter(ours).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            logs(names()).len(),
+            3,
+            "{rotation}: the new one and two before it"
+        );
+        for foreign in ["other.log", "llm-gate.notes"] {
+            assert!(
+                names().iter().any(|name| name == foreign),
+                "{foreign} is no log"
+            );
+        }
+        let written = in_time("the line of the request", async {
+            loop {
+                let holds = |name: &String| {
+                    let text = std::fs::read_to_string(folder.join(name));
+                    text.is_ok_and(|text| text.contains(id))
+                };
+                if let Some(name) = logs(names()).into_iter().find(holds) {
+                    return name;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let period = written
+            .trim_start_matches("llm-gate.")
+            .trim_end_matches(".log");
+        let shape: String = period
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
+        assert_eq!(shape, digits, "named after when it begins");
+        assert!(
+            !period.starts_with("2020"),
+            "and none of the old ones: {written}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_written_is_said_and_nothing_is_served() {
     let data = TempDir::new().expect("a temporary folder");
     let file = data.path().join("logs");
