@@ -16,8 +16,19 @@ const MODEL = 'tiny';
 const MESSAGES = [{ role: 'user', content: 'hi' }];
 const baseURL = process.env.GATE_URL;
 
-const admin = (adminAPIKey = process.env.GATE_ADMIN_KEY) =>
-  new OpenAI({ baseURL, adminAPIKey, maxRetries: 0 }).admin.organization;
+const admin = (adminAPIKey = process.env.GATE_ADMIN_KEY, options = {}) =>
+  new OpenAI({ baseURL, adminAPIKey, ...options }).admin.organization;
+
+/** An admin, and the list of what is sent: the package repeats a conflict unless it is told not to. */
+function counting() {
+  const sent = [];
+  const counted = (...request) => {
+    sent.push(request);
+    return fetch(...request);
+  };
+  return [admin(undefined, { fetch: counted }), sent];
+}
+
 const calling = (apiKey) => new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 
 async function fails(kind, call) {
@@ -134,10 +145,22 @@ const rules = {
     const limits = await all(organization.projects.rateLimits.listRateLimits(project.id));
     assert.deepEqual(limits, [limit]);
 
-    const keys = await all(organization.projects.apiKeys.list(project.id));
+    const { apiKeys } = organization.projects;
+    const keys = await all(apiKeys.list(project.id, { owner_project_access: 'active' }));
     assert.deepEqual(keys.map((key) => [key.id, key.owner.type]), [[service.api_key.id, 'service_account']]);
+    assert.deepEqual(await all(apiKeys.list(project.id, { owner_project_access: 'inactive' })), []);
     assert(!JSON.stringify(keys).includes(service.api_key.value));
-    const deleted = await organization.projects.apiKeys.delete(keys[0].id, { project_id: project.id });
+    const further = await organization.projects.serviceAccounts.apiKeys.create(service.id, {
+      project_id: project.id,
+      name: 'nightly',
+      scopes: ['models'],
+    });
+    assert.deepEqual([further.object, further.name], [service.api_key.object, 'nightly']);
+    const narrow = calling(further.value);
+    assert((await all(narrow.models.list())).length > 0);
+    await fails(OpenAI.PermissionDeniedError, () => narrow.chat.completions.create(chat));
+    assert((await apiKeys.delete(further.id, { project_id: project.id })).deleted);
+    const deleted = await apiKeys.delete(keys[0].id, { project_id: project.id });
     assert.deepEqual([deleted.id, deleted.deleted], [keys[0].id, true]);
     await isOut(() => client.models.list());
     await fails(OpenAI.AuthenticationError, () => client.chat.completions.create(chat));
@@ -149,10 +172,18 @@ const rules = {
       'service_account.created',
       'api_key.created',
       'rate_limit.updated',
+      'api_key.created',
+      'api_key.deleted',
       'api_key.deleted',
     ]);
+    const rates = { project_ids: [project.id], event_types: ['rate_limit.updated'] };
+    const [updated] = await all(organization.auditLogs.list(rates));
+    assert.deepEqual(updated['rate_limit.updated'], {
+      id: limit.id,
+      changes_requested: { max_requests_per_1_minute: 9 },
+    });
     const made = { project_ids: [project.id], event_types: ['api_key.created'] };
-    const [created] = await all(organization.auditLogs.list(made));
+    const created = (await all(organization.auditLogs.list(made))).at(-1);
     assert.equal(created['api_key.created'].id, service.api_key.id);
     assert.equal(created.actor.type, 'api_key');
     const since = { gte: created.effective_at, lte: created.effective_at + 60 };
@@ -284,11 +315,17 @@ const rules = {
     for (let asked = 0; asked < gateways; asked += 1) await fails(OpenAI.AuthenticationError, chat);
   },
 
-  async refused_the_last_admin_stays() {
-    const organization = admin();
+  async refused_the_last_admin_stays_and_nothing_is_tried_again() {
+    const [organization, sent] = counting();
     const root = (await all(organization.users.list())).find((user) => user.role === 'owner');
-    await fails(OpenAI.ConflictError, () => organization.users.update(root.id, { role: 'reader' }));
-    await fails(OpenAI.ConflictError, () => organization.users.delete(root.id));
+    for (const call of [
+      () => organization.users.update(root.id, { role: 'reader' }),
+      () => organization.users.delete(root.id),
+    ]) {
+      sent.length = 0;
+      await fails(OpenAI.ConflictError, call);
+      assert.equal(sent.length, 1, 'a conflict is final');
+    }
   },
 };
 

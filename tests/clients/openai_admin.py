@@ -17,11 +17,18 @@ MODEL = "tiny"
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
-def admin(key=None):
+def admin(key=None, **options):
     client = openai.OpenAI(
-        base_url=os.environ["GATE_URL"], admin_api_key=key or os.environ["GATE_ADMIN_KEY"], max_retries=0
+        base_url=os.environ["GATE_URL"], admin_api_key=key or os.environ["GATE_ADMIN_KEY"], **options
     )
     return client.admin.organization
+
+
+def counting():
+    """An admin, and the list of what is sent: the package repeats a conflict unless it is told not to."""
+    sent = []
+    http = openai.DefaultHttpxClient(event_hooks={"request": [sent.append]})
+    return admin(http_client=http), sent
 
 
 def calling(key):
@@ -37,8 +44,8 @@ def fails(kind, call):
     raise AssertionError(f"no {kind.__name__}")
 
 
-def is_out(call):
-    """Checks that a revoked key is refused: at once by the gateway that has revoked it, and soon by any other.
+def is_out(call, error=openai.AuthenticationError):
+    """Checks that a revoked or changed key is refused: at once by the gateway that has done it, and soon by any other.
 
     Another one may remember it for a second: they are asked until each of them refuses.
     """
@@ -48,7 +55,7 @@ def is_out(call):
         assert time.monotonic() < until, "it works on"
         try:
             call()
-        except openai.AuthenticationError:
+        except error:
             refused += 1
         else:
             assert gateways > 1, "the only one knows"
@@ -125,11 +132,28 @@ def project_a_project_is_made_used_billed_and_closed():
     limits = list(organization.projects.rate_limits.list_rate_limits(project.id))
     assert [(limit.model, limit.max_requests_per_1_minute) for limit in limits] == [(MODEL, 9)]
 
-    keys = list(organization.projects.api_keys.list(project.id))
+    listed = organization.projects.api_keys
+    keys = list(listed.list(project.id, owner_project_access="active"))
     assert [(key.id, key.owner.type) for key in keys] == [(service.api_key.id, "service_account")]
+    assert list(listed.list(project.id, owner_project_access="inactive")) == []
     assert keys[0].owner.service_account.id == service.id
     assert service.api_key.value not in keys[0].to_json()
-    deleted = organization.projects.api_keys.delete(keys[0].id, project_id=project.id)
+    further = organization.projects.service_accounts.api_keys.create(
+        service.id, project_id=project.id, name="nightly", scopes=["models"], expires_in_seconds=3600
+    )
+    assert (further.object, further.name) == (service.api_key.object, "nightly")
+    assert further.expires_at == further.created_at + 3600
+    assert list(calling(further.value).models.list())
+    fails(
+        openai.PermissionDeniedError,
+        lambda: calling(further.value).chat.completions.create(model=MODEL, messages=MESSAGES),
+    )
+    changed = listed.update(further.id, project_id=project.id, scopes=["inference"], expires_in_seconds=60)
+    assert (changed.id, changed.name) == (further.id, "nightly")
+    assert changed.expires_at < further.expires_at
+    is_out(lambda: calling(further.value).models.list(), openai.PermissionDeniedError)
+    assert listed.delete(further.id, project_id=project.id).deleted
+    deleted = listed.delete(keys[0].id, project_id=project.id)
     assert (deleted.id, deleted.deleted) == (keys[0].id, True)
     is_out(lambda: client.models.list())
     fails(openai.AuthenticationError, lambda: client.chat.completions.create(model=MODEL, messages=MESSAGES))
@@ -141,9 +165,15 @@ def project_a_project_is_made_used_billed_and_closed():
         "service_account.created",
         "api_key.created",
         "rate_limit.updated",
+        "api_key.created",
+        "api_key.updated",
+        "api_key.deleted",
         "api_key.deleted",
     ]
-    created = list(organization.audit_logs.list(project_ids=[project.id], event_types=["api_key.created"]))[0]
+    updated = list(organization.audit_logs.list(project_ids=[project.id], event_types=["rate_limit.updated"]))[0]
+    assert updated.rate_limit_updated.id == limit.id
+    assert updated.rate_limit_updated.changes_requested.max_requests_per_1_minute == 9
+    created = list(organization.audit_logs.list(project_ids=[project.id], event_types=["api_key.created"]))[-1]
     assert created.api_key_created.id == service.api_key.id
     assert created.actor.type == "api_key" and created.project.id == project.id
     since = {"gte": created.effective_at, "lte": created.effective_at + 60}
@@ -276,11 +306,13 @@ def refused_a_revoked_key_gets_no_call_at_once_and_anywhere():
         fails(openai.AuthenticationError, lambda: client.chat.completions.create(model=MODEL, messages=MESSAGES))
 
 
-def refused_the_last_admin_stays():
-    organization = admin()
+def refused_the_last_admin_stays_and_nothing_is_tried_again():
+    organization, sent = counting()
     root = next(user for user in organization.users.list() if user.role == "owner")
-    fails(openai.ConflictError, lambda: organization.users.update(root.id, role="reader"))
-    fails(openai.ConflictError, lambda: organization.users.delete(root.id))
+    for call in (lambda: organization.users.update(root.id, role="reader"), lambda: organization.users.delete(root.id)):
+        sent.clear()
+        fails(openai.ConflictError, call)
+        assert len(sent) == 1, "a conflict is final"
 
 
 def main(what):
