@@ -2,7 +2,8 @@
 """Compares the gateway with its OpenAPI document, by requests that schemathesis makes of the document.
 
 Starts the built gateway in front of a scripted vLLM, both at free ports of 127.0.0.1 with their data in a
-temporary folder; makes an admin, a user and a key; and asks as each of them. What it started ends with it.
+temporary folder; makes an admin, a user, keys and an operator key; and asks with each of them. What a credential is
+good for has to be let in at least once, or nothing would be known of it. What it started ends with it.
 With --postgres there are two gateways on one PostgreSQL, and every request goes to the other one.
 Needs schemathesis (requirements.txt) in the environment that runs this, and the two programs:
 
@@ -12,11 +13,14 @@ Needs schemathesis (requirements.txt) in the environment that runs this, and the
 """
 
 import argparse
+import collections
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -30,8 +34,19 @@ HERE = pathlib.Path(__file__).resolve().parent
 PASSWORD = "correct horse battery"
 # What would answer most of the requests with 429; its own tests are in Rust.
 RATE_LIMITS = ["PER_ADDRESS", "PER_IDENTITY", "LOGINS_PER_ADDRESS", "FAILURES_PER_ADDRESS", "LOGIN_FAILURES"]
-# How many requests a long run makes at least.
-LONG = 5_000
+# How many requests a run makes at least.
+SHORT, LONG = 1_000, 5_000
+SCOPES = ["inference", "models", "usage", "manage"]
+# What nobody can do by guessing: it takes a letter, a provider, or something that was made before.
+UNLIKELY = {
+    "POST /api/v1/invites/accept",
+    "POST /api/v1/users/me/email/verification",
+    "POST /api/v1/users/me/identities",
+    "PUT /api/v1/users/me/password",
+    "DELETE /api/v1/users/me",
+    "DELETE /api/v1/limits",
+    "DELETE /api/v1/prices",
+}
 
 
 def main() -> int:
@@ -78,6 +93,10 @@ class Gate:
             }
             environments.append({**environment, "LLM_GATE_DATA_DIR": str(folder / "other")})
         program = programs / "llm-gate"
+        # A key for whoever operates the gateway, of whom it knows the hash.
+        self.operator = secrets.token_urlsafe(32)
+        for each in environments:
+            each["API_TOKEN_HASH"] = hashlib.sha256(self.operator.encode()).hexdigest()
         subprocess.run([program, "user", "create", "root", "--admin", "--password-stdin"], cwd=folder,
                        env=environment, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
         self.servers = [Server(program, folder, each, stage) for each in environments]
@@ -86,7 +105,9 @@ class Gate:
             front.serve([server.address for server in self.servers])
             self.url = front.url
         self.post("/api/v1/auth/register", {"username": "ada", "password": PASSWORD})
-        self.admin, self.user = self.enter("root"), self.enter("ada")
+        self.admin, self.user = self.enter("root", [*SCOPES, "admin"]), self.enter("ada", SCOPES)
+        with urllib.request.urlopen(f"{self.url}/openapi.json", timeout=30) as answer:
+            self.document = json.load(answer)
 
     def post(self, path: str, body: dict, login: str | None = None) -> dict:
         headers = {"Content-Type": "application/json"}
@@ -96,15 +117,16 @@ class Gate:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def enter(self, name: str) -> dict:
-        """Logs somebody in, and makes a key."""
+    def enter(self, name: str, scopes: list[str]) -> dict:
+        """Logs somebody in, and makes a key for all that it may be for."""
         pair = self.post("/api/v1/auth/login", {"username": name, "password": PASSWORD})
         login = pair["access_token"]
         request = urllib.request.Request(self.url + "/api/v1/users/me", headers={"Authorization": f"Bearer {login}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             project = json.load(answer)["default_project_id"]
-        key = self.post(f"/api/v1/projects/{project}/api-keys", {"name": "schemathesis"}, login)
-        return {"LOGIN": login, "KEY": key["api_key"]}
+        wanted = {"name": "schemathesis", "scopes": scopes}
+        key = self.post(f"/api/v1/projects/{project}/api-keys", wanted, login)["api_key"]
+        return {"session": login, "api_key": key, "api_key_header": key}
 
 
 class Server:
@@ -158,22 +180,34 @@ def examine(gate: Gate, long: bool) -> int:
     calls, ends = "^/(v1/(?!organization/)|chat/)", "^/api/v1/users/me(/sessions)?$"
     calls, rest, last = (["--include-path-regex", calls], ["--exclude-path-regex", f"{calls}|{ends}"],
                          ["--include-path-regex", ends])
-    some = "150" if long else "20"
+    some, few = ("150", "20") if long else ("20", "1")
+    user, admin, operator = gate.user, gate.admin, {"operator": gate.operator}
     runs = [
-        ("calls, by an API key", gate.user, calls, some),
-        ("the rest, by a user", gate.user, rest, "20" if long else "1"),
-        ("the rest, by an admin", gate.admin, rest, some),
-        ("what ends a session, by a user", gate.user, last, some),
+        ("calls, by an API key", user, "api_key", calls, some),
+        ("calls, by a key in X-API-Key", user, "api_key_header", calls, few),
+        ("calls, by a user", user, "session", calls, few),
+        ("the rest, by a user", user, "session", rest, few),
+        ("the rest, by a user's key", user, "api_key", rest, few),
+        ("the rest, by an admin", admin, "session", rest, some),
+        ("the rest, by an admin's key", admin, "api_key_header", rest, few),
+        ("the rest, by the operator", operator, "operator", rest, few),
+        ("what ends a session, by a user", user, "session", last, some),
     ]
     requests, failed = 0, []
-    for words, who, chosen, examples in runs:
+    for words, who, scheme, chosen, examples in runs:
         print(f"\n== {words}", flush=True)
-        code, made = ask(gate, who, [*chosen, "--max-examples", examples])
+        code, made, answers = ask(gate, scheme, who[scheme], [*chosen, "--max-examples", examples])
         requests += made
         if code:
             failed.append(words)
-    if long and requests < LONG:
-        failed.append(f"less than {LONG:,} requests")
+        shut = [operation for operation in open_to(gate.document, scheme, who is not user)
+                if answers.get(operation) and not any(status < 400 for status in answers[operation])]
+        if shut := sorted(set(shut) - UNLIKELY):
+            print("\nnever let in, so nothing is known of them:\n  " + "\n  ".join(shut))
+            failed.append(f"{words}: {len(shut)} operations were never let in")
+    least = LONG if long else SHORT
+    if requests < least:
+        failed.append(f"less than {least:,} requests")
     for server in gate.servers:
         if server.failures:
             failed.append("the log of a gateway")
@@ -189,19 +223,37 @@ def examine(gate: Gate, long: bool) -> int:
     return 1 if failed else 0
 
 
-def ask(gate: Gate, who: dict, more: list) -> tuple[int, int]:
-    """Runs schemathesis as somebody; returns its exit code and how many requests it made up."""
-    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml",
+def open_to(document: dict, scheme: str, admin: bool):
+    """Lists what a credential is good for, and what can be asked for without knowing an identifier."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            roles = [roles for one in operation["security"] for name, roles in one.items() if name == scheme]
+            if "{" not in path and roles and (admin or roles[0] != ["admin"]):
+                yield f"{method.upper()} {path}"
+
+
+def ask(gate: Gate, scheme: str, secret: str, more: list) -> tuple[int, int, dict[str, list[int]]]:
+    """Runs schemathesis as somebody; returns its exit code, how many requests it made up, and what was answered."""
+    config, answers = gate.folder / "schemathesis.toml", gate.folder / "answers"
+    place = "api_key" if scheme == "api_key_header" else "bearer"
+    credential = f'\n[auth.openapi.{scheme}]\n{place} = "{secret}"\n'
+    config.write_text((HERE / "schemathesis.toml").read_text() + credential)
+    answers.write_text("")
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", config,
                "run", f"{gate.url}/openapi.json", "--checks", "all", "--no-color", "--continue-on-failure",
                "--request-timeout", "30", *more]
-    environment = {**os.environ, **who, "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py")}
+    environment = {**os.environ, "ANSWERS": str(answers), "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py")}
     made = 0
     with subprocess.Popen(command, cwd=gate.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             if found := re.search(r"^\s*(\d+) generated", line):
                 made = int(found[1])
-    return process.returncode, made
+    statuses = collections.defaultdict(list)
+    for line in answers.read_text().splitlines():
+        operation, status = line.rsplit(" ", 1)
+        statuses[operation].append(int(status))
+    return process.returncode, made, statuses
 
 
 if __name__ == "__main__":
