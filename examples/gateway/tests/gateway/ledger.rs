@@ -101,17 +101,20 @@ async fn settle(books: &dyn LedgerStore, id: RequestId, source: Source, at: i64)
         .expect("settled");
 }
 
-/// A charge of a user's that is presumed.
-async fn presume(gate: &Gate, user: &str) -> RequestId {
-    let books = books(gate).await;
-    let id = reserve(&*books, user.parse().expect("an id"), "tiny").await;
-    settle(&*books, id, Source::Presumed, NOON).await;
+/// Makes a charge of a user's that is presumed.
+pub(crate) async fn presume(books: &dyn LedgerStore, user: UserId) -> RequestId {
+    let id = reserve(books, user, "tiny").await;
+    settle(books, id, Source::Presumed, NOON).await;
     id
+}
+
+async fn presumed_of(gate: &Gate, user: &str) -> RequestId {
+    presume(&*books(gate).await, user.parse().expect("an id")).await
 }
 
 async fn books_in_order_are_verified(gate: Gate) {
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
-    presume(&gate, &ada.id).await;
+    presumed_of(&gate, &ada.id).await;
     let output = gate.command(&["ledger", "verify"]).await;
     assert_eq!(output.code, Some(0), "{output:?}");
     assert!(
@@ -130,7 +133,7 @@ async fn books_in_order_are_verified(gate: Gate) {
 
 async fn what_is_wrong_is_said_a_line_each(gate: Gate) {
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
-    presume(&gate, &ada.id).await;
+    presumed_of(&gate, &ada.id).await;
     tamper(
         &gate,
         "UPDATE counters SET used = used + 1 WHERE used > 0; UPDATE chains SET sequence = sequence + 1 \
@@ -186,9 +189,9 @@ async fn books_that_cannot_be_read_are_not_said_to_be_in_order() {
 async fn a_presumed_charge_is_refunded_once(gate: Gate) {
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
     let ids = [
-        presume(&gate, &ada.id).await,
-        presume(&gate, &ada.id).await,
-        presume(&gate, &ada.id).await,
+        presumed_of(&gate, &ada.id).await,
+        presumed_of(&gate, &ada.id).await,
+        presumed_of(&gate, &ada.id).await,
     ];
     let page = root.get("/api/v1/ledger/presumed?limit=2").await.json();
     assert_eq!(page["presumed"].as_array().map(Vec::len), Some(2), "{page}");
@@ -242,7 +245,7 @@ async fn a_presumed_charge_is_refunded_once(gate: Gate) {
 
 async fn a_figure_after_a_refund_is_an_overage(gate: Gate) {
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
-    let id = presume(&gate, &ada.id).await;
+    let id = presumed_of(&gate, &ada.id).await;
     let path = format!("/api/v1/ledger/presumed/{id}/refund");
     assert_eq!(root.post(&path, json!({})).await.status, StatusCode::OK);
     settle(&*books(&gate).await, id, Source::Upstream, NOON).await;
@@ -269,7 +272,7 @@ async fn what_is_not_presumed_is_not_refunded(gate: Gate) {
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
     let books = books(&gate).await;
     let user: UserId = ada.id.parse().expect("an id");
-    let corrected = presume(&gate, &ada.id).await;
+    let corrected = presumed_of(&gate, &ada.id).await;
     settle(&*books, corrected, Source::Upstream, NOON).await;
     let settled = reserve(&*books, user, "tiny").await;
     settle(&*books, settled, Source::Upstream, NOON).await;
@@ -482,7 +485,7 @@ async fn none_of_it_is_for_others(gate: Gate) {
         let by_nobody = gate.get(&path).await;
         assert_eq!(by_nobody.status, StatusCode::UNAUTHORIZED, "{path}");
     }
-    let id = presume(&gate, &ada.id).await;
+    let id = presumed_of(&gate, &ada.id).await;
     let path = format!("/api/v1/ledger/presumed/{id}/refund");
     let refused = ada.post(&path, json!({})).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
