@@ -90,6 +90,9 @@ enum Seen {
     ByMembers(StatusCode),
 }
 
+/// Writes what is given where a request has it.
+type Written = fn(&Value) -> String;
+
 /// What a request brings.
 pub(super) enum Body {
     Json(fn(&Value) -> Value),
@@ -110,10 +113,10 @@ pub(super) struct Row {
     admins: bool,
     /// What is named in the path, the query or the body.
     pub(super) given: Vec<(&'static str, Thing)>,
-    pub(super) query: Option<fn(&Value) -> String>,
+    pub(super) query: Option<Written>,
     /// The example of the document, unless said.
     pub(super) body: Option<Body>,
-    pub(super) header: Option<(&'static str, fn(&Value) -> String)>,
+    pub(super) header: Option<(&'static str, Written)>,
     /// The one of several answers to a request that is good.
     pub(super) answers: Option<u16>,
     /// Whether it ends what its caller lives by, so that somebody does it who is the same and not needed any more.
@@ -187,7 +190,7 @@ impl Row {
         self
     }
 
-    pub(super) fn query(mut self, query: fn(&Value) -> String) -> Self {
+    pub(super) fn query(mut self, query: Written) -> Self {
         self.query = Some(query);
         self
     }
@@ -202,7 +205,7 @@ impl Row {
         self
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: fn(&Value) -> String) -> Self {
+    pub(super) fn header(mut self, name: &'static str, value: Written) -> Self {
         self.header = Some((name, value));
         self
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use llm_gate::auth::OperatorSecret;
 use llm_gate::identity::Scope;
-use llm_gate_gateway::client::Client;
+use llm_gate_gateway::client::{Answer, Client};
 use serde_json::json;
 
 use super::access::Role;
@@ -77,22 +77,26 @@ fn words(scopes: &[Scope]) -> Vec<&'static str> {
 }
 
 impl Scene {
+    /// Makes a key of somebody.
+    async fn issued(&self, person: Name, path: &str, scopes: &[Scope]) -> Answer {
+        let wanted = json!({ "scopes": words(scopes) });
+        let key = self.of(person).client.post(path, &wanted).await;
+        made(key.expect("an answer"))
+    }
+
     /// Makes a key of somebody in a project; returns its secret.
     async fn key(&self, person: Name, project: &str, scopes: &[Scope]) -> String {
         let path = format!("/api/v1/projects/{project}/api-keys");
-        let wanted = json!({ "scopes": words(scopes) });
-        let key = self.of(person).client.post(&path, &wanted).await;
-        made(key.expect("an answer")).text("api_key")
+        self.issued(person, &path, scopes).await.text("api_key")
     }
 
     /// Makes a key that is revoked at once.
     async fn revoked(&self, person: Name, project: &str, scopes: &[Scope]) -> String {
         let path = format!("/api/v1/projects/{project}/api-keys");
-        let client = &self.of(person).client;
-        let wanted = json!({ "scopes": words(scopes) });
-        let key = made(client.post(&path, &wanted).await.expect("an answer"));
+        let key = self.issued(person, &path, scopes).await;
         let path = format!("{path}/{}/revoke", key.text("id"));
-        made(client.post(&path, &json!({})).await.expect("an answer"));
+        let revoked = self.of(person).client.post(&path, &json!({})).await;
+        made(revoked.expect("an answer"));
         key.text("api_key")
     }
 

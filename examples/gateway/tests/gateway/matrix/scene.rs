@@ -9,7 +9,7 @@ use llm_gate::identity::{ProjectId, Role as PlatformRole, Scope, SessionId, User
 use llm_gate::store::{Actor, Author, NewProject, NewSession, ProjectRole, Store};
 use llm_gate_gateway::accounts::Names;
 use llm_gate_gateway::client::{Answer, Client};
-use llm_gate_gateway::config::RateLimitConfig;
+use llm_gate_gateway::config::{Config, RateLimitConfig};
 use serde_json::{Value, json};
 
 use super::access::Role;
@@ -91,7 +91,7 @@ impl Scene {
         let operator = OperatorSecret::generate();
         let (sink, provider) = (Sink::start().await, Provider::start().await);
         let (mail, known) = (sink.url(), provider.known());
-        let settings = |config: &mut llm_gate_gateway::config::Config| {
+        let settings = |config: &mut Config| {
             known(config);
             config.mail.url = Some(mail.as_str().into());
             config.rate_limits = RateLimitConfig::off();
