@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::access::Role;
 use super::callers::{Caller, Kind};
 use super::things::Thing;
-use test_support::provider::Provider;
 use crate::smtp::Sink;
 use crate::support::{Gate, start_on_postgres_with, start_with};
+use test_support::provider::Provider;
 
 /// Somebody who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::access::{Role, Row};
 use super::scene::{Name, Scene, made};
 use crate::ledger::presume;
-use test_support::browser::Browser;
 use crate::support::send;
+use test_support::browser::Browser;
 
 /// What a request names. Without another word it is the caller's, or in the project of the scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

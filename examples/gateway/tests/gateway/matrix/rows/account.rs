@@ -5,6 +5,8 @@ use crate::support::PASSWORD;
 
 pub(in crate::matrix) fn rows() -> Vec<Row> {
     let login = |operation| row(operation, Door::Login);
+    let steward = Door::ScopedOrOperator(Scope::Manage);
+    let audit = |about| row("GET /api/v1/audit", steward).about(about);
     let password = |_: &Value| json!({ "password": PASSWORD });
     vec![
         row("GET /api/v1/users/me", ACCOUNT),
@@ -35,13 +37,11 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
         login("POST /api/v1/invites/accept")
             .with("token", Thing::InviteForMe)
             .body(|is| json!({ "token": is["token"] })),
-        row("GET /api/v1/audit", ACCOUNT).about("of the own doings"),
-        row("GET /api/v1/audit", ACCOUNT)
-            .about("of a project")
+        audit("of the own doings, or of everybody's"),
+        audit("of a project")
             .inside("id", Role::Admin)
             .query(|is| format!("project_id={}", text(&is["id"]))),
-        row("GET /api/v1/audit", ACCOUNT)
-            .about("of somebody else")
+        audit("of somebody else")
             .with("id", Thing::Olga)
             .query(|is| format!("actor_id={}", text(&is["id"])))
             .for_admins(),

@@ -67,7 +67,7 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             .with("id", Thing::LimitedKey)
             .place(Role::Admin)
             .query(|is| one(named("key", is))),
-        row("GET /api/v1/prices", Door::AdminOrOperator),
+        row("GET /api/v1/prices", STEWARD),
         row("PUT /api/v1/prices", Door::AdminOrOperator),
         row("DELETE /api/v1/prices", Door::AdminOrOperator)
             .with("model", Thing::Price)

@@ -49,7 +49,16 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             "DELETE /v1/organization/projects/{project_id}/service_accounts/{service_account_id}",
         )
         .with("service_account_id", Thing::Service),
+        // For calls it could do more than some of those that make it.
+        within(
+            "POST /v1/organization/projects/{project_id}/service_accounts/{service_account_id}/api_keys",
+        )
+        .with("service_account_id", Thing::Service)
+        .body(|_| json!({ "name": "nightly", "scopes": ["usage"] })),
         within("GET /v1/organization/projects/{project_id}/api_keys"),
+        within("POST /v1/organization/projects/{project_id}/api_keys/{api_key_id}")
+            .with("api_key_id", Thing::ServiceKey)
+            .body(|_| json!({ "scopes": ["usage"] })),
         within("GET /v1/organization/projects/{project_id}/api_keys/{api_key_id}")
             .with("api_key_id", Thing::OthersKey),
         within("DELETE /v1/organization/projects/{project_id}/api_keys/{api_key_id}")

@@ -5,6 +5,7 @@ use super::*;
 pub(in crate::matrix) fn rows() -> Vec<Row> {
     const CALLER: Door = Door::Scoped(Scope::Inference);
     let models = Scope::Models;
+    let admin = |operation| row(operation, Door::AdminOrOperator);
     vec![
         row("GET /api/v1/models", Door::ScopedOrOperator(models)),
         row("GET /v1/models", Door::Scoped(models)),
@@ -24,6 +25,14 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             .about("of somebody else")
             .with("session", Thing::OthersConversation)
             .foreign(),
-        row("GET /api/v1/tokens/stats", Door::AdminOrOperator),
+        row("GET /api/v1/projects/{id}/usage/calls", READER).inside("id", Role::Member),
+        row("GET /api/v1/projects/{id}/usage/summary", READER).inside("id", Role::Member),
+        admin("GET /api/v1/users/{id}/usage/daily").with("id", Thing::Olga),
+        admin("GET /api/v1/users/{id}/usage/calls").with("id", Thing::Olga),
+        admin("GET /api/v1/users/{id}/usage/summary").with("id", Thing::Olga),
+        admin("GET /api/v1/platform/usage/daily"),
+        admin("GET /api/v1/platform/usage/calls"),
+        admin("GET /api/v1/platform/usage/summary"),
+        admin("GET /api/v1/tokens/stats"),
     ]
 }
