@@ -1,20 +1,31 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
-    Action, Author, Event, NewSession, Refresh, Rotation, Session, SessionStore, StoreFuture,
-    Target, TokenHash,
+    Action, Author, Event, MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore,
+    StoreFuture, Target, TokenHash,
 };
 
 use super::queries::{sessions, tickets};
-use super::{Connection, Store, event, people};
+use super::{Connection, Store, batch, event, people};
 use crate::error::Failure;
 use crate::models::{Hash, RefreshTokenRow, SessionRow};
 
 /// How many sessions, and how many tickets, are forgotten at once.
 const PRUNED: i64 = 2_000;
 
+/// How many sessions of a user live on when one more begins.
+const LEFT: i64 = MAX_SESSIONS as i64 - 1;
+
 fn create(connection: &mut Connection, new: &NewSession) -> Result<(), Failure> {
+    // Of those that begin at once each counts the others.
+    batch::lock_people(connection)?;
     let row = SessionRow::from(new);
+    let at = row.created_at;
+    let oldest = sessions::oldest(connection, row.user_id, at, LEFT)?;
+    if !oldest.is_empty() {
+        let rows = sessions::end_all(connection, &oldest, at)?;
+        people::ended(connection, rows, &new.author)?;
+    }
     let token = RefreshTokenRow {
         hash: Hash(new.token),
         session_id: row.id,

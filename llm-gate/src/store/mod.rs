@@ -70,7 +70,7 @@ pub use project::{
     Invite, Member, Membership, NewInvite, NewProject, Project, ProjectOutcome, ProjectRole,
     ProjectStore,
 };
-pub use session::{NewSession, Refresh, Rotation, Session, SessionStore};
+pub use session::{MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore};
 pub use usage::{
     BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth, CallCursor, CallFilter, CallPage,
     CallQuery, InvalidCursor, OutOfRange, Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery,

@@ -7,6 +7,9 @@ use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{Author, StoreFuture, TokenHash};
 
+/// How many sessions of a user live at once: one more ends the oldest.
+pub const MAX_SESSIONS: usize = 100;
+
 /// A login session to be kept: the first refresh token of a family.
 #[derive(Clone, Debug)]
 pub struct NewSession {
@@ -79,7 +82,7 @@ pub enum Rotation {
 ///
 /// A session lives until it is ended, its token idles out, or its own end comes, and while its user is enabled.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Keeps a session.
+    /// Keeps a session. Where the user has [`MAX_SESSIONS`] that live, the oldest of them ends in the same transaction.
     ///
     /// # Errors
     ///

@@ -28,6 +28,7 @@ mod organization;
 mod program;
 mod projects;
 mod rates;
+mod session_life;
 mod sessions;
 mod signing;
 mod smtp;

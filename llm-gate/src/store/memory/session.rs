@@ -1,8 +1,8 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, NewSession, Refresh, Rotation, Session, SessionStore, StoreError,
-    StoreErrorKind, StoreFuture, Target, TokenHash,
+    Action, Author, Event, MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore,
+    StoreError, StoreErrorKind, StoreFuture, Target, TokenHash,
 };
 
 use super::MemoryStore;
@@ -29,6 +29,7 @@ impl People {
             address: new.author.address,
             agent: new.agent,
         };
+        self.end_oldest(new.user, &new.author);
         let target = Target::new("session", new.id);
         self.leave(Event::new(&new.author, Action::SessionCreated, target).made(&session));
         let family = Family {
@@ -43,6 +44,19 @@ impl People {
         };
         self.tokens.insert(new.token, token);
         Ok(())
+    }
+
+    /// Ends the oldest sessions of a user, so that there is room for one more.
+    fn end_oldest(&mut self, user: UserId, author: &Author) {
+        let families = self.sessions.values();
+        let mut living: Vec<(Timestamp, SessionId)> = families
+            .filter(|family| family.session.user == user && family.lives(author.at))
+            .map(|family| (family.session.created_at, family.session.id))
+            .collect();
+        living.sort_unstable();
+        let spare = living.len().saturating_sub(MAX_SESSIONS - 1);
+        living.truncate(spare);
+        self.end_sessions(author, |one| living.iter().any(|(_, id)| *id == one.id));
     }
 
     fn rotate(&mut self, refresh: &Refresh) -> Result<Rotation, StoreError> {
