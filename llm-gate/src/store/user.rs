@@ -202,7 +202,8 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the e-mail address or the
     /// user name is taken, by either kind of name of another account; when the identity is another's; and when
-    /// the invite is used, revoked, too old, none, or for another address than the account's.
+    /// the invite is used, revoked, too old, none, for another address than the account's, or of somebody who may not
+    /// make it any more.
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User>;
 
     /// Makes the account of a service, as a member of its project; `None` when there is no such project, or it is

@@ -71,6 +71,7 @@ CREATE TABLE project_members (
 
 CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
 
+-- One is as good as who made it; null is the operator and the command line.
 CREATE TABLE invites (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
     hash BYTEA NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
@@ -79,6 +80,7 @@ CREATE TABLE invites (
     project_id BYTEA REFERENCES projects (id),
     project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
     created_at BIGINT NOT NULL,
+    created_by BYTEA REFERENCES users (id),
     expires_at BIGINT NOT NULL,
     accepted_at BIGINT,
     accepted_by BYTEA REFERENCES users (id),

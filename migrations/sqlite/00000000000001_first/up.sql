@@ -71,6 +71,7 @@ CREATE TABLE project_members (
 
 CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
 
+-- One is as good as who made it; null is the operator and the command line.
 CREATE TABLE invites (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
@@ -79,6 +80,7 @@ CREATE TABLE invites (
     project_id BLOB REFERENCES projects (id),
     project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
     created_at INTEGER NOT NULL,
+    created_by BLOB REFERENCES users (id),
     expires_at INTEGER NOT NULL,
     accepted_at INTEGER,
     accepted_by BLOB REFERENCES users (id),

@@ -10,7 +10,7 @@ use crate::store::conformance::support::{
     account, done, hash, invite, key, later, own, project, race, reader, user,
 };
 use crate::store::{
-    Action, EventQuery, KeyChange, NewApiKey, NewKeySecret, NewProject, ProjectRole, Store,
+    Action, EventQuery, KeyChange, NewApiKey, NewKeySecret, NewProject, NewUser, ProjectRole, Store,
 };
 
 /// Made, renamed, closed: for those who own it to read.
@@ -93,6 +93,13 @@ pub async fn an_invite_leaves_events<S: Store>(store: S) {
     let bob = user(&store, "bob").await;
     let ada = reader(&store, "ada@example.org").await;
     let id = project(&store, &bob).await.id;
+    // An invite is as good as who makes it.
+    let root = NewUser {
+        id: someone(0).actor.parts().1.expect("a user"),
+        role: Role::Admin,
+        ..account(None, Some("root"))
+    };
+    done(store.create_user(root).await);
     let make = async |token, project| {
         let mut new = invite("ada@example.org", project, hash(token));
         new.author = someone(0);
