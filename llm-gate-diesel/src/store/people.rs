@@ -117,17 +117,43 @@ pub(super) fn revoked(
     event::leave(connection, &done)
 }
 
-/// Revokes the keys of a user and unlinks its identities: all that others may have made of the account.
+/// Ends what others may have made of an account: its keys and identities, who else is in its personal project, and whom
+/// it has invited.
 pub(super) fn disown(
     connection: &mut Connection,
-    user: UserId,
+    account: &User,
     author: &Author,
 ) -> Result<(), Failure> {
-    let id = Id::from(user);
-    let valid = keys_of(keys::valid_of_user(connection, id)?);
-    ledger::hold(connection, &valid)?;
-    let rows = keys::revoke_of_user(connection, id, author.at.as_micros())?;
+    let (user, project) = (account.id, account.personal_project);
+    let (id, own) = (Id::from(user), Id::from(project));
+    let at = author.at.as_micros();
+    let mut others = Vec::new();
+    for (row, other) in members::after(connection, own, Id(uuid::Uuid::nil()), u32::MAX)? {
+        let member = row.member(other)?;
+        if member.user.id != user {
+            others.push(member);
+        }
+    }
+    let mut subjects = keys_of(keys::valid_of_user(connection, id)?);
+    subjects.extend(keys_of(keys::valid_of_project(connection, own)?));
+    let services = (others.iter()).filter(|member| member.user.kind == UserKind::Service);
+    subjects.extend(services.map(|member| Subject::User(member.user.id)));
+    ledger::hold(connection, &subjects)?;
+
+    let rows = keys::revoke_of_user(connection, id, at)?;
     revoked(connection, rows, author)?;
+    unlink_all(connection, user, author)?;
+    for member in &others {
+        put_out(connection, project, member, author)?;
+    }
+    let mut rows = invites::revoke_of_project(connection, own, at)?;
+    rows.extend(invites::revoke_of_maker(connection, id, at)?);
+    withdrawn(connection, rows, author)
+}
+
+/// Takes all identities from an account.
+fn unlink_all(connection: &mut Connection, user: UserId, author: &Author) -> Result<(), Failure> {
+    let id = Id::from(user);
     let mut gone = Vec::new();
     for row in identities::of_user(connection, id)? {
         let event = Event::new(author, Action::IdentityUnlinked, Target::new("user", user));
@@ -262,6 +288,23 @@ pub(super) fn part(
     members::delete(connection, project.into(), user.into())?;
     let event = Event::new(author, Action::MemberRemoved, Target::new("user", user));
     event::leave(connection, &[event.of(Some(project)).gone(member)])
+}
+
+/// Puts a member out, with its keys there. A service is nowhere else, so it goes.
+pub(super) fn put_out(
+    connection: &mut Connection,
+    project: ProjectId,
+    member: &Member,
+    author: &Author,
+) -> Result<(), Failure> {
+    let user = &member.user;
+    if user.kind == UserKind::Service {
+        return erase(connection, user, author);
+    }
+    part(connection, project, member, author)?;
+    let (of, id, at) = (project.into(), user.id.into(), author.at.as_micros());
+    let rows = keys::revoke_of_member(connection, of, id, at)?;
+    revoked(connection, rows, author)
 }
 
 /// Takes an account away. What is bound to it goes first, so that its events come before the account's own.

@@ -5,7 +5,7 @@ use llm_gate::store::{
 };
 use uuid::Uuid;
 
-use super::queries::{invites, keys, members, projects, users};
+use super::queries::{invites, members, projects, users};
 use super::{Connection, Store, batch, event, invite, ledger, people};
 use crate::error::Failure;
 use crate::models::{Hash, Id, NewMemberRow, ProjectRow, text};
@@ -137,17 +137,10 @@ fn remove_member(
     let Some(member) = people::member(connection, project, user)? else {
         return Ok(ProjectOutcome::Absent);
     };
-    if member.user.kind == UserKind::Service {
-        people::erase(connection, &member.user, author)?;
-        return Ok(ProjectOutcome::Done(member));
-    }
     if let Some(refusal) = kept(connection, project, &member)? {
         return Ok(refusal);
     }
-    people::part(connection, project, &member, author)?;
-    let at = author.at.as_micros();
-    let rows = keys::revoke_of_member(connection, project.into(), user.into(), at)?;
-    people::revoked(connection, rows, author)?;
+    people::put_out(connection, project, &member, author)?;
     Ok(ProjectOutcome::Done(member))
 }
 

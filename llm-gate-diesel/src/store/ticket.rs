@@ -65,7 +65,7 @@ pub(super) fn reset_password(
         return Ok(None);
     };
     if !user.email_verified {
-        people::disown(connection, user.id, author)?;
+        people::disown(connection, &user, author)?;
     }
     put_password(connection, user.id, hash, None, author)?;
     confirm(connection, user, author).map(Some)

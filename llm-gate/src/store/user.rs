@@ -319,7 +319,9 @@ pub trait UserStore: Send + Sync + 'static {
     /// the ticket is not good. The address is confirmed by that, too.
     ///
     /// Where it was not confirmed before, the account may have been somebody else's, who registered with an address that
-    /// is not theirs: then its keys are revoked and its identities unlinked as well.
+    /// is not theirs: then its keys are revoked and its identities unlinked as well, all others are put out of its
+    /// personal project, its services are deleted, and the invites to it and those that the account has made are
+    /// withdrawn.
     fn reset_password(
         &self,
         ticket: TokenHash,

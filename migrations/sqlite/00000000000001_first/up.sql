@@ -91,6 +91,7 @@ CREATE TABLE invites (
 ) STRICT;
 
 CREATE INDEX invites_by_project ON invites (project_id, id);
+CREATE INDEX invites_by_maker ON invites (created_by) WHERE accepted_at IS NULL AND revoked_at IS NULL;
 
 -- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (

@@ -422,24 +422,33 @@ impl Input for Mailed {
     }
 }
 
-/// Confirms an e-mail address.
+/// Confirms the e-mail address of the own account.
+///
+/// It takes the login beside the letter: who reads the address may not be who has made the account, and would hand it
+/// over. Who cannot log in sets a new password by mail, which confirms the address too.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/email/verify",
-    responses((status = 403, description = "The link is used, replaced by another, or too old"))
+    responses((status = 403, description = "The link is used, too old, or for another account; or no login"))
 )]
 pub(super) async fn verify_email(
     State(app): State<App>,
-    By(author): By,
+    Login { user, author, .. }: Login,
     Json(Mailed { token }): Json<Mailed>,
 ) -> Result<NoContent, ApiError> {
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
+    let purpose = TicketPurpose::VerifyEmail;
+    // Whose it is never changes, so it may be looked at before.
+    let owner = app.store.ticket(token.hash(), purpose, author.at).await?;
+    if owner.is_none_or(|owner| owner.id != user.id) {
+        return Err(worn());
+    }
     let verified = app.store.verify_email(token.hash(), author).await?;
     verified.map(|_| NoContent).ok_or_else(worn)
 }
 
 fn worn() -> ApiError {
-    ApiError::forbidden("the link is used, replaced by another, or too old")
+    ApiError::forbidden("the link is used, replaced by another, too old, or for another account")
 }
 
 /// Who has forgotten a password.
@@ -531,8 +540,8 @@ impl Input for Reset {
 
 /// Sets a new password with what was mailed, and ends all sessions.
 ///
-/// Where the address was not confirmed before, the account's API keys and logins with other providers end too: somebody
-/// else may have made them.
+/// Where the address was not confirmed before, somebody else may have made the account. So its API keys and logins with
+/// other providers end too, others are put out of its personal project with its services, and its invites are withdrawn.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/password/reset",

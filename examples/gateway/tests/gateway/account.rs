@@ -121,7 +121,7 @@ async fn another_address_is_confirmed_again() {
     let token = json!({ "token": letter.expect("a letter to the new one").token() });
 
     ada.patch(ME, change).await;
-    let confirmed = gate.post(VERIFY, token).await;
+    let confirmed = ada.post(VERIFY, token).await;
     assert_eq!(
         confirmed.status,
         StatusCode::NO_CONTENT,
@@ -160,33 +160,88 @@ async fn a_letter_that_confirms_an_address_is_good_once_and_for_a_day() {
     let again = ada.post(&verification, json!({})).await;
     assert_eq!(again.status, StatusCode::ACCEPTED, "{again:?}");
     let second = sink.next().await;
-    let using = async |token: &str| gate.post(VERIFY, json!({ "token": token })).await.status;
+    let using = async |person: &Person, token: &str| {
+        person.post(VERIFY, json!({ "token": token })).await.status
+    };
     for (token, reason) in [
         (first.token(), "a new letter replaces the one before"),
         ("lgm_x", "no token"),
         ("", "no token at all"),
         (&ada.refresh, "a token of another kind"),
     ] {
-        assert_eq!(using(token).await, StatusCode::FORBIDDEN, "{reason}");
+        assert_eq!(using(&ada, token).await, StatusCode::FORBIDDEN, "{reason}");
     }
-    assert_eq!(wrong(&gate.post(VERIFY, json!({})).await), ["token"]);
+    assert_eq!(wrong(&ada.post(VERIFY, json!({})).await), ["token"]);
     gate.clock.advance(Duration::from_secs(24 * 3600));
+    let ada = gate.enter("ada").await;
     assert_eq!(
-        using(second.token()).await,
+        using(&ada, second.token()).await,
         StatusCode::FORBIDDEN,
         "too old"
     );
 
-    let ada = gate.enter("ada").await;
     ada.post(&verification, json!({})).await;
     let third = sink.next().await;
-    assert_eq!(using(third.token()).await, StatusCode::NO_CONTENT);
-    assert_eq!(using(third.token()).await, StatusCode::FORBIDDEN, "used");
+    assert_eq!(using(&ada, third.token()).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        using(&ada, third.token()).await,
+        StatusCode::FORBIDDEN,
+        "used"
+    );
     let needless = ada.post(&verification, json!({})).await;
     assert_eq!(
         needless.status,
         StatusCode::CONFLICT,
         "there is nothing left to confirm"
+    );
+}
+
+#[tokio::test]
+async fn a_letter_alone_does_not_bless_the_password_of_a_stranger() {
+    let (gate, mut sink) = start_with_mail(|_| ()).await;
+    let body = json!({ "username": "eve", "email": "ada@example.org", "password": PASSWORD });
+    gate.post("/api/v1/auth/register", body).await;
+    let letter = sink.next().await;
+    let (eve, bob) = (gate.enter("eve").await, gate.person("bob").await);
+    let token = json!({ "token": letter.token() });
+    let clicked = gate.post(VERIFY, token.clone()).await;
+    assert_eq!(
+        clicked.status,
+        StatusCode::UNAUTHORIZED,
+        "the letter is not enough"
+    );
+    let other = bob.post(VERIFY, token.clone()).await;
+    assert_eq!(
+        other.status,
+        StatusCode::FORBIDDEN,
+        "nor is any login: {other:?}"
+    );
+    assert_eq!(eve.get(ME).await.json()["email_verified"], false);
+
+    let members = format!("/api/v1/projects/{}/members", eve.project);
+    let let_in = eve
+        .post(&members, json!({ "user_id": bob.id, "role": "owner" }))
+        .await;
+    assert_eq!(let_in.status, StatusCode::OK, "{let_in:?}");
+    gate.post(FORGOT, json!({ "email": "ada@example.org" }))
+        .await;
+    let letter = sink.next().await;
+    let body = json!({ "token": letter.token(), "password": OTHER });
+    let reset = gate.post(RESET, body).await;
+    assert_eq!(reset.status, StatusCode::NO_CONTENT, "{reset:?}");
+    assert!(
+        !gate.may_log_in("eve", PASSWORD).await,
+        "the stranger is out"
+    );
+    let project = bob.get(&format!("/api/v1/projects/{}", eve.project)).await;
+    assert_eq!(project.status, StatusCode::NOT_FOUND, "with whom it let in");
+    let ada = gate.enter_with("eve", OTHER).await;
+    assert_eq!(ada.get(ME).await.json()["email_verified"], true);
+    let late = ada.post(VERIFY, token).await;
+    assert_eq!(
+        late.status,
+        StatusCode::NO_CONTENT,
+        "her own letter, with her login"
     );
 }
 

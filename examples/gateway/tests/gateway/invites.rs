@@ -319,7 +319,7 @@ async fn an_invite_is_not_taken_up_with_an_address_that_is_not_confirmed() {
     let letter = sink.next().await;
     assert_eq!(eve.accepts(letter.token()).await, StatusCode::FORBIDDEN);
     let body = json!({ "token": verification.token() });
-    gate.post("/api/v1/auth/email/verify", body).await;
+    eve.post("/api/v1/auth/email/verify", body).await;
     assert_eq!(eve.accepts(letter.token()).await, StatusCode::OK);
 }
 

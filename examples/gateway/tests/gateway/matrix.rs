@@ -132,9 +132,10 @@ fn expected(operation: &Operation, caller: &Caller) -> Expected {
         Some(Some("admin")) => caller.platform,
         Some(Some(scope)) => caller.has(scope),
     };
-    // The example is nobody's invite, and the limits are those of everybody.
+    // The examples are nobody's invite and nobody's letter, and the limits are those of everybody.
+    let nobodys = ["/api/v1/invites/accept", "/api/v1/auth/email/verify"];
     let everybodys = operation.path == "/api/v1/limits" && !caller.platform;
-    if !let_in || everybodys || operation.path == "/api/v1/invites/accept" {
+    if !let_in || everybodys || nobodys.contains(&operation.path.as_str()) {
         return Expected::Forbidden;
     }
     let Some(role) = role_for(operation) else {

@@ -243,10 +243,11 @@ impl Gate {
         assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
         let letter = sink.next().await;
         assert_eq!(letter.to, email);
+        let person = self.enter(name).await;
         let body = json!({ "token": letter.token() });
-        let confirmed = self.post("/api/v1/auth/email/verify", body).await;
+        let confirmed = person.post("/api/v1/auth/email/verify", body).await;
         assert_eq!(confirmed.status, StatusCode::NO_CONTENT, "{confirmed:?}");
-        self.enter(name).await
+        person
     }
 
     /// Logs `name` in.

@@ -1,7 +1,7 @@
 use crate::identity::{InviteId, ProjectId, UserId};
 use crate::store::{
     Action, Author, Event, Invite, Member, Membership, MemoryBooks, NewInvite, NewProject, Project,
-    ProjectOutcome, ProjectRole, ProjectStore, StoreError, StoreFuture, Target, TokenHash,
+    ProjectOutcome, ProjectRole, ProjectStore, StoreError, StoreFuture, Target, TokenHash, User,
     UserKind,
 };
 
@@ -164,7 +164,7 @@ impl People {
             return ProjectOutcome::Absent;
         };
         if member.user.kind == UserKind::Service {
-            self.erase(books, &member.user, author);
+            self.put_out(books, project, &member.user, author);
             return ProjectOutcome::Done(member);
         }
         if self.is_personal(project, Some(user)) {
@@ -173,11 +173,25 @@ impl People {
         if member.role == ProjectRole::Owner && !self.has_owner_but(project, user) {
             return ProjectOutcome::LastOwner;
         }
-        self.leave_project(project, user, author);
-        self.revoke_keys(books, author, |key| {
-            key.project == project && key.user == user
-        });
+        self.put_out(books, project, &member.user, author);
         ProjectOutcome::Done(member)
+    }
+
+    /// Puts a member out, with its keys there. A service is nowhere else, so it goes.
+    pub(super) fn put_out(
+        &mut self,
+        books: &mut MemoryBooks,
+        project: ProjectId,
+        user: &User,
+        author: &Author,
+    ) {
+        if user.kind == UserKind::Service {
+            return self.erase(books, user, author);
+        }
+        self.leave_project(project, user.id, author);
+        self.revoke_keys(books, author, |key| {
+            key.project == project && key.user == user.id
+        });
     }
 }
 
