@@ -224,6 +224,9 @@ impl UserStore for WatchedStore {
         Read users(after: Option<UserId>, limit: u32) -> Vec<User>;
         Write replace_password_hash(id: UserId, old: String, new: String) -> bool;
         Write set_password(id: UserId, hash: String, keep: Option<SessionId>, author: Author) -> bool;
+        Write change_password(
+            id: UserId, proven: Option<String>, hash: String, keep: Option<SessionId>, author: Author
+        ) -> bool;
         Write change_user(id: UserId, change: UserChange, author: Author) -> UserOutcome;
         Write delete_user(id: UserId, author: Author) -> UserOutcome;
         Write set_user_disabled(id: UserId, disabled: bool, author: Author) -> bool;

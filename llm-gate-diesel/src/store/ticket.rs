@@ -97,6 +97,27 @@ pub(super) fn set_password(
     put_password(connection, id, hash, keep, author)
 }
 
+/// Sets a password in place of the one that was proven, unless there is another by now.
+pub(super) fn change_password(
+    connection: &mut Connection,
+    id: UserId,
+    proven: Option<&str>,
+    hash: &str,
+    keep: Option<SessionId>,
+    author: &Author,
+) -> Result<bool, Failure> {
+    batch::lock_people(connection)?;
+    let changed = match proven {
+        Some(proven) => users::replace_hash(connection, id.into(), proven, hash)?,
+        None => users::set_first_hash(connection, id.into(), hash)?,
+    };
+    if changed == 0 {
+        return Ok(false);
+    }
+    another_password(connection, id, keep, author)?;
+    Ok(true)
+}
+
 fn put_password(
     connection: &mut Connection,
     id: UserId,
@@ -107,10 +128,21 @@ fn put_password(
     if users::set_hash(connection, id.into(), hash)? == 0 {
         return Ok(false);
     }
+    another_password(connection, id, keep, author)?;
+    Ok(true)
+}
+
+/// Ends what does not outlive a password, and tells of the new one.
+fn another_password(
+    connection: &mut Connection,
+    id: UserId,
+    keep: Option<SessionId>,
+    author: &Author,
+) -> Result<(), Failure> {
     let purpose = TicketPurpose::ResetPassword.as_str();
     tickets::delete_of_purpose(connection, id.into(), purpose)?;
     let event = Event::new(author, Action::PasswordChanged, Target::new("user", id));
     event::leave(connection, &[event])?;
     people::end_sessions(connection, id, keep, author)?;
-    Ok(true)
+    Ok(())
 }

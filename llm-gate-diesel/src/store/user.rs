@@ -115,6 +115,19 @@ impl UserStore for Store {
         self.write(move |connection| ticket::set_password(connection, id, &hash, keep, &author))
     }
 
+    fn change_password(
+        &self,
+        id: UserId,
+        proven: Option<String>,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(move |connection| {
+            ticket::change_password(connection, id, proven.as_deref(), &hash, keep, &author)
+        })
+    }
+
     fn change_user(
         &self,
         id: UserId,

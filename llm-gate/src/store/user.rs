@@ -236,6 +236,17 @@ pub trait UserStore: Send + Sync + 'static {
         author: Author,
     ) -> StoreFuture<'_, bool>;
 
+    /// Sets a person's password as [`set_password`](Self::set_password) does, if its hash is still `proven`: what was
+    /// checked before the new one was hashed, which takes a while; `None` for no password. Returns whether it was.
+    fn change_password(
+        &self,
+        id: UserId,
+        proven: Option<String>,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool>;
+
     /// Changes an account.
     ///
     /// In the same transaction: one that is disabled has its counter frozen, so that no further reservation is

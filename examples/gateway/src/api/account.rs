@@ -145,7 +145,11 @@ impl Input for NewPassword {
 }
 
 /// Sets another password, and ends all other sessions.
-#[utoipa::path(put, path = "/api/v1/users/me/password")]
+#[utoipa::path(
+    put,
+    path = "/api/v1/users/me/password",
+    responses((status = 409, description = "The account or its password was changed meanwhile"))
+)]
 pub(super) async fn set_password(
     State(app): State<App>,
     Login {
@@ -160,11 +164,17 @@ pub(super) async fn set_password(
         check_password(&app, &user, &wanted.new)
     });
     let NewPassword { current, new } = draft.finish()?;
-    prove(&app, &origin, &user, "current_password", current).await?;
+    let proven = prove(&app, &origin, &user, "current_password", current).await?;
     let hash = app.passwords.hash(new).await?;
-    app.store
-        .set_password(user.id, hash, session, author)
-        .await?;
+    let change = app
+        .store
+        .change_password(user.id, proven, hash, session, author);
+    if !change.await? {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "the password was changed meanwhile: this one was not set",
+        ));
+    }
     tell_of_password(&app, &user);
     Ok(NoContent)
 }
@@ -181,14 +191,14 @@ fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), Strin
 }
 
 /// Checks the password of somebody who has logged in, before something that a stolen session must not do. Wrong ones count
-/// like those of logins.
+/// like those of logins. Returns the hash that holds, `None` of who has no password.
 pub(super) async fn prove(
     app: &App,
     origin: &Origin,
     user: &User,
     field: &'static str,
     password: Option<Secret>,
-) -> Result<(), ApiError> {
+) -> Result<Option<String>, ApiError> {
     let names = || [&user.username, &user.email].into_iter().flatten();
     let name = names().next().cloned().unwrap_or_default();
     let record = app.store.user_by_login(name.clone()).await?;
@@ -202,16 +212,16 @@ pub(super) async fn prove(
     })?;
     let Some(hash) = record.hash else {
         // Whoever has no password is known by another provider only.
-        return Ok(());
+        return Ok(None);
     };
     let wrong = || ApiError::in_body(field, "is not the password");
     let password = password.ok_or_else(wrong)?;
     let login = app.rates.logins.begin(origin.network, &name);
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
-    match app.passwords.verify(password, Some(hash)).await? {
+    match app.passwords.verify(password, Some(hash.clone())).await? {
         Verdict::Right { .. } => {
             login.succeeded(names().map(String::as_str));
-            Ok(())
+            Ok(Some(hash))
         }
         _ => {
             login.failed();

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use llm_gate_gateway::client::Answer;
 use serde_json::{Value, json};
 
-use super::support::{Gate, PASSWORD, Person, about_one, send, start, start_with_mail};
+use super::support::{Gate, PASSWORD, Person, about_one, on_both, send, start, start_with_mail};
 
 const ME: &str = "/api/v1/users/me";
 const PASSWORD_OF_MINE: &str = "/api/v1/users/me/password";
@@ -299,6 +299,36 @@ async fn a_new_password_takes_the_old_one_and_the_policy() {
         "what was refused ended nothing"
     );
     assert!(gate.may_log_in("ada", PASSWORD).await, "nothing is changed");
+}
+
+on_both! {
+    of_racing_changes_of_the_password_one_counts;
+}
+
+async fn of_racing_changes_of_the_password_one_counts(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let wanted: Vec<String> = (0..4).map(|number| format!("{OTHER} {number}")).collect();
+    let changes = wanted.iter().map(|new| {
+        ada.put(
+            PASSWORD_OF_MINE,
+            json!({ "current_password": PASSWORD, "new_password": new }),
+        )
+    });
+    let answers = futures_util::future::join_all(changes).await;
+    let mut set = Vec::new();
+    for (new, answer) in wanted.iter().zip(answers) {
+        match answer.status {
+            StatusCode::NO_CONTENT => set.push(new),
+            // Who comes when it is done has not even proven anything.
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {}
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!(set.len(), 1, "of those that were told it is done one is");
+    assert!(
+        gate.may_log_in("ada", set[0]).await,
+        "and that is the password"
+    );
 }
 
 #[tokio::test]

@@ -72,6 +72,22 @@ impl UserStore for MemoryStore {
         self.write(|people| Ok(people.set_password(id, hash, keep, &author)))
     }
 
+    fn change_password(
+        &self,
+        id: UserId,
+        proven: Option<String>,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(|people| {
+            let holds = people
+                .person(id)
+                .is_some_and(|account| account.hash == proven);
+            Ok(holds && people.set_password(id, hash, keep, &author))
+        })
+    }
+
     fn change_user(
         &self,
         id: UserId,
