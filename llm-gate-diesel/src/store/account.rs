@@ -122,6 +122,9 @@ pub(super) fn change(
         return Ok(UserOutcome::Absent);
     }
     let after = changed(&before, change.clone());
+    if before.is_named() && !after.is_named() {
+        return Ok(UserOutcome::LastName);
+    }
     if administers(&before)
         && !administers(&after)
         && users::other_admin(connection, id.into())?.is_none()

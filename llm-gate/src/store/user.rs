@@ -111,6 +111,14 @@ impl std::fmt::Debug for PasswordRecord {
     }
 }
 
+impl User {
+    /// Returns whether it can be called by a name: an address or a user name.
+    #[must_use]
+    pub const fn is_named(&self) -> bool {
+        self.email.is_some() || self.username.is_some()
+    }
+}
+
 /// What of an account is to be changed; `None` leaves it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserChange {
@@ -140,6 +148,8 @@ pub enum UserOutcome {
     LastAdmin,
     /// It is the only owner of projects with other members, the first of which is this.
     LastOwner(ProjectId),
+    /// It is the last name of a person, who could not log in any more without.
+    LastName,
 }
 
 /// By whom else a user is known: a subject of an issuer (OpenID Connect Core 1.0, section 2).
@@ -253,7 +263,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// granted, and its sessions end; one that is enabled is thawed.
     ///
     /// Of a service only the name changes, and whether it is disabled: what else is asked finds it
-    /// [`Absent`](UserOutcome::Absent). An account without an address has none that is confirmed.
+    /// [`Absent`](UserOutcome::Absent). An account without an address has none that is confirmed. A person who has an
+    /// address or a user name keeps one of the two: of any number of racing calls one finds that nothing else is left.
     ///
     /// # Errors
     ///

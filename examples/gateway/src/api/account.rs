@@ -106,12 +106,12 @@ pub(super) async fn change(
     Ok(Answer(view(&app, user).await?))
 }
 
-/// Somebody without any name could never log in again.
+/// Somebody without any name could never log in again. The store has the last word; here other fields can be at fault too.
 pub(super) fn nameable(user: &User, change: &UserChange) -> Result<(), &'static str> {
     let email = change.email.as_ref().unwrap_or(&user.email);
     let username = change.username.as_ref().unwrap_or(&user.username);
     if email.is_none() && username.is_none() {
-        Err("a user name or an e-mail address is required")
+        Err(super::people::NAMELESS)
     } else {
         Ok(())
     }

@@ -303,6 +303,27 @@ async fn a_new_password_takes_the_old_one_and_the_policy() {
 
 on_both! {
     of_racing_changes_of_the_password_one_counts;
+    of_racing_changes_one_name_is_left;
+}
+
+async fn of_racing_changes_one_name_is_left(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let body = json!({ "email": "ada@example.org", "current_password": PASSWORD });
+    for _ in 0..4 {
+        let whole = ada.patch(ME, body.clone()).await;
+        assert_eq!(whole.status, StatusCode::OK, "{whole:?}");
+        let named = ada.patch(ME, json!({ "username": "ada" })).await;
+        assert_eq!(named.status, StatusCode::OK, "{named:?}");
+        let (one, other) = tokio::join!(
+            ada.patch(ME, json!({ "username": null })),
+            ada.patch(ME, json!({ "email": null, "current_password": PASSWORD })),
+        );
+        let now = ada.get(ME).await.json();
+        assert!(
+            !now["username"].is_null() || !now["email"].is_null(),
+            "nobody could log in any more: {one:?}, {other:?}"
+        );
+    }
 }
 
 async fn of_racing_changes_of_the_password_one_counts(gate: Gate) {

@@ -140,6 +140,9 @@ impl People {
             return Ok(UserOutcome::Absent);
         }
         let after = changed(&before, change);
+        if before.is_named() && !after.is_named() {
+            return Ok(UserOutcome::LastName);
+        }
         if self.taken(id, [after.email.as_deref(), after.username.as_deref()]) {
             return Err(conflict());
         }

@@ -124,6 +124,66 @@ pub async fn another_address_is_unverified<S: UserStore>(store: S) {
     );
 }
 
+fn no_email() -> UserChange {
+    UserChange {
+        email: Some(None),
+        ..UserChange::default()
+    }
+}
+
+fn no_username() -> UserChange {
+    UserChange {
+        username: Some(None),
+        ..UserChange::default()
+    }
+}
+
+/// Somebody without any could never log in again.
+pub async fn the_last_name_of_a_person_stays<S: UserStore>(store: S) {
+    let new = account(Some("ada@example.org"), Some("ada"));
+    let ada = done(store.create_user(new).await);
+    let both = names(None, None);
+    let refused = done(store.change_user(ada.id, both, at(1)).await);
+    assert_eq!(refused, UserOutcome::LastName, "both at once");
+    assert_eq!(
+        done(store.user(ada.id).await),
+        Some(ada.clone()),
+        "nothing is changed"
+    );
+    changed(&store, ada.id, no_email()).await;
+    let refused = done(store.change_user(ada.id, no_username(), at(1)).await);
+    assert_eq!(refused, UserOutcome::LastName, "one after the other");
+    changed(&store, ada.id, names(Some("ada@example.org"), None)).await;
+    let refused = done(store.change_user(ada.id, no_email(), at(1)).await);
+    assert_eq!(refused, UserOutcome::LastName, "or the other way");
+    let nameless = done(store.create_user(account(None, None)).await).id;
+    let called = UserChange {
+        name: Some(Some("Eve".to_owned())),
+        ..UserChange::default()
+    };
+    changed(&store, nameless, called).await;
+}
+
+/// One of two who each leave the other's name finds that it is gone.
+pub async fn of_racing_changes_one_name_is_left<S: UserStore>(store: S) {
+    let new = account(Some("ada@example.org"), Some("ada"));
+    let id = done(store.create_user(new).await).id;
+    let store = Arc::new(store);
+    let changes = race(&store, 8, |store, number| async move {
+        let change = if number % 2 == 0 {
+            no_email()
+        } else {
+            no_username()
+        };
+        done(store.change_user(id, change, at(1)).await) == UserOutcome::LastName
+    })
+    .await;
+    let refused = changes.into_iter().filter(|refused| *refused).count();
+    assert_eq!(refused, 4, "all of one kind");
+    let now = done(store.user(id).await);
+    assert!(now.is_some_and(|user| user.is_named()), "a name is left");
+}
+
 /// A login names one account, also after a change.
 pub async fn a_name_of_another_account_is_not_taken_over<S: UserStore>(store: S) {
     done(store.create_user(account(Some("one"), Some("two"))).await);

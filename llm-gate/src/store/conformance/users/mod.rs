@@ -32,6 +32,8 @@ rules!(__users_rules where S: UserStore;
     disabling_is_seen_and_undone,
     an_account_is_changed_in_parts,
     another_address_is_unverified,
+    the_last_name_of_a_person_stays,
+    of_racing_changes_one_name_is_left,
     a_name_of_another_account_is_not_taken_over,
     names_that_were_given_up_are_free,
     a_deleted_account_is_none,
