@@ -14,7 +14,7 @@ pub(super) fn create(connection: &mut Connection, new: NewTicket) -> Result<(), 
     batch::lock_people(connection)?;
     // Who was deleted meanwhile has no use for it.
     if people::person(connection, new.user)?.is_some() {
-        tickets::put(connection, &TicketRow::from(new))?;
+        tickets::insert(connection, &TicketRow::from(new))?;
     }
     Ok(())
 }
@@ -30,7 +30,7 @@ pub(super) fn good(
     row.map(User::try_from).transpose()
 }
 
-/// Uses a ticket up, if it is good. Of those who come at once one finds it there.
+/// Uses a ticket up, if it is good, and all others of its purpose with it. Of those who come at once one finds it there.
 fn take(
     connection: &mut Connection,
     hash: TokenHash,
@@ -38,8 +38,14 @@ fn take(
     at: Timestamp,
 ) -> Result<Option<User>, Failure> {
     let user = good(connection, hash, purpose, at)?;
-    let taken = user.is_some() && tickets::take(connection, Hash(hash))? == 1;
-    Ok(user.filter(|_| taken))
+    let Some(user) = user else {
+        return Ok(None);
+    };
+    if tickets::take(connection, Hash(hash))? == 0 {
+        return Ok(None);
+    }
+    tickets::delete_of_purpose(connection, user.id.into(), purpose.as_str())?;
+    Ok(Some(user))
 }
 
 pub(super) fn verify_email(

@@ -183,7 +183,7 @@ words! {
     }
 }
 
-/// A secret that was mailed to somebody, to be used once. A new one replaces the user's last of that purpose.
+/// A secret that was mailed to somebody. Several may be good at once; with one all of that purpose are used.
 #[derive(Clone, Debug)]
 pub struct NewTicket {
     /// The hash of the secret.
@@ -321,8 +321,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// Lists the identities of an account.
     fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>>;
 
-    /// Keeps a ticket in place of the user's last one of that purpose; keeps none for an account that is a service's or
-    /// not there any more.
+    /// Keeps a ticket beside those there are: who asks for another letter in somebody's name takes nothing from the one
+    /// under way. Keeps none for an account that is a service's or not there any more.
     fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()>;
 
     /// Reads whose ticket this is, if it is good at `at`. Those of accounts that are disabled or deleted are not.
@@ -333,8 +333,8 @@ pub trait UserStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreFuture<'_, Option<User>>;
 
-    /// Uses a ticket to confirm an address; returns the account, `None` when the ticket is not good. Of any number of
-    /// racing calls one uses it.
+    /// Uses a ticket to confirm an address, and voids the others for that; returns the account, `None` when the ticket is
+    /// not good. Of any number of racing calls one uses it.
     fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>>;
 
     /// Uses a ticket to set a password, as [`set_password`](Self::set_password) does; returns the account, `None` when

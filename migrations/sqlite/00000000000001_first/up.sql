@@ -48,17 +48,17 @@ CREATE TABLE identities (
 
 CREATE INDEX identities_by_user ON identities (user_id);
 
--- Secrets that were mailed, to be used once: the last of each purpose.
+-- Secrets that were mailed. With one all of its user and purpose are used.
 CREATE TABLE tickets (
     hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
     purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
     user_id BLOB NOT NULL REFERENCES users (id),
     email TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
-    UNIQUE (user_id, purpose)
+    expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX tickets_by_user ON tickets (user_id, purpose);
 CREATE INDEX tickets_by_end ON tickets (expires_at);
 
 CREATE TABLE project_members (

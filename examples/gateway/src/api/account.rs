@@ -458,7 +458,7 @@ pub(super) async fn verify_email(
 }
 
 fn worn() -> ApiError {
-    ApiError::forbidden("the link is used, replaced by another, too old, or for another account")
+    ApiError::forbidden("the link is used, too old, or for another account")
 }
 
 /// Who has forgotten a password.
@@ -555,7 +555,7 @@ impl Input for Reset {
 #[utoipa::path(
     post,
     path = "/api/v1/auth/password/reset",
-    responses((status = 403, description = "The link is used, replaced by another, or too old"))
+    responses((status = 403, description = "The link is used, or too old"))
 )]
 pub(super) async fn reset_password(
     State(app): State<App>,

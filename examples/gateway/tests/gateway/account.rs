@@ -6,7 +6,11 @@ use http::{Method, StatusCode};
 use llm_gate_gateway::client::Answer;
 use serde_json::{Value, json};
 
-use super::support::{Gate, PASSWORD, Person, about_one, on_both, send, start, start_with_mail};
+use super::smtp::Sink;
+use super::support::{
+    Gate, PASSWORD, Person, about_one, on_both, send, start, start_on_postgres_with_mail,
+    start_with_mail,
+};
 
 const ME: &str = "/api/v1/users/me";
 const PASSWORD_OF_MINE: &str = "/api/v1/users/me/password";
@@ -164,7 +168,6 @@ async fn a_letter_that_confirms_an_address_is_good_once_and_for_a_day() {
         person.post(VERIFY, json!({ "token": token })).await.status
     };
     for (token, reason) in [
-        (first.token(), "a new letter replaces the one before"),
         ("lgm_x", "no token"),
         ("", "no token at all"),
         (&ada.refresh, "a token of another kind"),
@@ -182,12 +185,17 @@ async fn a_letter_that_confirms_an_address_is_good_once_and_for_a_day() {
 
     ada.post(&verification, json!({})).await;
     let third = sink.next().await;
-    assert_eq!(using(&ada, third.token()).await, StatusCode::NO_CONTENT);
+    ada.post(&verification, json!({})).await;
+    let fourth = sink.next().await;
     assert_eq!(
         using(&ada, third.token()).await,
-        StatusCode::FORBIDDEN,
-        "used"
+        StatusCode::NO_CONTENT,
+        "another letter takes nothing from it"
     );
+    for letter in [third, fourth] {
+        let again = using(&ada, letter.token()).await;
+        assert_eq!(again, StatusCode::FORBIDDEN, "both are used with it");
+    }
     let needless = ada.post(&verification, json!({})).await;
     assert_eq!(
         needless.status,
@@ -482,6 +490,43 @@ async fn a_reset_sets_the_password_once_and_ends_all_sessions() {
         true,
         "who read the letter reads the address"
     );
+}
+
+/// Asks for a new password twice, as somebody else might, and follows the first letter.
+async fn who_asks_again_takes_nothing_from_the_letter_under_way((gate, mut sink): (Gate, Sink)) {
+    gate.reader("ada", "ada@example.org", &mut sink).await;
+    let mut letters = Vec::new();
+    for _ in 0..2 {
+        gate.post(FORGOT, json!({ "email": "ada@example.org" }))
+            .await;
+        letters.push(sink.next().await);
+    }
+    let reset = async |letter: usize, password: &str| {
+        let body = json!({ "token": letters[letter].token(), "password": password });
+        gate.post(RESET, body).await.status
+    };
+    assert_eq!(
+        reset(0, OTHER).await,
+        StatusCode::NO_CONTENT,
+        "it is good to its end"
+    );
+    assert_eq!(
+        reset(1, PASSWORD).await,
+        StatusCode::FORBIDDEN,
+        "both are used with it"
+    );
+    assert!(gate.may_log_in("ada", OTHER).await);
+}
+
+#[tokio::test]
+async fn who_asks_again_takes_nothing_on_sqlite() {
+    who_asks_again_takes_nothing_from_the_letter_under_way(start_with_mail(|_| ()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_again_takes_nothing_on_postgres() {
+    who_asks_again_takes_nothing_from_the_letter_under_way(start_on_postgres_with_mail().await)
+        .await;
 }
 
 #[tokio::test]

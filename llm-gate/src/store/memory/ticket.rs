@@ -12,7 +12,6 @@ impl People {
         if self.tickets.contains_key(&new.hash) {
             return Err(conflict());
         }
-        self.void_tickets(new.user, new.purpose);
         // Who was deleted meanwhile has no use for it.
         if self.person(new.user).is_some() {
             self.tickets.insert(new.hash, new);
@@ -44,7 +43,7 @@ impl People {
         let id = self
             .good_ticket(ticket, TicketPurpose::VerifyEmail, author.at)?
             .id;
-        self.tickets.remove(&ticket);
+        self.void_tickets(id, TicketPurpose::VerifyEmail);
         self.confirm(id, author)
     }
 
