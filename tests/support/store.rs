@@ -230,7 +230,7 @@ impl UserStore for WatchedStore {
         Write change_user(id: UserId, change: UserChange, author: Author) -> UserOutcome;
         Write delete_user(id: UserId, author: Author) -> UserOutcome;
         Write set_user_disabled(id: UserId, disabled: bool, author: Author) -> bool;
-        Write link_identity(id: UserId, identity: Identity, author: Author) -> bool;
+        Write link_identity(id: UserId, identity: Identity, since: Option<Timestamp>, author: Author) -> Linking;
         Write unlink_identity(id: UserId, identity: Identity, author: Author) -> Unlinking;
         Read identities(id: UserId) -> Vec<Identity>;
         Write create_ticket(ticket: NewTicket) -> ();

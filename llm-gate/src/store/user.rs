@@ -161,6 +161,18 @@ pub struct Identity {
     pub subject: String,
 }
 
+/// What became of an identity that an account was to be entered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Linking {
+    /// The account has it.
+    Done,
+    /// There is no such person.
+    Absent,
+    /// The account got an identity after this was begun: perhaps by the same login, which is over then.
+    Over,
+}
+
 /// What became of an identity that was to be taken from an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -297,7 +309,11 @@ pub trait UserStore: Send + Sync + 'static {
         Box::pin(async move { Ok(matches!(changed.await?, UserOutcome::Done(_))) })
     }
 
-    /// Lets an account be found by another identity; returns whether there is such an account.
+    /// Lets an account be found by another identity.
+    ///
+    /// What proves the identity can be sent again, and may be after it was unlinked. So whoever was sent to prove it says
+    /// `since` when: where the account got one after that moment, as its events tell, this is [`Over`](Linking::Over) and
+    /// links nothing.
     ///
     /// # Errors
     ///
@@ -306,8 +322,9 @@ pub trait UserStore: Send + Sync + 'static {
         &self,
         id: UserId,
         identity: Identity,
+        since: Option<Timestamp>,
         author: Author,
-    ) -> StoreFuture<'_, bool>;
+    ) -> StoreFuture<'_, Linking>;
 
     /// Takes an identity from an account again, but never the last way into it: of any number of racing calls one finds
     /// that nothing else is left.

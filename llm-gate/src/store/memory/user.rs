@@ -1,9 +1,9 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
-    Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserKind, UserOutcome,
-    UserStore,
+    Action, Author, Event, Identity, Linking, NewService, NewTicket, NewUser, PasswordRecord,
+    StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserKind,
+    UserOutcome, UserStore,
 };
 
 use super::MemoryStore;
@@ -105,21 +105,25 @@ impl UserStore for MemoryStore {
         &self,
         id: UserId,
         identity: Identity,
+        since: Option<Timestamp>,
         author: Author,
-    ) -> StoreFuture<'_, bool> {
+    ) -> StoreFuture<'_, Linking> {
         self.write(|people| {
             if people.person(id).is_none() {
-                return Ok(false);
+                return Ok(Linking::Absent);
+            }
+            if since.is_some_and(|since| people.linked_after(id, since)) {
+                return Ok(Linking::Over);
             }
             match people.identities.get(&identity) {
                 Some(known) if *known != id => return Err(conflict()),
-                Some(_) => return Ok(true),
+                Some(_) => return Ok(Linking::Done),
                 None => {}
             }
             let event = Event::new(&author, Action::IdentityLinked, Target::new("user", id));
             people.leave(event.made(&identity));
             people.identities.insert(identity, id);
-            Ok(true)
+            Ok(Linking::Done)
         })
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Failure {
     NotBegun,
     /// It was begun too long ago.
     TooOld,
-    /// It has entered already.
+    /// It has entered or linked already.
     Used,
     /// Somebody changed their mind, at the provider.
     GivenUp,

@@ -166,7 +166,7 @@ pub async fn an_identity_leaves_events<S: Store>(store: S) {
     let mut trail = Trail::begin(&store).await;
     done(
         store
-            .link_identity(ada.id, identity.clone(), someone(1))
+            .link_identity(ada.id, identity.clone(), None, someone(1))
             .await,
     );
     let event = trail

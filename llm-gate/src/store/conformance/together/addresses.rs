@@ -23,7 +23,7 @@ pub async fn who_reads_an_unconfirmed_address_gets_the_account_alone<S: Store>(s
             issuer: "https://login.example".to_owned(),
             subject: public,
         };
-        assert!(done(store.link_identity(user.id, identity, at(1)).await));
+        done(store.link_identity(user.id, identity, None, at(1)).await);
         let secret = hash(u8::try_from(number).expect("two"));
         done(
             store

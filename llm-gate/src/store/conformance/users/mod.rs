@@ -44,6 +44,8 @@ rules!(__users_rules where S: UserStore;
     an_account_is_found_by_its_identities,
     an_identity_is_of_one_account,
     an_identity_is_taken_from_its_account_alone,
+    what_was_begun_before_a_link_links_nothing_more,
+    of_racing_links_of_one_login_one_counts,
     of_racing_links_one_wins,
     the_last_way_into_an_account_is_not_taken,
     of_racing_unlinks_one_way_is_left,
