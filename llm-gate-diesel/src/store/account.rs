@@ -10,10 +10,10 @@ use llm_gate::store::{
 
 use super::page::Desk;
 use super::people::{self, project_of};
-use super::queries::{identities, members, projects, users};
+use super::queries::{members, projects, users};
 use super::{Connection, batch, event, invite, ledger};
 use crate::error::Failure;
-use crate::models::{ChangedUser, Id, IdentityRow, NewMemberRow, ProjectRow, UserRow, text};
+use crate::models::{ChangedUser, Id, ProjectRow, UserRow, text};
 
 pub(super) fn create(
     connection: &mut Connection,
@@ -48,22 +48,17 @@ pub(super) fn create(
     };
     projects::insert(connection, &project)?;
     users::insert(connection, &row)?;
-    let owner = NewMemberRow {
-        project_id: project.id,
-        user_id: row.id,
-        role: ProjectRole::Owner.as_str(),
-        since: row.created_at,
-    };
-    members::insert(connection, &owner)?;
-    if let Some(identity) = &new.identity {
-        identities::insert(connection, &IdentityRow::new(identity, row.id, author.at))?;
-    }
     let user = User::try_from(row)?;
     people::rename(connection, user.id, &BTreeSet::new(), &people::names(&user))?;
     ledger::make(connection, Subject::Project(new.personal_project))?;
     ledger::make(connection, Subject::User(new.id))?;
     let event = Event::new(author, Action::UserCreated, Target::new("user", user.id));
     event::leave(connection, &[event.made(&user)])?;
+    let own = new.personal_project;
+    people::join(connection, own, user.clone(), ProjectRole::Owner, author)?;
+    if let Some(identity) = &new.identity {
+        people::put_identity(connection, user.id, identity, author)?;
+    }
     if let Some(invite) = invited {
         let taken_up = invite::take_up(connection, invite, user.clone(), author)?;
         taken_up.ok_or_else(|| Failure::conflict("the invite was taken up"))?;
@@ -86,13 +81,6 @@ pub(super) fn create_service(
     }
     let row = UserRow::service(new);
     users::insert(connection, &row)?;
-    let member = NewMemberRow {
-        project_id: row.personal_project,
-        user_id: row.id,
-        role: ProjectRole::Member.as_str(),
-        since: row.created_at,
-    };
-    members::insert(connection, &member)?;
     ledger::make(connection, Subject::User(new.id))?;
     let user = User::try_from(row)?;
     let event = Event::new(
@@ -101,6 +89,14 @@ pub(super) fn create_service(
         Target::new("user", new.id),
     );
     event::leave(connection, &[event.of(project_of(&user)).made(&user)])?;
+    let (project, author) = (new.project, &new.author);
+    people::join(
+        connection,
+        project,
+        user.clone(),
+        ProjectRole::Member,
+        author,
+    )?;
     Ok(Some(user))
 }
 

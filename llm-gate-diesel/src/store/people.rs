@@ -12,7 +12,7 @@ use llm_gate::store::{
 use super::queries::{identities, invites, keys, members, projects, sessions, tickets, users};
 use super::{Connection, event, ledger};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Id, InviteRow, LoginRow, NewMemberRow, SessionRow};
+use crate::models::{ApiKeyRow, Id, IdentityRow, InviteRow, LoginRow, NewMemberRow, SessionRow};
 
 /// Returns the project that a user's events concern: that of a service. A person's concern none.
 pub(super) fn project_of(user: &User) -> Option<ProjectId> {
@@ -151,6 +151,19 @@ pub(super) fn disown(
     withdrawn(connection, rows, author)
 }
 
+/// Lets an account be found by an identity. Fails when it is another's.
+pub(super) fn put_identity(
+    connection: &mut Connection,
+    user: UserId,
+    identity: &Identity,
+    author: &Author,
+) -> Result<(), Failure> {
+    let row = IdentityRow::new(identity, user.into(), author.at);
+    identities::insert(connection, &row)?;
+    let event = Event::new(author, Action::IdentityLinked, Target::new("user", user));
+    event::leave(connection, &[event.made(identity)])
+}
+
 /// Takes all identities from an account.
 fn unlink_all(connection: &mut Connection, user: UserId, author: &Author) -> Result<(), Failure> {
     let id = Id::from(user);
@@ -253,7 +266,7 @@ pub(super) fn join(
                 ..before.clone()
             };
             members::set_role(connection, project_id, user_id, role.as_str())?;
-            let event = event(Action::MemberChanged).change(&before, &after);
+            let event = event(Action::MemberChanged).change(&before.facts(), &after.facts());
             event::leave(connection, &[event])?;
             Ok(after)
         }
@@ -271,7 +284,7 @@ pub(super) fn join(
                 role,
                 since: author.at,
             };
-            event::leave(connection, &[event.made(&after)])?;
+            event::leave(connection, &[event.made(&after.facts())])?;
             Ok(after)
         }
     }
@@ -287,7 +300,7 @@ pub(super) fn part(
     let user = member.user.id;
     members::delete(connection, project.into(), user.into())?;
     let event = Event::new(author, Action::MemberRemoved, Target::new("user", user));
-    event::leave(connection, &[event.of(Some(project)).gone(member)])
+    event::leave(connection, &[event.of(Some(project)).gone(&member.facts())])
 }
 
 /// Puts a member out, with its keys there. A service is nowhere else, so it goes.
@@ -344,7 +357,7 @@ pub(super) fn erase(
             archive(connection, project, author)?;
         }
     }
-    identities::delete_of_user(connection, id)?;
+    unlink_all(connection, user.id, author)?;
     tickets::delete_of_user(connection, id)?;
     rename(connection, user.id, &names(user), &BTreeSet::new())?;
     users::delete(connection, id, at)?;

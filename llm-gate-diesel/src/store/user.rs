@@ -35,9 +35,7 @@ fn link(
     {
         return Ok(Linking::Done);
     }
-    identities::insert(connection, &row)?;
-    let event = Event::new(author, Action::IdentityLinked, Target::new("user", id));
-    event::leave(connection, &[event.made(identity)])?;
+    people::put_identity(connection, id, identity, author)?;
     Ok(Linking::Done)
 }
 

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::identity::{InviteId, ProjectId, Role, UserId};
@@ -76,6 +77,24 @@ pub struct Member {
     pub role: ProjectRole,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl Member {
+    /// Tells what everybody in its project may know of a member, and an event of it says: nothing of what the user is
+    /// outside.
+    #[must_use]
+    pub fn facts(&self) -> Value {
+        let Self { user, role, since } = self;
+        json!({
+            "user_id": user.id,
+            "kind": user.kind,
+            "username": user.username,
+            "email": user.email,
+            "name": user.name,
+            "role": role,
+            "since": since,
+        })
+    }
 }
 
 /// What became of a change of a project.

@@ -73,13 +73,13 @@ impl People {
             created_at: author.at,
             archived_at: None,
         };
-        let owner = (ProjectRole::Owner, author.at);
-        self.members.insert((project.id, user.id), owner);
-        self.projects.insert(project.id, project);
-        if let Some(identity) = new.identity {
-            self.identities.insert(identity, user.id);
-        }
+        let own = project.id;
+        self.projects.insert(own, project);
         self.insert(user.clone(), new.password_hash, &author);
+        self.join(own, user.id, ProjectRole::Owner, &author);
+        if let Some(identity) = new.identity {
+            self.put_identity(user.id, identity, &author);
+        }
         if let Some(invite) = invite {
             self.take_up(invite.id, user.id, &author);
         }
@@ -109,9 +109,8 @@ impl People {
             personal_project: new.project,
             created_at: new.author.at,
         };
-        let member = (ProjectRole::Member, new.author.at);
-        self.members.insert((new.project, user.id), member);
         self.insert(user.clone(), None, &new.author);
+        self.join(new.project, user.id, ProjectRole::Member, &new.author);
         Ok(Some(user))
     }
 
@@ -221,7 +220,7 @@ impl People {
                 self.archive(books, project, author);
             }
         }
-        self.identities.retain(|_, known| *known != id);
+        self.unlink_all(id, author);
         self.tickets.retain(|_, ticket| ticket.user != id);
         books.set_frozen(Subject::User(id), true);
         if let Some(account) = self.accounts.get_mut(&id) {

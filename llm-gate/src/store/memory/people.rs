@@ -77,6 +77,13 @@ impl People {
         self.events.insert(event.id, event);
     }
 
+    /// Lets an account be found by an identity that is nobody's.
+    pub(super) fn put_identity(&mut self, id: UserId, identity: Identity, author: &Author) {
+        let event = Event::new(author, Action::IdentityLinked, Target::new("user", id));
+        self.leave(event.made(&identity));
+        self.identities.insert(identity, id);
+    }
+
     /// Returns whether an account got an identity after a moment.
     pub(super) fn linked_after(&self, id: UserId, since: Timestamp) -> bool {
         let id = id.to_string();

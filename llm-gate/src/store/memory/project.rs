@@ -22,12 +22,11 @@ impl People {
             created_at: new.author.at,
             archived_at: None,
         };
-        let owner = (ProjectRole::Owner, new.author.at);
-        self.members.insert((project.id, new.owner), owner);
         let target = Target::new("project", project.id);
         let event = Event::new(&new.author, Action::ProjectCreated, target);
         self.leave(event.of(Some(project.id)).made(&project));
         self.projects.insert(project.id, project.clone());
+        self.join(project.id, new.owner, ProjectRole::Owner, &new.author);
         Ok(Some(project))
     }
 
@@ -130,9 +129,9 @@ impl People {
         let event =
             |action| Event::new(author, action, Target::new("user", user)).of(Some(project));
         match &before {
-            None => self.leave(event(Action::MemberAdded).made(&after)),
+            None => self.leave(event(Action::MemberAdded).made(&after.facts())),
             Some(before) if *before != after => {
-                self.leave(event(Action::MemberChanged).change(before, &after));
+                self.leave(event(Action::MemberChanged).change(&before.facts(), &after.facts()));
             }
             Some(_) => {}
         }
@@ -149,7 +148,7 @@ impl People {
         let member = self.member(project, user)?;
         self.members.remove(&(project, user));
         let event = Event::new(author, Action::MemberRemoved, Target::new("user", user));
-        self.leave(event.of(Some(project)).gone(&member));
+        self.leave(event.of(Some(project)).gone(&member.facts()));
         Some(member)
     }
 

@@ -87,7 +87,7 @@ impl People {
         });
     }
 
-    fn unlink_all(&mut self, id: UserId, author: &Author) {
+    pub(super) fn unlink_all(&mut self, id: UserId, author: &Author) {
         let all = self.identities.iter();
         let own = all.filter(|(_, user)| **user == id);
         let mut own: Vec<Identity> = own.map(|(identity, _)| identity.clone()).collect();

@@ -120,9 +120,7 @@ impl UserStore for MemoryStore {
                 Some(_) => return Ok(Linking::Done),
                 None => {}
             }
-            let event = Event::new(&author, Action::IdentityLinked, Target::new("user", id));
-            people.leave(event.made(&identity));
-            people.identities.insert(identity, id);
+            people.put_identity(id, identity, &author);
             Ok(Linking::Done)
         })
     }

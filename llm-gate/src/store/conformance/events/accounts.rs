@@ -1,8 +1,10 @@
 //! What accounts and sessions leave.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::{Trail, service, someone, sorted, to_value};
+use super::{Trail, became_member, service, someone, sorted, to_value};
 use crate::identity::Role;
 use crate::store::conformance::support::{
     account, admin, done, hash, later, project, refresh, session, ticket, user,
@@ -26,9 +28,10 @@ pub async fn an_account_leaves_events<S: Store>(store: S) {
     admin(&store, "root").await;
     let mut trail = Trail::begin(&store).await;
     let ada = made(&store, "ada").await;
-    let event = trail
-        .one(0, Action::UserCreated, ("user", &ada.id), None)
+    let (event, beside) = trail
+        .first(0, Action::UserCreated, ("user", &ada.id), None)
         .await;
+    became_member(&beside, 0, ada.id, ada.personal_project, "owner");
     assert_eq!(
         (event.before, event.after),
         (Value::Null, to_value(&ada)),
@@ -89,9 +92,10 @@ pub async fn a_service_leaves_events<S: Store>(store: S) {
     let mut trail = Trail::begin(&store).await;
     let robot = service(&store, project).await;
     let target = ("user", &robot.id as &dyn ToString);
-    let event = trail
-        .one(0, Action::UserCreated, target, Some(project))
+    let (event, beside) = trail
+        .first(0, Action::UserCreated, target, Some(project))
         .await;
+    became_member(&beside, 0, robot.id, project, "member");
     assert_eq!(event.after, to_value(&robot), "all of it is new");
     done(store.set_user_disabled(robot.id, true, someone(1)).await);
     let event = trail
@@ -154,6 +158,39 @@ pub async fn an_address_leaves_events<S: Store>(store: S) {
         expected,
         "who could read the mail reads the address"
     );
+}
+
+/// That it comes with an account is told beside the account.
+pub async fn the_first_identity_leaves_events<S: Store>(store: S) {
+    let identity = Identity {
+        issuer: "https://a".to_owned(),
+        subject: "1".to_owned(),
+    };
+    let mut trail = Trail::begin(&store).await;
+    let new = NewUser {
+        identity: Some(identity.clone()),
+        author: someone(1),
+        token_limit: None,
+        ..account(None, Some("ada"))
+    };
+    let ada = done(store.create_user(new).await).id;
+    let left = trail.left().await;
+    let linked = left
+        .iter()
+        .find(|event| event.action == Action::IdentityLinked);
+    let linked = linked.expect("it is told");
+    assert_eq!(linked.author, someone(1), "by whom");
+    assert_eq!(linked.target.id, ada.to_string(), "whose");
+    let facts = (linked.before.clone(), linked.after.clone());
+    assert_eq!(facts, (Value::Null, to_value(&identity)), "there is one");
+    let told: BTreeSet<Action> = left.iter().map(|event| event.action).collect();
+    let expected = [
+        Action::UserCreated,
+        Action::MemberAdded,
+        Action::IdentityLinked,
+    ];
+    assert_eq!(told, BTreeSet::from(expected), "and nothing else");
+    assert_eq!(left.len(), 3, "each once");
 }
 
 /// Linked and unlinked.
