@@ -51,7 +51,7 @@ fn rotate(connection: &mut Connection, refresh: &Refresh) -> Result<Rotation, Fa
     if session.revoked || disabled {
         return Ok(Rotation::Refused);
     }
-    let at = refresh.at.as_micros();
+    let at = refresh.author.at.as_micros();
     if token.spent_at.is_some() {
         return again(connection, refresh);
     }
@@ -92,13 +92,13 @@ fn again(connection: &mut Connection, refresh: &Refresh) -> Result<Rotation, Fai
     if row.revoked || disabled {
         return Ok(Rotation::Refused);
     }
-    let at = refresh.at.as_micros();
+    let at = refresh.author.at.as_micros();
     let of_racers =
         token
             .successor
             .zip(token.spent_at)
             .is_some_and(|(Hash(successor), spent_at)| {
-                let since = refresh.at.since(Timestamp::from_micros(spent_at));
+                let since = refresh.author.at.since(Timestamp::from_micros(spent_at));
                 successor == refresh.new && since < refresh.grace
             });
     if of_racers && sessions::is_unspent(connection, Hash(refresh.new))? {
@@ -112,7 +112,7 @@ fn again(connection: &mut Connection, refresh: &Refresh) -> Result<Rotation, Fai
     }
     let session = Session::try_from(row)?;
     let target = Target::new("session", session.id);
-    let event = Event::new(&Author::system(refresh.at), Action::SessionReused, target);
+    let event = Event::new(&refresh.author, Action::SessionReused, target);
     event::leave(connection, &[event.gone(&session)])?;
     Ok(Rotation::Reused(session))
 }

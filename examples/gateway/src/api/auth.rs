@@ -530,7 +530,7 @@ pub(super) async fn refresh(
 ) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
     let given = refresh.presented(cookie)?;
     let attempt = present(&app, &origin, &given.token)?;
-    match rotate(&app, &given.token).await? {
+    match rotate(&app, &origin, &given.token).await? {
         Some((user, session, new)) => {
             if let Some(attempt) = attempt {
                 attempt.recognised();
@@ -564,17 +564,18 @@ fn present(app: &App, origin: &Origin, given: &Secret) -> Result<Option<Attempt>
 /// Tabs that refresh at once with the same token all get the same new one.
 async fn rotate(
     app: &App,
+    origin: &Origin,
     given: &Secret,
 ) -> Result<Option<(User, SessionId, RefreshToken)>, ApiError> {
     let Ok(old) = RefreshToken::parse(given.expose()) else {
         return Ok(None);
     };
-    let now = app.clock.now();
+    let now = origin.author.at;
     let new = old.successor(&app.hasher);
     let rotating = Rotating {
         old: old.hash(),
         new: new.hash(),
-        at: now,
+        author: origin.author.clone(),
         idle_until: now.after(app.config.auth.refresh_idle()),
         grace: GRACE,
     };

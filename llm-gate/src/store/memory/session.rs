@@ -76,16 +76,16 @@ impl People {
                 .tokens
                 .get(&heir)
                 .is_some_and(|heir| heir.spent.is_none());
-            if heir == refresh.new && unused && refresh.at.since(spent_at) < refresh.grace {
-                return Ok(if family.lives(refresh.at) {
+            if heir == refresh.new && unused && refresh.author.at.since(spent_at) < refresh.grace {
+                return Ok(if family.lives(refresh.author.at) {
                     Rotation::Rotated(session.clone())
                 } else {
                     Rotation::Refused
                 });
             }
-            return Ok(Rotation::Reused(self.revoke_family(id, refresh.at)?));
+            return Ok(Rotation::Reused(self.revoke_family(id, &refresh.author)?));
         }
-        if !family.lives(refresh.at) {
+        if !family.lives(refresh.author.at) {
             return Ok(Rotation::Refused);
         }
         if self.tokens.contains_key(&refresh.new) {
@@ -99,27 +99,27 @@ impl People {
     /// Spends the old token for the new one.
     fn hand_over(&mut self, id: SessionId, refresh: &Refresh) -> Option<Session> {
         let family = self.sessions.get_mut(&id)?;
-        self.tokens.get_mut(&refresh.old)?.spent = Some((refresh.at, refresh.new));
+        self.tokens.get_mut(&refresh.old)?.spent = Some((refresh.author.at, refresh.new));
         let heir = RefreshToken {
             family: id,
             spent: None,
         };
         self.tokens.insert(refresh.new, heir);
         family.idle_until = refresh.idle_until;
-        family.session.refreshed_at = refresh.at;
+        family.session.refreshed_at = refresh.author.at;
         Some(family.session.clone())
     }
 
     /// Ends a family of which a spent token came back, whether or not it would live otherwise.
-    fn revoke_family(&mut self, id: SessionId, at: Timestamp) -> Result<Session, StoreError> {
+    fn revoke_family(&mut self, id: SessionId, author: &Author) -> Result<Session, StoreError> {
         let Some(family) = self.sessions.get_mut(&id) else {
             let source = "a token without a session";
             return Err(StoreError::with_source(StoreErrorKind::Other, source));
         };
-        family.revoked_at = Some(at);
+        family.revoked_at = Some(author.at);
         let session = family.session.clone();
         let target = Target::new("session", id);
-        let event = Event::new(&Author::system(at), Action::SessionReused, target);
+        let event = Event::new(author, Action::SessionReused, target);
         self.leave(event.gone(&session));
         Ok(session)
     }

@@ -10,7 +10,8 @@ use crate::store::conformance::support::{
     account, admin, done, hash, later, project, refresh, session, ticket, user,
 };
 use crate::store::{
-    Action, Author, Identity, NewUser, Rotation, Store, TicketPurpose, User, UserChange,
+    Action, Actor, Author, Identity, NewUser, Refresh, Rotation, Store, TicketPurpose, User,
+    UserChange,
 };
 
 /// Makes an account in [`someone`]'s name.
@@ -278,23 +279,29 @@ pub async fn a_session_leaves_events<S: Store>(store: S) {
     trail.nothing("what is forgotten had ended before").await;
 }
 
-/// Whoever brought the token is not who it says, so nobody else is named.
-pub async fn a_theft_is_told_by_the_gate_itself<S: Store>(store: S) {
+/// From where the token came is what there is to go by.
+pub async fn a_theft_is_told_with_who_brought_the_token<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let new = session(&ada, hash(1));
     let id = new.id;
     done(store.create_session(new).await);
     done(store.rotate_session(refresh(1, 2, 1, 100)).await);
     let mut trail = Trail::begin(&store).await;
-    let again = done(store.rotate_session(refresh(1, 2, 50, 100)).await);
+    let replay = Refresh {
+        author: Author {
+            actor: Actor::Anonymous,
+            ..someone(50)
+        },
+        ..refresh(1, 2, 50, 100)
+    };
+    let again = done(store.rotate_session(replay.clone()).await);
     assert!(matches!(again, Rotation::Reused(_)), "it is long spent");
     let left = trail.left().await;
     assert_eq!(left.len(), 1, "one event: {left:?}");
     assert_eq!(left[0].action, Action::SessionReused, "why it ended");
     assert_eq!(
-        left[0].author,
-        Author::system(later(50)),
-        "the gate ended it"
+        left[0].author, replay.author,
+        "who has ended it, and from where"
     );
     assert_eq!(left[0].target.id, id.to_string(), "this one");
     done(store.rotate_session(refresh(1, 2, 51, 100)).await);

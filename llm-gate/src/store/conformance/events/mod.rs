@@ -32,7 +32,7 @@ rules!(__events_rules where S: Store;
     an_identity_leaves_events,
     the_first_identity_leaves_events,
     a_session_leaves_events,
-    a_theft_is_told_by_the_gate_itself,
+    a_theft_is_told_with_who_brought_the_token,
     a_project_leaves_events,
     a_member_leaves_events,
     an_invite_leaves_events,
