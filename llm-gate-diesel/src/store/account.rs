@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use llm_gate::identity::{ProjectId, Role, Subject, UserId};
 use llm_gate::store::{
-    Action, Author, Event, LimitChange, NewService, NewUser, ProjectRole, Target, User, UserChange,
-    UserKind, UserOutcome,
+    Action, Author, Event, LimitChange, MAX_SERVICES, NewService, NewUser, ProjectRole, Target,
+    User, UserChange, UserKind, UserOutcome,
 };
 
 use super::page::Desk;
@@ -78,6 +78,11 @@ pub(super) fn create_service(
     batch::lock_people(connection)?;
     if people::open(connection, new.project)?.is_none() {
         return Ok(None);
+    }
+    if members::services(connection, new.project.into())? >= MAX_SERVICES as i64 {
+        return Err(Failure::conflict(
+            "the project has as many services as it may",
+        ));
     }
     let row = UserRow::service(new);
     users::insert(connection, &row)?;

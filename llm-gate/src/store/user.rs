@@ -6,6 +6,9 @@ use crate::store::{Author, StoreFuture, TokenHash};
 use crate::tokens::Tokens;
 use crate::words::words;
 
+/// How many services a project has at most.
+pub const MAX_SERVICES: usize = 100;
+
 words! {
     /// What kind of account it is.
     UserKind {
@@ -230,6 +233,11 @@ pub trait UserStore: Send + Sync + 'static {
 
     /// Makes the account of a service, as a member of its project; `None` when there is no such project, or it is
     /// archived.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the project has [`MAX_SERVICES`], and when the
+    /// identifier is taken.
     fn create_service(&self, service: NewService) -> StoreFuture<'_, Option<User>>;
 
     /// Reads an account. One that was deleted is none.

@@ -1,7 +1,7 @@
 use crate::identity::{ProjectId, Role, Subject, UserId};
 use crate::store::{
-    Action, Author, Event, LimitChange, MemoryBooks, NewService, NewUser, Project, ProjectRole,
-    StoreError, Target, User, UserChange, UserKind, UserOutcome,
+    Action, Author, Event, LimitChange, MAX_SERVICES, MemoryBooks, NewService, NewUser, Project,
+    ProjectRole, StoreError, Target, User, UserChange, UserKind, UserOutcome,
 };
 
 use super::people::{Account, People, conflict};
@@ -96,6 +96,14 @@ impl People {
         }
         if self.open(new.project).is_none() {
             return Ok(None);
+        }
+        let inside = self.members.keys().filter(|(id, _)| *id == new.project);
+        let services = inside.filter(|(_, user)| {
+            let account = self.account(*user);
+            account.is_some_and(|account| account.user.kind == UserKind::Service)
+        });
+        if services.count() >= MAX_SERVICES {
+            return Err(conflict());
         }
         let user = User {
             id: new.id,

@@ -6,7 +6,7 @@ use crate::identity::{ProjectId, Role, UserId};
 use crate::store::conformance::support::{
     START, account, admin, at, conflict, done, race, reader, user,
 };
-use crate::store::{NewService, User, UserChange, UserKind, UserOutcome, UserStore};
+use crate::store::{MAX_SERVICES, NewService, User, UserChange, UserKind, UserOutcome, UserStore};
 
 fn names(email: Option<&str>, username: Option<&str>) -> UserChange {
     UserChange {
@@ -377,6 +377,46 @@ pub async fn of_racing_admins_one_is_left<S: UserStore>(store: S) {
     let users = done(store.users(None, 10).await);
     let enabled = users.iter().filter(|user| !user.disabled).count();
     assert_eq!(enabled, 1, "and that one can still do something");
+}
+
+/// Not even where many are made at once; those of others, and those that are gone, take no room.
+pub async fn a_project_has_no_more_services_than_allowed<S: UserStore>(store: S) {
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let new = |project, number| NewService {
+        id: UserId::new(),
+        name: format!("robot {number}"),
+        project,
+        author: at(0),
+    };
+    let first = new(ada.personal_project, 0);
+    done(store.create_service(first.clone()).await);
+    for number in 1..MAX_SERVICES - 1 {
+        done(
+            store
+                .create_service(new(ada.personal_project, number))
+                .await,
+        );
+    }
+    let store = Arc::new(store);
+    let made = race(&store, 8, |store, number| {
+        let new = new(ada.personal_project, number);
+        async move { store.create_service(new).await.is_ok() }
+    })
+    .await;
+    assert_eq!(
+        made.into_iter().filter(|made| *made).count(),
+        1,
+        "there is room for one"
+    );
+    conflict(
+        store.create_service(new(ada.personal_project, 0)).await,
+        "and for no more",
+    );
+    let elsewhere = done(store.create_service(new(bob.personal_project, 0)).await);
+    assert!(elsewhere.is_some(), "bob has room of his own");
+    done(store.delete_user(first.id, at(1)).await);
+    let next = done(store.create_service(new(ada.personal_project, 0)).await);
+    assert!(next.is_some(), "one is gone");
 }
 
 /// A service has a name, a project and keys, and nothing that logs in.

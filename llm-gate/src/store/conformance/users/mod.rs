@@ -41,6 +41,7 @@ rules!(__users_rules where S: UserStore;
     an_enabled_admin_is_left,
     of_racing_admins_one_is_left,
     a_service_belongs_to_a_project_and_cannot_log_in,
+    a_project_has_no_more_services_than_allowed,
     an_account_is_found_by_its_identities,
     an_identity_is_of_one_account,
     an_identity_is_taken_from_its_account_alone,
