@@ -379,26 +379,6 @@ async fn a_failed_login_leaves_an_event_without_what_was_typed() {
 }
 
 #[tokio::test]
-async fn a_disabled_user_is_out_at_once() {
-    let gate = start().await;
-    let ada = gate.person("ada").await;
-    let disabled = gate.command(&["user", "disable", "ada"]).await;
-    assert_eq!(disabled.code, Some(0), "{disabled:?}");
-    assert_eq!(
-        ada.get("/api/v1/users/me").await.status,
-        StatusCode::UNAUTHORIZED
-    );
-    assert_eq!(ada.get("/v1/models").await.status, StatusCode::UNAUTHORIZED);
-    let refused = gate
-        .post(REFRESH, json!({ "refresh_token": ada.refresh }))
-        .await;
-    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-
-    gate.command(&["user", "enable", "ada"]).await;
-    assert_eq!(ada.get("/api/v1/users/me").await.status, StatusCode::OK);
-}
-
-#[tokio::test]
 async fn credentials_are_checked() {
     let gate = start().await;
     let refused = gate.get("/api/v1/auth/check").await;
