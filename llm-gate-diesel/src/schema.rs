@@ -72,6 +72,7 @@ diesel::table! {
         project_id -> Nullable<Binary>,
         project_role -> Nullable<Text>,
         created_at -> BigInt,
+        created_by -> Nullable<Binary>,
         expires_at -> BigInt,
         accepted_at -> Nullable<BigInt>,
         accepted_by -> Nullable<Binary>,

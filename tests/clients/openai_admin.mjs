@@ -168,8 +168,10 @@ const rules = {
     const logs = await all(organization.auditLogs.list({ project_ids: [project.id], limit: 100 }));
     assert.deepEqual(logs.map((log) => log.type).reverse(), [
       'project.created',
+      'role.assignment.created',
       'project.updated',
       'service_account.created',
+      'role.assignment.created',
       'api_key.created',
       'rate_limit.updated',
       'api_key.created',

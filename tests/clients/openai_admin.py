@@ -161,8 +161,10 @@ def project_a_project_is_made_used_billed_and_closed():
     logs = organization.audit_logs.list(project_ids=[project.id], limit=100)
     assert [log.type for log in reversed(list(logs))] == [
         "project.created",
+        "role.assignment.created",
         "project.updated",
         "service_account.created",
+        "role.assignment.created",
         "api_key.created",
         "rate_limit.updated",
         "api_key.created",

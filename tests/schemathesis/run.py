@@ -39,6 +39,7 @@ SHORT, LONG = 1_000, 5_000
 SCOPES = ["inference", "models", "usage", "manage"]
 # What nobody can do by guessing: it takes a letter, a provider, or something that was made before.
 UNLIKELY = {
+    "POST /api/v1/auth/email/verify",
     "POST /api/v1/invites/accept",
     "POST /api/v1/users/me/email/verification",
     "POST /api/v1/users/me/identities",

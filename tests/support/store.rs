@@ -224,10 +224,13 @@ impl<S: Store> UserStore for WatchedStore<S> {
         Read users(after: Option<UserId>, limit: u32) -> Vec<User>;
         Write replace_password_hash(id: UserId, old: String, new: String) -> bool;
         Write set_password(id: UserId, hash: String, keep: Option<SessionId>, author: Author) -> bool;
+        Write change_password(
+            id: UserId, proven: Option<String>, hash: String, keep: Option<SessionId>, author: Author
+        ) -> bool;
         Write change_user(id: UserId, change: UserChange, author: Author) -> UserOutcome;
         Write delete_user(id: UserId, author: Author) -> UserOutcome;
         Write set_user_disabled(id: UserId, disabled: bool, author: Author) -> bool;
-        Write link_identity(id: UserId, identity: Identity, author: Author) -> bool;
+        Write link_identity(id: UserId, identity: Identity, since: Option<Timestamp>, author: Author) -> Linking;
         Write unlink_identity(id: UserId, identity: Identity, author: Author) -> Unlinking;
         Read identities(id: UserId) -> Vec<Identity>;
         Write create_ticket(ticket: NewTicket) -> ();

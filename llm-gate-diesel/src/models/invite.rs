@@ -17,6 +17,7 @@ pub(crate) struct InviteRow {
     pub(crate) project_id: Option<Id>,
     pub(crate) project_role: Option<String>,
     pub(crate) created_at: i64,
+    pub(crate) created_by: Option<Id>,
     pub(crate) expires_at: i64,
     pub(crate) accepted_at: Option<i64>,
     pub(crate) accepted_by: Option<Id>,
@@ -33,6 +34,7 @@ impl From<&NewInvite> for InviteRow {
             project_id: new.project.map(|(project, _)| project.into()),
             project_role: new.project.map(|(_, role)| role.as_str().to_owned()),
             created_at: new.author.at.as_micros(),
+            created_by: new.author.actor.parts().1.map(Id::from),
             expires_at: new.expires_at.as_micros(),
             accepted_at: None,
             accepted_by: None,
@@ -55,6 +57,7 @@ impl TryFrom<InviteRow> for Invite {
             role: user::role(&row.role)?,
             project,
             created_at: Timestamp::from_micros(row.created_at),
+            created_by: row.created_by.map(Into::into),
             expires_at: Timestamp::from_micros(row.expires_at),
             accepted: row
                 .accepted_at

@@ -12,6 +12,23 @@ pub(crate) fn insert(connection: &mut Connection, rows: &[EventRow]) -> QueryRes
         .execute(connection)
 }
 
+/// Returns whether something was done to a target after a moment.
+pub(crate) fn is_after(
+    connection: &mut Connection,
+    action: &str,
+    target: &str,
+    at: i64,
+) -> QueryResult<bool> {
+    let found: Option<Id> = events::table
+        .filter(events::target_id.eq(target))
+        .filter(events::action.eq(action))
+        .filter(events::at.gt(at))
+        .select(events::id)
+        .first(connection)
+        .optional()?;
+    Ok(found.is_some())
+}
+
 /// Lists what was done, newest first; what follows a place, oldest first.
 pub(crate) fn find(
     connection: &mut Connection,

@@ -109,3 +109,18 @@ pub(crate) fn revoke_of_project(
         .returning(InviteRow::as_returning())
         .load(connection)
 }
+
+/// Withdraws all invites that a user has made and that were not taken up, and lists those.
+pub(crate) fn revoke_of_maker(
+    connection: &mut Connection,
+    maker: Id,
+    at: i64,
+) -> QueryResult<Vec<InviteRow>> {
+    diesel::update(invites::table)
+        .filter(invites::created_by.eq(maker))
+        .filter(invites::accepted_at.is_null())
+        .filter(invites::revoked_at.is_null())
+        .set(invites::revoked_at.eq(at))
+        .returning(InviteRow::as_returning())
+        .load(connection)
+}

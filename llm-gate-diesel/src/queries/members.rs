@@ -123,6 +123,16 @@ pub(crate) fn of_kind(
         .load(connection)
 }
 
+/// Counts the services of a project.
+pub(crate) fn services(connection: &mut Connection, project: Id) -> QueryResult<i64> {
+    project_members::table
+        .inner_join(users::table)
+        .filter(project_members::project_id.eq(project))
+        .filter(users::kind.eq("service"))
+        .count()
+        .get_result(connection)
+}
+
 /// Names a member of a project other than `user`.
 pub(crate) fn other(connection: &mut Connection, project: Id, user: Id) -> QueryResult<Option<Id>> {
     project_members::table

@@ -72,6 +72,23 @@ pub(crate) fn alive_of_user(
         .load(connection)
 }
 
+/// Lists the sessions of a user that live, but the `left` newest.
+pub(crate) fn oldest(
+    connection: &mut Connection,
+    user: Id,
+    at: i64,
+    left: i64,
+) -> QueryResult<Vec<Id>> {
+    sessions::table
+        .filter(sessions::user_id.eq(user))
+        .filter(sessions::revoked.eq(false))
+        .filter(sessions::lives_until.gt(at))
+        .order((sessions::created_at.desc(), sessions::id.desc()))
+        .offset(left)
+        .select(sessions::id)
+        .load(connection)
+}
+
 /// Returns whether there is such a refresh token that is not spent.
 pub(crate) fn is_unspent(connection: &mut Connection, hash: Hash) -> QueryResult<bool> {
     let found: Option<Hash> = refresh_tokens::table
@@ -141,6 +158,20 @@ pub(crate) fn end(
         .filter(sessions::user_id.eq(user))
         .filter(sessions::revoked.eq(false))
         .filter(sessions::lives_until.gt(at))
+        .set((sessions::revoked.eq(true), sessions::lives_until.eq(at)))
+        .returning(SessionRow::as_returning())
+        .load(connection)
+}
+
+/// Ends these sessions; lists those that were not ended before.
+pub(crate) fn end_all(
+    connection: &mut Connection,
+    ids: &[Id],
+    at: i64,
+) -> QueryResult<Vec<SessionRow>> {
+    diesel::update(sessions::table)
+        .filter(sessions::id.eq_any(ids))
+        .filter(sessions::revoked.eq(false))
         .set((sessions::revoked.eq(true), sessions::lives_until.eq(at)))
         .returning(SessionRow::as_returning())
         .load(connection)

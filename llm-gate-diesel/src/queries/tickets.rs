@@ -1,22 +1,13 @@
 use diesel::prelude::*;
-use diesel::upsert::excluded;
 
 use super::Connection;
 use crate::models::{Hash, Id, TicketRow, UserRow};
 use crate::schema::{tickets, users};
 
-/// Keeps a ticket in place of the user's last one of its purpose.
-pub(crate) fn put(connection: &mut Connection, row: &TicketRow) -> QueryResult<usize> {
+/// Keeps a ticket.
+pub(crate) fn insert(connection: &mut Connection, row: &TicketRow) -> QueryResult<usize> {
     diesel::insert_into(tickets::table)
         .values(row)
-        .on_conflict((tickets::user_id, tickets::purpose))
-        .do_update()
-        .set((
-            tickets::hash.eq(excluded(tickets::hash)),
-            tickets::email.eq(excluded(tickets::email)),
-            tickets::created_at.eq(excluded(tickets::created_at)),
-            tickets::expires_at.eq(excluded(tickets::expires_at)),
-        ))
         .execute(connection)
 }
 
@@ -46,7 +37,7 @@ pub(crate) fn take(connection: &mut Connection, hash: Hash) -> QueryResult<usize
         .execute(connection)
 }
 
-/// Makes the ticket of a user for a purpose void.
+/// Makes the tickets of a user for a purpose void.
 pub(crate) fn delete_of_purpose(
     connection: &mut Connection,
     user: Id,

@@ -112,6 +112,21 @@ pub(crate) fn set_hash(connection: &mut Connection, id: Id, hash: &str) -> Query
         .execute(connection)
 }
 
+/// Sets the password's hash of a person who has none.
+pub(crate) fn set_first_hash(
+    connection: &mut Connection,
+    id: Id,
+    hash: &str,
+) -> QueryResult<usize> {
+    diesel::update(users::table)
+        .filter(users::id.eq(id))
+        .filter(sql::<Bool>("kind = 'person'"))
+        .filter(users::deleted_at.is_null())
+        .filter(users::password_hash.is_null())
+        .set(users::password_hash.eq(hash))
+        .execute(connection)
+}
+
 /// Changes an account.
 pub(crate) fn change(
     connection: &mut Connection,

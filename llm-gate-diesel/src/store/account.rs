@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use llm_gate::identity::{ProjectId, Role, Subject, UserId};
 use llm_gate::store::{
-    Action, Author, Event, LimitChange, NewService, NewUser, ProjectRole, Target, User, UserChange,
-    UserKind, UserOutcome,
+    Action, Author, Event, LimitChange, MAX_SERVICES, NewService, NewUser, ProjectRole, Target,
+    User, UserChange, UserKind, UserOutcome,
 };
 
 use super::page::Desk;
 use super::people::{self, project_of};
-use super::queries::{identities, members, projects, users};
+use super::queries::{members, projects, users};
 use super::{Connection, batch, event, invite, ledger};
 use crate::error::Failure;
-use crate::models::{ChangedUser, Id, IdentityRow, NewMemberRow, ProjectRow, UserRow, text};
+use crate::models::{ChangedUser, Id, ProjectRow, UserRow, text};
 
 pub(super) fn create(
     connection: &mut Connection,
@@ -48,22 +48,17 @@ pub(super) fn create(
     };
     projects::insert(connection, &project)?;
     users::insert(connection, &row)?;
-    let owner = NewMemberRow {
-        project_id: project.id,
-        user_id: row.id,
-        role: ProjectRole::Owner.as_str(),
-        since: row.created_at,
-    };
-    members::insert(connection, &owner)?;
-    if let Some(identity) = &new.identity {
-        identities::insert(connection, &IdentityRow::new(identity, row.id, author.at))?;
-    }
     let user = User::try_from(row)?;
     people::rename(connection, user.id, &BTreeSet::new(), &people::names(&user))?;
     ledger::make(connection, Subject::Project(new.personal_project))?;
     ledger::make(connection, Subject::User(new.id))?;
     let event = Event::new(author, Action::UserCreated, Target::new("user", user.id));
     event::leave(connection, &[event.made(&user)])?;
+    let own = new.personal_project;
+    people::join(connection, own, user.clone(), ProjectRole::Owner, author)?;
+    if let Some(identity) = &new.identity {
+        people::put_identity(connection, user.id, identity, author)?;
+    }
     if let Some(invite) = invited {
         let taken_up = invite::take_up(connection, invite, user.clone(), author)?;
         taken_up.ok_or_else(|| Failure::conflict("the invite was taken up"))?;
@@ -84,15 +79,13 @@ pub(super) fn create_service(
     if people::open(connection, new.project)?.is_none() {
         return Ok(None);
     }
+    if members::services(connection, new.project.into())? >= MAX_SERVICES as i64 {
+        return Err(Failure::conflict(
+            "the project has as many services as it may",
+        ));
+    }
     let row = UserRow::service(new);
     users::insert(connection, &row)?;
-    let member = NewMemberRow {
-        project_id: row.personal_project,
-        user_id: row.id,
-        role: ProjectRole::Member.as_str(),
-        since: row.created_at,
-    };
-    members::insert(connection, &member)?;
     ledger::make(connection, Subject::User(new.id))?;
     let user = User::try_from(row)?;
     let event = Event::new(
@@ -101,6 +94,14 @@ pub(super) fn create_service(
         Target::new("user", new.id),
     );
     event::leave(connection, &[event.of(project_of(&user)).made(&user)])?;
+    let (project, author) = (new.project, &new.author);
+    people::join(
+        connection,
+        project,
+        user.clone(),
+        ProjectRole::Member,
+        author,
+    )?;
     Ok(Some(user))
 }
 
@@ -122,6 +123,9 @@ pub(super) fn change(
         return Ok(UserOutcome::Absent);
     }
     let after = changed(&before, change.clone());
+    if before.is_named() && !after.is_named() {
+        return Ok(UserOutcome::LastName);
+    }
     if administers(&before)
         && !administers(&after)
         && users::other_admin(connection, id.into())?.is_none()

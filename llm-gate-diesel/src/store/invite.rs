@@ -39,7 +39,25 @@ pub(super) fn good(
 ) -> Result<Option<Invite>, Failure> {
     let row = invites::by_token(connection, Hash(token))?;
     let invite = row.map(Invite::try_from).transpose()?;
-    Ok(invite.filter(|invite| invite.is_open(at) && email == Some(&invite.email)))
+    match invite.filter(|invite| invite.is_open(at) && email == Some(&invite.email)) {
+        Some(invite) if stands(connection, &invite)? => Ok(Some(invite)),
+        _ => Ok(None),
+    }
+}
+
+/// Returns whether who has made an invite may still make it.
+fn stands(connection: &mut Connection, invite: &Invite) -> Result<bool, Failure> {
+    let Some(maker) = invite.created_by else {
+        return Ok(true);
+    };
+    let Some(account) = people::account(connection, maker)? else {
+        return Ok(false);
+    };
+    let member = match invite.project {
+        Some((project, _)) => people::member(connection, project, maker)?,
+        None => None,
+    };
+    Ok(invite.is_for(&account, member.map(|member| member.role)))
 }
 
 /// Marks an invite as taken up, and makes the user a member of its project; `None` where somebody else was faster.

@@ -12,7 +12,7 @@ use llm_gate::store::{
 use super::queries::{identities, invites, keys, members, projects, sessions, tickets, users};
 use super::{Connection, event, ledger};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Id, InviteRow, LoginRow, NewMemberRow, SessionRow};
+use crate::models::{ApiKeyRow, Id, IdentityRow, InviteRow, LoginRow, NewMemberRow, SessionRow};
 
 /// Returns the project that a user's events concern: that of a service. A person's concern none.
 pub(super) fn project_of(user: &User) -> Option<ProjectId> {
@@ -117,17 +117,56 @@ pub(super) fn revoked(
     event::leave(connection, &done)
 }
 
-/// Revokes the keys of a user and unlinks its identities: all that others may have made of the account.
+/// Ends what others may have made of an account: its keys and identities, who else is in its personal project, and whom
+/// it has invited.
 pub(super) fn disown(
     connection: &mut Connection,
-    user: UserId,
+    account: &User,
     author: &Author,
 ) -> Result<(), Failure> {
-    let id = Id::from(user);
-    let valid = keys_of(keys::valid_of_user(connection, id)?);
-    ledger::hold(connection, &valid)?;
-    let rows = keys::revoke_of_user(connection, id, author.at.as_micros())?;
+    let (user, project) = (account.id, account.personal_project);
+    let (id, own) = (Id::from(user), Id::from(project));
+    let at = author.at.as_micros();
+    let mut others = Vec::new();
+    for (row, other) in members::after(connection, own, Id(uuid::Uuid::nil()), u32::MAX)? {
+        let member = row.member(other)?;
+        if member.user.id != user {
+            others.push(member);
+        }
+    }
+    let mut subjects = keys_of(keys::valid_of_user(connection, id)?);
+    subjects.extend(keys_of(keys::valid_of_project(connection, own)?));
+    let services = (others.iter()).filter(|member| member.user.kind == UserKind::Service);
+    subjects.extend(services.map(|member| Subject::User(member.user.id)));
+    ledger::hold(connection, &subjects)?;
+
+    let rows = keys::revoke_of_user(connection, id, at)?;
     revoked(connection, rows, author)?;
+    unlink_all(connection, user, author)?;
+    for member in &others {
+        put_out(connection, project, member, author)?;
+    }
+    let mut rows = invites::revoke_of_project(connection, own, at)?;
+    rows.extend(invites::revoke_of_maker(connection, id, at)?);
+    withdrawn(connection, rows, author)
+}
+
+/// Lets an account be found by an identity. Fails when it is another's.
+pub(super) fn put_identity(
+    connection: &mut Connection,
+    user: UserId,
+    identity: &Identity,
+    author: &Author,
+) -> Result<(), Failure> {
+    let row = IdentityRow::new(identity, user.into(), author.at);
+    identities::insert(connection, &row)?;
+    let event = Event::new(author, Action::IdentityLinked, Target::new("user", user));
+    event::leave(connection, &[event.made(identity)])
+}
+
+/// Takes all identities from an account.
+fn unlink_all(connection: &mut Connection, user: UserId, author: &Author) -> Result<(), Failure> {
+    let id = Id::from(user);
     let mut gone = Vec::new();
     for row in identities::of_user(connection, id)? {
         let event = Event::new(author, Action::IdentityUnlinked, Target::new("user", user));
@@ -227,7 +266,7 @@ pub(super) fn join(
                 ..before.clone()
             };
             members::set_role(connection, project_id, user_id, role.as_str())?;
-            let event = event(Action::MemberChanged).change(&before, &after);
+            let event = event(Action::MemberChanged).change(&before.facts(), &after.facts());
             event::leave(connection, &[event])?;
             Ok(after)
         }
@@ -245,7 +284,7 @@ pub(super) fn join(
                 role,
                 since: author.at,
             };
-            event::leave(connection, &[event.made(&after)])?;
+            event::leave(connection, &[event.made(&after.facts())])?;
             Ok(after)
         }
     }
@@ -261,7 +300,24 @@ pub(super) fn part(
     let user = member.user.id;
     members::delete(connection, project.into(), user.into())?;
     let event = Event::new(author, Action::MemberRemoved, Target::new("user", user));
-    event::leave(connection, &[event.of(Some(project)).gone(member)])
+    event::leave(connection, &[event.of(Some(project)).gone(&member.facts())])
+}
+
+/// Puts a member out, with its keys there. A service is nowhere else, so it goes.
+pub(super) fn put_out(
+    connection: &mut Connection,
+    project: ProjectId,
+    member: &Member,
+    author: &Author,
+) -> Result<(), Failure> {
+    let user = &member.user;
+    if user.kind == UserKind::Service {
+        return erase(connection, user, author);
+    }
+    part(connection, project, member, author)?;
+    let (of, id, at) = (project.into(), user.id.into(), author.at.as_micros());
+    let rows = keys::revoke_of_member(connection, of, id, at)?;
+    revoked(connection, rows, author)
 }
 
 /// Takes an account away. What is bound to it goes first, so that its events come before the account's own.
@@ -301,7 +357,7 @@ pub(super) fn erase(
             archive(connection, project, author)?;
         }
     }
-    identities::delete_of_user(connection, id)?;
+    unlink_all(connection, user.id, author)?;
     tickets::delete_of_user(connection, id)?;
     rename(connection, user.id, &names(user), &BTreeSet::new())?;
     users::delete(connection, id, at)?;

@@ -5,16 +5,16 @@ use llm_gate::store::{
 };
 use uuid::Uuid;
 
-use super::queries::{invites, keys, members, projects, users};
+use super::queries::{invites, members, projects, users};
 use super::{Connection, Store, batch, event, invite, ledger, people};
 use crate::error::Failure;
-use crate::models::{Hash, Id, NewMemberRow, ProjectRow, text};
+use crate::models::{Hash, Id, ProjectRow, text};
 
 fn create(connection: &mut Connection, new: &NewProject) -> Result<Option<Project>, Failure> {
     batch::lock_people(connection)?;
-    if people::person(connection, new.owner)?.is_none() {
+    let Some(owner) = people::person(connection, new.owner)? else {
         return Ok(None);
-    }
+    };
     let row = ProjectRow {
         id: new.id.into(),
         name: text(new.name.clone()),
@@ -22,18 +22,13 @@ fn create(connection: &mut Connection, new: &NewProject) -> Result<Option<Projec
         archived_at: None,
     };
     projects::insert(connection, &row)?;
-    let owner = NewMemberRow {
-        project_id: row.id,
-        user_id: new.owner.into(),
-        role: ProjectRole::Owner.as_str(),
-        since: row.created_at,
-    };
-    members::insert(connection, &owner)?;
     ledger::make(connection, Subject::Project(new.id))?;
     let project = Project::from(row);
     let target = Target::new("project", project.id);
     let event = Event::new(&new.author, Action::ProjectCreated, target);
     event::leave(connection, &[event.of(Some(project.id)).made(&project)])?;
+    let role = ProjectRole::Owner;
+    people::join(connection, project.id, owner, role, &new.author)?;
     Ok(Some(project))
 }
 
@@ -137,17 +132,10 @@ fn remove_member(
     let Some(member) = people::member(connection, project, user)? else {
         return Ok(ProjectOutcome::Absent);
     };
-    if member.user.kind == UserKind::Service {
-        people::erase(connection, &member.user, author)?;
-        return Ok(ProjectOutcome::Done(member));
-    }
     if let Some(refusal) = kept(connection, project, &member)? {
         return Ok(refusal);
     }
-    people::part(connection, project, &member, author)?;
-    let at = author.at.as_micros();
-    let rows = keys::revoke_of_member(connection, project.into(), user.into(), at)?;
-    people::revoked(connection, rows, author)?;
+    people::put_out(connection, project, &member, author)?;
     Ok(ProjectOutcome::Done(member))
 }
 

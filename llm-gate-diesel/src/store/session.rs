@@ -1,20 +1,31 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
-    Action, Author, Event, NewSession, Refresh, Rotation, Session, SessionStore, StoreFuture,
-    Target, TokenHash,
+    Action, Author, Event, MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore,
+    StoreFuture, Target, TokenHash,
 };
 
 use super::queries::{sessions, tickets};
-use super::{Connection, Store, event, people};
+use super::{Connection, Store, batch, event, people};
 use crate::error::Failure;
 use crate::models::{Hash, RefreshTokenRow, SessionRow};
 
 /// How many sessions, and how many tickets, are forgotten at once.
 const PRUNED: i64 = 2_000;
 
+/// How many sessions of a user live on when one more begins.
+const LEFT: i64 = MAX_SESSIONS as i64 - 1;
+
 fn create(connection: &mut Connection, new: &NewSession) -> Result<(), Failure> {
+    // Of those that begin at once each counts the others.
+    batch::lock_people(connection)?;
     let row = SessionRow::from(new);
+    let at = row.created_at;
+    let oldest = sessions::oldest(connection, row.user_id, at, LEFT)?;
+    if !oldest.is_empty() {
+        let rows = sessions::end_all(connection, &oldest, at)?;
+        people::ended(connection, rows, &new.author)?;
+    }
     let token = RefreshTokenRow {
         hash: Hash(new.token),
         session_id: row.id,
@@ -40,7 +51,7 @@ fn rotate(connection: &mut Connection, refresh: &Refresh) -> Result<Rotation, Fa
     if session.revoked || disabled {
         return Ok(Rotation::Refused);
     }
-    let at = refresh.at.as_micros();
+    let at = refresh.author.at.as_micros();
     if token.spent_at.is_some() {
         return again(connection, refresh);
     }
@@ -81,13 +92,13 @@ fn again(connection: &mut Connection, refresh: &Refresh) -> Result<Rotation, Fai
     if row.revoked || disabled {
         return Ok(Rotation::Refused);
     }
-    let at = refresh.at.as_micros();
+    let at = refresh.author.at.as_micros();
     let of_racers =
         token
             .successor
             .zip(token.spent_at)
             .is_some_and(|(Hash(successor), spent_at)| {
-                let since = refresh.at.since(Timestamp::from_micros(spent_at));
+                let since = refresh.author.at.since(Timestamp::from_micros(spent_at));
                 successor == refresh.new && since < refresh.grace
             });
     if of_racers && sessions::is_unspent(connection, Hash(refresh.new))? {
@@ -101,7 +112,7 @@ fn again(connection: &mut Connection, refresh: &Refresh) -> Result<Rotation, Fai
     }
     let session = Session::try_from(row)?;
     let target = Target::new("session", session.id);
-    let event = Event::new(&Author::system(refresh.at), Action::SessionReused, target);
+    let event = Event::new(&refresh.author, Action::SessionReused, target);
     event::leave(connection, &[event.gone(&session)])?;
     Ok(Rotation::Reused(session))
 }

@@ -14,7 +14,7 @@ pub(super) fn create(connection: &mut Connection, new: NewTicket) -> Result<(), 
     batch::lock_people(connection)?;
     // Who was deleted meanwhile has no use for it.
     if people::person(connection, new.user)?.is_some() {
-        tickets::put(connection, &TicketRow::from(new))?;
+        tickets::insert(connection, &TicketRow::from(new))?;
     }
     Ok(())
 }
@@ -30,7 +30,7 @@ pub(super) fn good(
     row.map(User::try_from).transpose()
 }
 
-/// Uses a ticket up, if it is good. Of those who come at once one finds it there.
+/// Uses a ticket up, if it is good, and all others of its purpose with it. Of those who come at once one finds it there.
 fn take(
     connection: &mut Connection,
     hash: TokenHash,
@@ -38,8 +38,14 @@ fn take(
     at: Timestamp,
 ) -> Result<Option<User>, Failure> {
     let user = good(connection, hash, purpose, at)?;
-    let taken = user.is_some() && tickets::take(connection, Hash(hash))? == 1;
-    Ok(user.filter(|_| taken))
+    let Some(user) = user else {
+        return Ok(None);
+    };
+    if tickets::take(connection, Hash(hash))? == 0 {
+        return Ok(None);
+    }
+    tickets::delete_of_purpose(connection, user.id.into(), purpose.as_str())?;
+    Ok(Some(user))
 }
 
 pub(super) fn verify_email(
@@ -65,7 +71,7 @@ pub(super) fn reset_password(
         return Ok(None);
     };
     if !user.email_verified {
-        people::disown(connection, user.id, author)?;
+        people::disown(connection, &user, author)?;
     }
     put_password(connection, user.id, hash, None, author)?;
     confirm(connection, user, author).map(Some)
@@ -97,6 +103,27 @@ pub(super) fn set_password(
     put_password(connection, id, hash, keep, author)
 }
 
+/// Sets a password in place of the one that was proven, unless there is another by now.
+pub(super) fn change_password(
+    connection: &mut Connection,
+    id: UserId,
+    proven: Option<&str>,
+    hash: &str,
+    keep: Option<SessionId>,
+    author: &Author,
+) -> Result<bool, Failure> {
+    batch::lock_people(connection)?;
+    let changed = match proven {
+        Some(proven) => users::replace_hash(connection, id.into(), proven, hash)?,
+        None => users::set_first_hash(connection, id.into(), hash)?,
+    };
+    if changed == 0 {
+        return Ok(false);
+    }
+    another_password(connection, id, keep, author)?;
+    Ok(true)
+}
+
 fn put_password(
     connection: &mut Connection,
     id: UserId,
@@ -107,10 +134,21 @@ fn put_password(
     if users::set_hash(connection, id.into(), hash)? == 0 {
         return Ok(false);
     }
+    another_password(connection, id, keep, author)?;
+    Ok(true)
+}
+
+/// Ends what does not outlive a password, and tells of the new one.
+fn another_password(
+    connection: &mut Connection,
+    id: UserId,
+    keep: Option<SessionId>,
+    author: &Author,
+) -> Result<(), Failure> {
     let purpose = TicketPurpose::ResetPassword.as_str();
     tickets::delete_of_purpose(connection, id.into(), purpose)?;
     let event = Event::new(author, Action::PasswordChanged, Target::new("user", id));
     event::leave(connection, &[event])?;
     people::end_sessions(connection, id, keep, author)?;
-    Ok(true)
+    Ok(())
 }

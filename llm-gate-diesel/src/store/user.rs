@@ -1,12 +1,13 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
-    Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
-    Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserOutcome, UserStore,
+    Action, Author, Event, Identity, Linking, NewService, NewTicket, NewUser, PasswordRecord,
+    StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserOutcome,
+    UserStore,
 };
 use uuid::Uuid;
 
-use super::queries::{identities, users};
+use super::queries::{events, identities, users};
 use super::{Connection, Store, account, batch, event, people, ticket};
 use crate::error::Failure;
 use crate::models::{Id, IdentityRow, text};
@@ -15,22 +16,27 @@ fn link(
     connection: &mut Connection,
     id: UserId,
     identity: &Identity,
+    since: Option<Timestamp>,
     author: &Author,
-) -> Result<bool, Failure> {
+) -> Result<Linking, Failure> {
     batch::lock_people(connection)?;
     if people::person(connection, id)?.is_none() {
-        return Ok(false);
+        return Ok(Linking::Absent);
+    }
+    let linked = Action::IdentityLinked.as_str();
+    if let Some(since) = since
+        && events::is_after(connection, linked, &id.to_string(), since.as_micros())?
+    {
+        return Ok(Linking::Over);
     }
     let row = IdentityRow::new(identity, id.into(), author.at);
     if let Some(known) = identities::user(connection, &row.issuer, &row.subject)?
         && known.id == row.user_id
     {
-        return Ok(true);
+        return Ok(Linking::Done);
     }
-    identities::insert(connection, &row)?;
-    let event = Event::new(author, Action::IdentityLinked, Target::new("user", id));
-    event::leave(connection, &[event.made(identity)])?;
-    Ok(true)
+    people::put_identity(connection, id, identity, author)?;
+    Ok(Linking::Done)
 }
 
 fn unlink(
@@ -115,6 +121,19 @@ impl UserStore for Store {
         self.write(move |connection| ticket::set_password(connection, id, &hash, keep, &author))
     }
 
+    fn change_password(
+        &self,
+        id: UserId,
+        proven: Option<String>,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(move |connection| {
+            ticket::change_password(connection, id, proven.as_deref(), &hash, keep, &author)
+        })
+    }
+
     fn change_user(
         &self,
         id: UserId,
@@ -132,9 +151,10 @@ impl UserStore for Store {
         &self,
         id: UserId,
         identity: Identity,
+        since: Option<Timestamp>,
         author: Author,
-    ) -> StoreFuture<'_, bool> {
-        self.write(move |connection| link(connection, id, &identity, &author))
+    ) -> StoreFuture<'_, Linking> {
+        self.write(move |connection| link(connection, id, &identity, since, &author))
     }
 
     fn unlink_identity(

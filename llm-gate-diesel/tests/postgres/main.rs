@@ -20,4 +20,5 @@ mod rows;
 mod speed;
 mod tls;
 mod unavailable;
+mod unrecorded;
 mod watch;

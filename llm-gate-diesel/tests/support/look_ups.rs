@@ -5,8 +5,8 @@ use std::time::Duration;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{EventId, InviteId, Role, SessionId};
 use llm_gate::store::{
-    Action, EventQuery, Identity, KeyName, NewInvite, NewTicket, Refresh, Store, TicketPurpose,
-    TokenHash, User, UserKind, UserOutcome,
+    Action, Author, EventQuery, Identity, KeyName, NewInvite, NewTicket, Refresh, Store,
+    TicketPurpose, TokenHash, User, UserKind, UserOutcome,
 };
 
 use super::{author, key, session};
@@ -102,14 +102,14 @@ pub async fn rotate(store: &impl Store, there: &There) {
     let refresh = Refresh {
         old: TokenHash([1; 32]),
         new: TokenHash([2; 32]),
-        at,
+        author: Author::system(at),
         idle_until: Timestamp::from_micros(9),
         grace: Duration::from_micros(5),
     };
-    store.rotate_session(refresh).await.unwrap();
-    store.rotate_session(refresh).await.unwrap();
+    store.rotate_session(refresh.clone()).await.unwrap();
+    store.rotate_session(refresh.clone()).await.unwrap();
     let later = Refresh {
-        at: Timestamp::from_micros(8),
+        author: Author::system(Timestamp::from_micros(8)),
         ..refresh
     };
     store.rotate_session(later).await.unwrap();

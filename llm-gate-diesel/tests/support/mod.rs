@@ -12,6 +12,7 @@ pub mod audit;
 pub mod look_ups;
 pub mod races;
 pub mod reports;
+pub mod unrecorded;
 
 use std::sync::Arc;
 

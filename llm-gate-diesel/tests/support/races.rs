@@ -6,7 +6,7 @@ use std::time::Duration;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{InviteId, ProjectId, Role, UserId};
 use llm_gate::store::{
-    Action, EventQuery, KeyName, NewInvite, NewProject, NewTicket, NewUser, ProjectOutcome,
+    Action, Author, EventQuery, KeyName, NewInvite, NewProject, NewTicket, NewUser, ProjectOutcome,
     ProjectRole, Refresh, Rotation, Store, StoreErrorKind, TicketPurpose, TokenHash, User,
     UserChange, UserOutcome,
 };
@@ -181,7 +181,7 @@ pub async fn racing_refreshes_have_one_heir<S: Store + Clone>(stores: &[S]) {
     let refresh = |old, new| Refresh {
         old: TokenHash([old; 32]),
         new: TokenHash([new; 32]),
-        at: Timestamp::from_micros(2),
+        author: Author::system(Timestamp::from_micros(2)),
         idle_until: Timestamp::from_micros(9),
         grace: Duration::from_micros(5),
     };

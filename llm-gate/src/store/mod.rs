@@ -70,15 +70,15 @@ pub use project::{
     Invite, Member, Membership, NewInvite, NewProject, Project, ProjectOutcome, ProjectRole,
     ProjectStore,
 };
-pub use session::{NewSession, Refresh, Rotation, Session, SessionStore};
+pub use session::{MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore};
 pub use usage::{
     BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth, CallCursor, CallFilter, CallPage,
     CallQuery, InvalidCursor, OutOfRange, Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery,
     UsageRow, UsageScope, UsageStatistics, UsageStore, UsageSum, UsageTable,
 };
 pub use user::{
-    Identity, NewService, NewTicket, NewUser, PasswordRecord, TicketPurpose, Unlinking, User,
-    UserChange, UserKind, UserOutcome, UserStore,
+    Identity, Linking, MAX_SERVICES, NewService, NewTicket, NewUser, PasswordRecord, TicketPurpose,
+    Unlinking, User, UserChange, UserKind, UserOutcome, UserStore,
 };
 
 /// What a storage method returns: a boxed future of a result.

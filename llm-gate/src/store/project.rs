@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::identity::{InviteId, ProjectId, Role, UserId};
@@ -78,6 +79,24 @@ pub struct Member {
     pub since: Timestamp,
 }
 
+impl Member {
+    /// Tells what everybody in its project may know of a member, and an event of it says: nothing of what the user is
+    /// outside.
+    #[must_use]
+    pub fn facts(&self) -> Value {
+        let Self { user, role, since } = self;
+        json!({
+            "user_id": user.id,
+            "kind": user.kind,
+            "username": user.username,
+            "email": user.email,
+            "name": user.name,
+            "role": role,
+            "since": since,
+        })
+    }
+}
+
 /// What became of a change of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,6 +143,8 @@ pub struct Invite {
     pub project: Option<(ProjectId, ProjectRole)>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whose login or key has made it; `None` for the operator and the gate itself.
+    pub created_by: Option<UserId>,
     /// When it stops being good.
     pub expires_at: Timestamp,
     /// When it was taken up, and by whom.
@@ -133,10 +154,26 @@ pub struct Invite {
 }
 
 impl Invite {
-    /// Returns whether it can be taken up at `at`.
+    /// Returns whether it can be taken up at `at`, whatever its maker may.
     #[must_use]
     pub fn is_open(&self, at: Timestamp) -> bool {
         self.accepted.is_none() && self.revoked_at.is_none() && at < self.expires_at
+    }
+
+    /// Returns whether `maker`, whose role in its project is `role`, may make it.
+    #[must_use]
+    pub fn is_for(&self, maker: &User, role: Option<ProjectRole>) -> bool {
+        if maker.disabled || maker.role == Role::Admin {
+            return !maker.disabled;
+        }
+        match (self.project, role) {
+            (Some((_, granted)), Some(role)) => {
+                self.role == Role::User
+                    && role.manages()
+                    && (granted != ProjectRole::Owner || role == ProjectRole::Owner)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -253,6 +290,9 @@ pub trait ProjectStore: Send + Sync + 'static {
 
     /// Lets somebody who has an account take up an invite, once; returns it, `None` when it is not good any more or the
     /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles.
+    ///
+    /// An invite is as good as who made it: not while that account is disabled, or once it is deleted, or may not make
+    /// such an invite any more ([`Invite::is_for`]).
     fn accept_invite(
         &self,
         token: TokenHash,

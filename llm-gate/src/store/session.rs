@@ -7,6 +7,9 @@ use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{Author, StoreFuture, TokenHash};
 
+/// How many sessions of a user live at once: one more ends the oldest.
+pub const MAX_SESSIONS: usize = 100;
+
 /// A login session to be kept: the first refresh token of a family.
 #[derive(Clone, Debug)]
 pub struct NewSession {
@@ -46,14 +49,14 @@ pub struct Session {
 }
 
 /// A refresh token to be replaced by another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Refresh {
     /// The hash of the one that came.
     pub old: TokenHash,
     /// The hash of the one to be given out for it, always the same one for the same old one.
     pub new: TokenHash,
-    /// When.
-    pub at: Timestamp,
+    /// Who brings it, from where, and when.
+    pub author: Author,
     /// When the new one stops working; it never passes the family's own end.
     pub idle_until: Timestamp,
     /// How long after its rotation the old one may come again, as from racing tabs, and gets the same new one as long as
@@ -79,7 +82,7 @@ pub enum Rotation {
 ///
 /// A session lives until it is ended, its token idles out, or its own end comes, and while its user is enabled.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Keeps a session.
+    /// Keeps a session. Where the user has [`MAX_SESSIONS`] that live, the oldest of them ends in the same transaction.
     ///
     /// # Errors
     ///
@@ -90,7 +93,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// other one.
     ///
     /// A spent token whose successor was used or is another, or that comes after the grace, was stolen or its successor
-    /// was: the family is revoked (RFC 9700, section 4.14.2), in the name of the gate itself.
+    /// was: the family is revoked (RFC 9700, section 4.14.2). The event of that says who brought the token.
     ///
     /// # Errors
     ///

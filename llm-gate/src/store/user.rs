@@ -6,6 +6,9 @@ use crate::store::{Author, StoreFuture, TokenHash};
 use crate::tokens::Tokens;
 use crate::words::words;
 
+/// How many services a project has at most.
+pub const MAX_SERVICES: usize = 100;
+
 words! {
     /// What kind of account it is.
     UserKind {
@@ -111,6 +114,14 @@ impl std::fmt::Debug for PasswordRecord {
     }
 }
 
+impl User {
+    /// Returns whether it can be called by a name: an address or a user name.
+    #[must_use]
+    pub const fn is_named(&self) -> bool {
+        self.email.is_some() || self.username.is_some()
+    }
+}
+
 /// What of an account is to be changed; `None` leaves it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserChange {
@@ -140,6 +151,8 @@ pub enum UserOutcome {
     LastAdmin,
     /// It is the only owner of projects with other members, the first of which is this.
     LastOwner(ProjectId),
+    /// It is the last name of a person, who could not log in any more without.
+    LastName,
 }
 
 /// By whom else a user is known: a subject of an issuer (OpenID Connect Core 1.0, section 2).
@@ -149,6 +162,18 @@ pub struct Identity {
     pub issuer: String,
     /// The user, by the name that the provider never gives to another.
     pub subject: String,
+}
+
+/// What became of an identity that an account was to be entered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Linking {
+    /// The account has it.
+    Done,
+    /// There is no such person.
+    Absent,
+    /// The account got an identity after this was begun: perhaps by the same login, which is over then.
+    Over,
 }
 
 /// What became of an identity that was to be taken from an account.
@@ -173,7 +198,7 @@ words! {
     }
 }
 
-/// A secret that was mailed to somebody, to be used once. A new one replaces the user's last of that purpose.
+/// A secret that was mailed to somebody. Several may be good at once; with one all of that purpose are used.
 #[derive(Clone, Debug)]
 pub struct NewTicket {
     /// The hash of the secret.
@@ -202,11 +227,17 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the e-mail address or the
     /// user name is taken, by either kind of name of another account; when the identity is another's; and when
-    /// the invite is used, revoked, too old, none, or for another address than the account's.
+    /// the invite is used, revoked, too old, none, for another address than the account's, or of somebody who may not
+    /// make it any more.
     fn create_user(&self, user: NewUser) -> StoreFuture<'_, User>;
 
     /// Makes the account of a service, as a member of its project; `None` when there is no such project, or it is
     /// archived.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the project has [`MAX_SERVICES`], and when the
+    /// identifier is taken.
     fn create_service(&self, service: NewService) -> StoreFuture<'_, Option<User>>;
 
     /// Reads an account. One that was deleted is none.
@@ -235,13 +266,25 @@ pub trait UserStore: Send + Sync + 'static {
         author: Author,
     ) -> StoreFuture<'_, bool>;
 
+    /// Sets a person's password as [`set_password`](Self::set_password) does, if its hash is still `proven`: what was
+    /// checked before the new one was hashed, which takes a while; `None` for no password. Returns whether it was.
+    fn change_password(
+        &self,
+        id: UserId,
+        proven: Option<String>,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool>;
+
     /// Changes an account.
     ///
     /// In the same transaction: one that is disabled has its counter frozen, so that no further reservation is
     /// granted, and its sessions end; one that is enabled is thawed.
     ///
     /// Of a service only the name changes, and whether it is disabled: what else is asked finds it
-    /// [`Absent`](UserOutcome::Absent). An account without an address has none that is confirmed.
+    /// [`Absent`](UserOutcome::Absent). An account without an address has none that is confirmed. A person who has an
+    /// address or a user name keeps one of the two: of any number of racing calls one finds that nothing else is left.
     ///
     /// # Errors
     ///
@@ -274,7 +317,11 @@ pub trait UserStore: Send + Sync + 'static {
         Box::pin(async move { Ok(matches!(changed.await?, UserOutcome::Done(_))) })
     }
 
-    /// Lets an account be found by another identity; returns whether there is such an account.
+    /// Lets an account be found by another identity.
+    ///
+    /// What proves the identity can be sent again, and may be after it was unlinked. So whoever was sent to prove it says
+    /// `since` when: where the account got one after that moment, as its events tell, this is [`Over`](Linking::Over) and
+    /// links nothing.
     ///
     /// # Errors
     ///
@@ -283,8 +330,9 @@ pub trait UserStore: Send + Sync + 'static {
         &self,
         id: UserId,
         identity: Identity,
+        since: Option<Timestamp>,
         author: Author,
-    ) -> StoreFuture<'_, bool>;
+    ) -> StoreFuture<'_, Linking>;
 
     /// Takes an identity from an account again, but never the last way into it: of any number of racing calls one finds
     /// that nothing else is left.
@@ -298,8 +346,8 @@ pub trait UserStore: Send + Sync + 'static {
     /// Lists the identities of an account.
     fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>>;
 
-    /// Keeps a ticket in place of the user's last one of that purpose; keeps none for an account that is a service's or
-    /// not there any more.
+    /// Keeps a ticket beside those there are: who asks for another letter in somebody's name takes nothing from the one
+    /// under way. Keeps none for an account that is a service's or not there any more.
     fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()>;
 
     /// Reads whose ticket this is, if it is good at `at`. Those of accounts that are disabled or deleted are not.
@@ -310,15 +358,17 @@ pub trait UserStore: Send + Sync + 'static {
         at: Timestamp,
     ) -> StoreFuture<'_, Option<User>>;
 
-    /// Uses a ticket to confirm an address; returns the account, `None` when the ticket is not good. Of any number of
-    /// racing calls one uses it.
+    /// Uses a ticket to confirm an address, and voids the others for that; returns the account, `None` when the ticket is
+    /// not good. Of any number of racing calls one uses it.
     fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>>;
 
     /// Uses a ticket to set a password, as [`set_password`](Self::set_password) does; returns the account, `None` when
     /// the ticket is not good. The address is confirmed by that, too.
     ///
     /// Where it was not confirmed before, the account may have been somebody else's, who registered with an address that
-    /// is not theirs: then its keys are revoked and its identities unlinked as well.
+    /// is not theirs: then its keys are revoked and its identities unlinked as well, all others are put out of its
+    /// personal project, its services are deleted, and the invites to it and those that the account has made are
+    /// withdrawn.
     fn reset_password(
         &self,
         ticket: TokenHash,

@@ -48,17 +48,17 @@ CREATE TABLE identities (
 
 CREATE INDEX identities_by_user ON identities (user_id);
 
--- Secrets that were mailed, to be used once: the last of each purpose.
+-- Secrets that were mailed. With one all of its user and purpose are used.
 CREATE TABLE tickets (
     hash BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(hash) = 32),
     purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
     user_id BYTEA NOT NULL REFERENCES users (id),
     email TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    UNIQUE (user_id, purpose)
+    expires_at BIGINT NOT NULL
 );
 
+CREATE INDEX tickets_by_user ON tickets (user_id, purpose);
 CREATE INDEX tickets_by_end ON tickets (expires_at);
 
 CREATE TABLE project_members (
@@ -71,6 +71,7 @@ CREATE TABLE project_members (
 
 CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
 
+-- One is as good as who made it; null is the operator and the command line.
 CREATE TABLE invites (
     id BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(id) = 16),
     hash BYTEA NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
@@ -79,6 +80,7 @@ CREATE TABLE invites (
     project_id BYTEA REFERENCES projects (id),
     project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
     created_at BIGINT NOT NULL,
+    created_by BYTEA REFERENCES users (id),
     expires_at BIGINT NOT NULL,
     accepted_at BIGINT,
     accepted_by BYTEA REFERENCES users (id),
@@ -89,6 +91,7 @@ CREATE TABLE invites (
 );
 
 CREATE INDEX invites_by_project ON invites (project_id, id);
+CREATE INDEX invites_by_maker ON invites (created_by) WHERE accepted_at IS NULL AND revoked_at IS NULL;
 
 -- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (

@@ -48,17 +48,17 @@ CREATE TABLE identities (
 
 CREATE INDEX identities_by_user ON identities (user_id);
 
--- Secrets that were mailed, to be used once: the last of each purpose.
+-- Secrets that were mailed. With one all of its user and purpose are used.
 CREATE TABLE tickets (
     hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
     purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
     user_id BLOB NOT NULL REFERENCES users (id),
     email TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
-    UNIQUE (user_id, purpose)
+    expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX tickets_by_user ON tickets (user_id, purpose);
 CREATE INDEX tickets_by_end ON tickets (expires_at);
 
 CREATE TABLE project_members (
@@ -71,6 +71,7 @@ CREATE TABLE project_members (
 
 CREATE INDEX project_members_by_project ON project_members (project_id, user_id);
 
+-- One is as good as who made it; null is the operator and the command line.
 CREATE TABLE invites (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
@@ -79,6 +80,7 @@ CREATE TABLE invites (
     project_id BLOB REFERENCES projects (id),
     project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
     created_at INTEGER NOT NULL,
+    created_by BLOB REFERENCES users (id),
     expires_at INTEGER NOT NULL,
     accepted_at INTEGER,
     accepted_by BLOB REFERENCES users (id),
@@ -89,6 +91,7 @@ CREATE TABLE invites (
 ) STRICT;
 
 CREATE INDEX invites_by_project ON invites (project_id, id);
+CREATE INDEX invites_by_maker ON invites (created_by) WHERE accepted_at IS NULL AND revoked_at IS NULL;
 
 -- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (

@@ -116,8 +116,8 @@ async fn use_all(mut plan: Plan) -> Scene {
     scene
         .post(&nobody, "/api/v1/auth/register", body, 201)
         .await;
-    letters::confirm(&mut scene, &mut sink).await;
-    scene.enter("ada", PASSWORD).await;
+    let ada = scene.enter("ada", PASSWORD).await;
+    letters::confirm(&mut scene, &mut sink, &ada).await;
     letters::reset(&mut scene, &mut sink).await;
     let ada = scene.enter("ada", RESET_PASSWORD).await;
     let root = scene.enter("root", PASSWORD).await;

@@ -105,12 +105,12 @@ pub(super) async fn change(
     Ok(Answer(view(&app, user).await?))
 }
 
-/// Somebody without any name could never log in again.
+/// Somebody without any name could never log in again. The store has the last word; here other fields can be at fault too.
 pub(super) fn nameable(user: &User, change: &UserChange) -> Result<(), &'static str> {
     let email = change.email.as_ref().unwrap_or(&user.email);
     let username = change.username.as_ref().unwrap_or(&user.username);
     if email.is_none() && username.is_none() {
-        Err("a user name or an e-mail address is required")
+        Err(super::people::NAMELESS)
     } else {
         Ok(())
     }
@@ -144,7 +144,11 @@ impl Input for NewPassword {
 }
 
 /// Sets another password, and ends all other sessions.
-#[utoipa::path(put, path = "/api/v1/users/me/password")]
+#[utoipa::path(
+    put,
+    path = "/api/v1/users/me/password",
+    responses((status = 409, description = "The account or its password was changed meanwhile"))
+)]
 pub(super) async fn set_password(
     State(app): State<App>,
     Login {
@@ -159,11 +163,17 @@ pub(super) async fn set_password(
         check_password(&app, &user, &wanted.new)
     });
     let NewPassword { current, new } = draft.finish()?;
-    prove(&app, &origin, &user, "current_password", current).await?;
+    let proven = prove(&app, &origin, &user, "current_password", current).await?;
     let hash = app.passwords.hash(new).await?;
-    app.store
-        .set_password(user.id, hash, session, author)
-        .await?;
+    let change = app
+        .store
+        .change_password(user.id, proven, hash, session, author);
+    if !change.await? {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "the password was changed meanwhile: this one was not set",
+        ));
+    }
     tell_of_password(&app, &user);
     Ok(NoContent)
 }
@@ -180,14 +190,14 @@ fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), Strin
 }
 
 /// Checks the password of somebody who has logged in, before something that a stolen session must not do. Wrong ones count
-/// like those of logins.
+/// like those of logins. Returns the hash that holds, `None` of who has no password.
 pub(super) async fn prove(
     app: &App,
     origin: &Origin,
     user: &User,
     field: &'static str,
     password: Option<Secret>,
-) -> Result<(), ApiError> {
+) -> Result<Option<String>, ApiError> {
     let names = || [&user.username, &user.email].into_iter().flatten();
     let name = names().next().cloned().unwrap_or_default();
     let record = app.store.user_by_login(name.clone()).await?;
@@ -201,16 +211,16 @@ pub(super) async fn prove(
     })?;
     let Some(hash) = record.hash else {
         // Whoever has no password is known by another provider only.
-        return Ok(());
+        return Ok(None);
     };
     let wrong = || ApiError::in_body(field, "is not the password");
     let password = password.ok_or_else(wrong)?;
     let login = app.rates.logins.begin(origin.network, &name);
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
-    match app.passwords.verify(password, Some(hash)).await? {
+    match app.passwords.verify(password, Some(hash.clone())).await? {
         Verdict::Right { .. } => {
             login.succeeded(names().map(String::as_str));
-            Ok(())
+            Ok(Some(hash))
         }
         _ => {
             login.failed();
@@ -421,24 +431,33 @@ impl Input for Mailed {
     }
 }
 
-/// Confirms an e-mail address.
+/// Confirms the e-mail address of the own account.
+///
+/// It takes the login beside the letter: who reads the address may not be who has made the account, and would hand it
+/// over. Who cannot log in sets a new password by mail, which confirms the address too.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/email/verify",
-    responses((status = 403, description = "The link is used, replaced by another, or too old"))
+    responses((status = 403, description = "The link is used, too old, or for another account; or no login"))
 )]
 pub(super) async fn verify_email(
     State(app): State<App>,
-    By(author): By,
+    Login { user, author, .. }: Login,
     Json(Mailed { token }): Json<Mailed>,
 ) -> Result<NoContent, ApiError> {
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
+    let purpose = TicketPurpose::VerifyEmail;
+    // Whose it is never changes, so it may be looked at before.
+    let owner = app.store.ticket(token.hash(), purpose, author.at).await?;
+    if owner.is_none_or(|owner| owner.id != user.id) {
+        return Err(worn());
+    }
     let verified = app.store.verify_email(token.hash(), author).await?;
     verified.map(|_| NoContent).ok_or_else(worn)
 }
 
 fn worn() -> ApiError {
-    ApiError::forbidden("the link is used, replaced by another, or too old")
+    ApiError::forbidden("the link is used, too old, or for another account")
 }
 
 /// Who has forgotten a password.
@@ -530,12 +549,12 @@ impl Input for Reset {
 
 /// Sets a new password with what was mailed, and ends all sessions.
 ///
-/// Where the address was not confirmed before, the account's API keys and logins with other providers end too: somebody
-/// else may have made them.
+/// Where the address was not confirmed before, somebody else may have made the account. So its API keys and logins with
+/// other providers end too, others are put out of its personal project with its services, and its invites are withdrawn.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/password/reset",
-    responses((status = 403, description = "The link is used, replaced by another, or too old"))
+    responses((status = 403, description = "The link is used, or too old"))
 )]
 pub(super) async fn reset_password(
     State(app): State<App>,

@@ -121,7 +121,7 @@ impl Input for Registration {
     post,
     path = "/api/v1/auth/register",
     responses(
-        (status = 403, description = "Registration is closed, or the invite is used, withdrawn, too old, or for another address, or user names are set by admins"),
+        (status = 403, description = "Registration is closed, or the invite is used, withdrawn, too old, for another address, or of somebody who may not invite any more, or user names are set by admins"),
         (status = 409, description = "The user name or e-mail address is taken"),
     )
 )]
@@ -153,17 +153,15 @@ pub(super) async fn register(
 
     let hash = app.passwords.hash(password).await?;
     let limit = Some(app.config.limits.default_user);
+    let called: Vec<String> = names.all().into_iter().map(str::to_owned).collect();
     let mut account = names.account(hash, Role::User, limit, author.clone());
     account.invite = invite;
     let user = match app.store.create_user(account).await {
         Err(error) if error.kind() == StoreErrorKind::Conflict => {
-            // Somebody was quicker: with the name, or with the invite.
-            if let Some(token) = invite {
-                let invite = app.store.invite_by_token(token).await?;
-                let open = invite.filter(|invite| invite.is_open(author.at));
-                open.ok_or_else(super::invites::spent)?;
-            }
-            return Err(super::people::taken());
+            return Err(match invite {
+                Some(token) => uninvited(&app, token, called, author.at).await?,
+                None => super::people::taken(),
+            });
         }
         other => other?,
     };
@@ -211,6 +209,25 @@ async fn admit(
         return Err(super::invites::spent());
     }
     Ok(Some(token.hash()))
+}
+
+/// Says why somebody with an invite got no account: somebody was quicker, with the name or with the invite; or who has
+/// made the invite may not make it any more.
+async fn uninvited(
+    app: &App,
+    token: TokenHash,
+    called: Vec<String>,
+    now: Timestamp,
+) -> Result<ApiError, ApiError> {
+    let invite = app.store.invite_by_token(token).await?;
+    if invite.is_some_and(|invite| invite.is_open(now)) {
+        for name in called {
+            if app.store.user_by_login(name).await?.is_some() {
+                return Ok(super::people::taken());
+            }
+        }
+    }
+    Ok(super::invites::spent())
 }
 
 async fn first_key(app: &App, user: &User, author: Author) -> Result<String, ApiError> {
@@ -514,7 +531,7 @@ pub(super) async fn refresh(
 ) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
     let given = refresh.presented(cookie)?;
     let attempt = present(&app, &origin, &given.token)?;
-    match rotate(&app, &given.token).await? {
+    match rotate(&app, &origin, &given.token).await? {
         Some((user, session, new)) => {
             if let Some(attempt) = attempt {
                 attempt.recognised();
@@ -548,17 +565,18 @@ fn present(app: &App, origin: &Origin, given: &Secret) -> Result<Option<Attempt>
 /// Tabs that refresh at once with the same token all get the same new one.
 async fn rotate(
     app: &App,
+    origin: &Origin,
     given: &Secret,
 ) -> Result<Option<(User, SessionId, RefreshToken)>, ApiError> {
     let Ok(old) = RefreshToken::parse(given.expose()) else {
         return Ok(None);
     };
-    let now = app.clock.now();
+    let now = origin.author.at;
     let new = old.successor(&app.hasher);
     let rotating = Rotating {
         old: old.hash(),
         new: new.hash(),
-        at: now,
+        author: origin.author.clone(),
         idle_until: now.after(app.config.auth.refresh_idle()),
         grace: GRACE,
     };

@@ -293,7 +293,10 @@ impl Input for Acceptance {
 #[utoipa::path(
     post,
     path = "/api/v1/invites/accept",
-    responses((status = 403, description = "Used, withdrawn, too old, for another address, or no login"))
+    responses((
+        status = 403,
+        description = "Used, withdrawn, too old, for another address, of somebody who may not invite any more, or no login"
+    ))
 )]
 pub(super) async fn accept(
     State(app): State<App>,
@@ -312,5 +315,7 @@ pub(super) async fn accept(
 
 /// What somebody is told whose invite does not hold. It does not say why.
 pub(super) fn spent() -> ApiError {
-    ApiError::forbidden("the invite is used, withdrawn, too old, or for another address")
+    ApiError::forbidden(
+        "the invite is used, withdrawn, too old, for another address, or of somebody who may not invite any more",
+    )
 }

@@ -25,6 +25,8 @@ pub(super) const NAME: Text<String> =
     Text::new(|text| accounts::key_name(text).map_err(Cow::Borrowed)).sized(1, 100);
 
 pub(super) const NO_USER: &str = "no such user";
+/// What somebody is told who would have no name left to log in with.
+pub(super) const NAMELESS: &str = "a user name or an e-mail address is required";
 
 /// Changes an account. Where it may do something else then, its keys are forgotten where they are known.
 pub(super) async fn changed(
@@ -69,6 +71,7 @@ fn outcome(outcome: UserOutcome) -> Result<User, ApiError> {
             StatusCode::CONFLICT,
             "this is the only owner of a project with other members: make another one first, or archive it",
         )),
+        UserOutcome::LastName => Err(ApiError::in_body("username", NAMELESS)),
         _ => Err(ApiError::not_found(NO_USER)),
     }
 }

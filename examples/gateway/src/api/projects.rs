@@ -5,12 +5,13 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::identity::{ProjectId, UserId};
 use llm_gate::store::{
-    Author, Member, Membership, NewProject, NewService, Project, ProjectOutcome, ProjectRole, User,
+    Author, Member, Membership, NewProject, NewService, Project, ProjectOutcome, ProjectRole,
+    StoreErrorKind, User,
 };
 
 use serde_json::{Value, json};
 
-use super::caller::Account;
+use super::caller::{Account, Origin};
 use super::document::{Created, NoContent};
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, Json, Page, Path, Query};
@@ -20,8 +21,8 @@ use super::words::PROJECT_ROLE;
 use crate::app::App;
 use crate::names;
 
-/// Of how many projects somebody may be a member who makes another one. It keeps tables from growing without end and is
-/// looked at before, so calls that race may pass it by as many as they are.
+/// How many projects somebody may own who makes another one; those that others let one into take no room. It keeps tables
+/// from growing without end and is looked at before, so calls that race may pass it by as many as they are.
 const MAX_PROJECTS: usize = 500;
 pub(super) const NO_PROJECT: &str = "no such project";
 pub(super) const NO_MEMBER: &str = "no such member";
@@ -161,7 +162,7 @@ impl Input for ProjectName {
 #[utoipa::path(
     post,
     path = "/api/v1/projects",
-    responses((status = 409, description = "The caller is a member of as many projects as one may be"))
+    responses((status = 409, description = "The caller owns as many projects as one may"))
 )]
 pub(super) async fn create(
     State(app): State<App>,
@@ -183,10 +184,12 @@ pub(super) async fn made(
     owner: UserId,
     author: Author,
 ) -> Result<Project, ApiError> {
-    if app.store.projects_of(owner).await?.len() >= MAX_PROJECTS {
+    let projects = app.store.projects_of(owner).await?.into_iter();
+    let owned = projects.filter(|membership| membership.role == ProjectRole::Owner);
+    if owned.count() >= MAX_PROJECTS {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
-            "you are a member of as many projects as one may be: archive one first",
+            "you own as many projects as one may: archive one first",
         ));
     }
     let new = NewProject {
@@ -345,7 +348,8 @@ impl Input for NewMember {
 
 /// Makes somebody who has an account a member, or gives a member another role.
 ///
-/// Whoever manages the project may do that; only owners make owners, and change what owners are.
+/// Whoever manages the project may do that; only owners make owners, and change what owners are. Nobody asks the user, so
+/// new members count like invites.
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/members",
@@ -357,11 +361,16 @@ impl Input for NewMember {
 pub(super) async fn set_member(
     State(app): State<App>,
     account: Account,
+    origin: Origin,
     Path(id): Path<String>,
     Json(NewMember { user: who, role }): Json<NewMember>,
 ) -> Result<Answer<MemberView>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
     touches_owner(&app, &place, who, Some(role)).await?;
+    if !account.admin && app.store.membership(place.id(), who).await?.is_none() {
+        let counted = app.rates.invite(account.user.id);
+        counted.map_err(|exceeded| origin.refuse(&exceeded, "new members and invites"))?;
+    }
     let member = joined(&app, place.id(), who, role, account.author).await?;
     Ok(Answer(member.into()))
 }
@@ -456,7 +465,10 @@ impl Input for WantedService {
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/services",
-    responses((status = 404, description = "No such project, or not one of the caller's"))
+    responses(
+        (status = 404, description = "No such project, or not one of the caller's"),
+        (status = 409, description = "The project has as many services as it may"),
+    )
 )]
 pub(super) async fn create_service(
     State(app): State<App>,
@@ -482,6 +494,14 @@ pub(super) async fn made_service(
         project,
         author,
     };
-    let made = app.store.create_service(new).await?;
+    let made = match app.store.create_service(new).await {
+        Err(error) if error.kind() == StoreErrorKind::Conflict => {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                "the project has as many services as it may: delete one first",
+            ));
+        }
+        other => other?,
+    };
     made.ok_or_else(|| ApiError::not_found(NO_PROJECT))
 }

@@ -371,6 +371,9 @@ pub(crate) struct InviteView {
     project_role: Option<ProjectRole>,
     #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
+    /// Who made it; null for the operator and the command line.
+    #[schema(required, value_type = Option<String>, format = Uuid)]
+    created_by: Option<UserId>,
     #[schema(required, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Moment>,
     #[schema(required, value_type = Option<String>, format = DateTime)]
@@ -387,6 +390,7 @@ impl From<Invite> for InviteView {
             project_id: invite.project.map(|(project, _)| project),
             project_role: invite.project.map(|(_, role)| role),
             created_at: moment(invite.created_at),
+            created_by: invite.created_by,
             expires_at: moment(invite.expires_at),
             accepted_at: invite.accepted.and_then(|(at, _)| moment(at)),
             revoked: invite.revoked_at.is_some(),

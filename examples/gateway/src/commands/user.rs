@@ -298,6 +298,7 @@ fn outcome(outcome: UserOutcome) -> Result<User, CommandError> {
         UserOutcome::LastOwner(project) => format!(
             "this is the only owner of the project {project} with other members: make another one first, or archive it"
         ),
+        UserOutcome::LastName => "a user name or an e-mail address is required".to_owned(),
         _ => "there is no such person".to_owned(),
     }))
 }

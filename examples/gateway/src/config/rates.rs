@@ -71,7 +71,7 @@ pub struct RateLimitConfig {
     pub login_failures: RateSetting,
     /// Letters to one e-mail address that somebody asked for: anybody can name anybody's.
     pub letters_per_receiver: RateSetting,
-    /// Invites of one user to projects.
+    /// Invites of one user to projects, and members whom one adds.
     pub invites_per_user: RateSetting,
 }
 

@@ -19,8 +19,8 @@ impl Letter {
             "Confirm your e-mail address",
             format!(
                 "This address was given for an account at {web_url}.\n\n\
-                 To confirm that it is yours, open this page within a day:\n\n{link}\n\n\
-                 If the account is not yours, do nothing."
+                 To confirm that it is yours, open this page within a day, and log in:\n\n{link}\n\n\
+                 If you have not made the account, do nothing."
             ),
         )
     }

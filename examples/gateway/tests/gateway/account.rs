@@ -6,7 +6,11 @@ use http::{Method, StatusCode};
 use llm_gate_gateway::client::Answer;
 use serde_json::{Value, json};
 
-use super::support::{Gate, PASSWORD, Person, about_one, send, start, start_with_mail};
+use super::smtp::Sink;
+use super::support::{
+    Gate, PASSWORD, Person, about_one, on_both, send, start, start_on_postgres_with_mail,
+    start_with_mail,
+};
 
 const ME: &str = "/api/v1/users/me";
 const PASSWORD_OF_MINE: &str = "/api/v1/users/me/password";
@@ -121,7 +125,7 @@ async fn another_address_is_confirmed_again() {
     let token = json!({ "token": letter.expect("a letter to the new one").token() });
 
     ada.patch(ME, change).await;
-    let confirmed = gate.post(VERIFY, token).await;
+    let confirmed = ada.post(VERIFY, token).await;
     assert_eq!(
         confirmed.status,
         StatusCode::NO_CONTENT,
@@ -160,33 +164,92 @@ async fn a_letter_that_confirms_an_address_is_good_once_and_for_a_day() {
     let again = ada.post(&verification, json!({})).await;
     assert_eq!(again.status, StatusCode::ACCEPTED, "{again:?}");
     let second = sink.next().await;
-    let using = async |token: &str| gate.post(VERIFY, json!({ "token": token })).await.status;
+    let using = async |person: &Person, token: &str| {
+        person.post(VERIFY, json!({ "token": token })).await.status
+    };
     for (token, reason) in [
-        (first.token(), "a new letter replaces the one before"),
         ("lgm_x", "no token"),
         ("", "no token at all"),
         (&ada.refresh, "a token of another kind"),
     ] {
-        assert_eq!(using(token).await, StatusCode::FORBIDDEN, "{reason}");
+        assert_eq!(using(&ada, token).await, StatusCode::FORBIDDEN, "{reason}");
     }
-    assert_eq!(wrong(&gate.post(VERIFY, json!({})).await), ["token"]);
+    assert_eq!(wrong(&ada.post(VERIFY, json!({})).await), ["token"]);
     gate.clock.advance(Duration::from_secs(24 * 3600));
+    let ada = gate.enter("ada").await;
     assert_eq!(
-        using(second.token()).await,
+        using(&ada, second.token()).await,
         StatusCode::FORBIDDEN,
         "too old"
     );
 
-    let ada = gate.enter("ada").await;
     ada.post(&verification, json!({})).await;
     let third = sink.next().await;
-    assert_eq!(using(third.token()).await, StatusCode::NO_CONTENT);
-    assert_eq!(using(third.token()).await, StatusCode::FORBIDDEN, "used");
+    ada.post(&verification, json!({})).await;
+    let fourth = sink.next().await;
+    assert_eq!(
+        using(&ada, third.token()).await,
+        StatusCode::NO_CONTENT,
+        "another letter takes nothing from it"
+    );
+    for letter in [third, fourth] {
+        let again = using(&ada, letter.token()).await;
+        assert_eq!(again, StatusCode::FORBIDDEN, "both are used with it");
+    }
     let needless = ada.post(&verification, json!({})).await;
     assert_eq!(
         needless.status,
         StatusCode::CONFLICT,
         "there is nothing left to confirm"
+    );
+}
+
+#[tokio::test]
+async fn a_letter_alone_does_not_bless_the_password_of_a_stranger() {
+    let (gate, mut sink) = start_with_mail(|_| ()).await;
+    let body = json!({ "username": "eve", "email": "ada@example.org", "password": PASSWORD });
+    gate.post("/api/v1/auth/register", body).await;
+    let letter = sink.next().await;
+    let (eve, bob) = (gate.enter("eve").await, gate.person("bob").await);
+    let token = json!({ "token": letter.token() });
+    let clicked = gate.post(VERIFY, token.clone()).await;
+    assert_eq!(
+        clicked.status,
+        StatusCode::UNAUTHORIZED,
+        "the letter is not enough"
+    );
+    let other = bob.post(VERIFY, token.clone()).await;
+    assert_eq!(
+        other.status,
+        StatusCode::FORBIDDEN,
+        "nor is any login: {other:?}"
+    );
+    assert_eq!(eve.get(ME).await.json()["email_verified"], false);
+
+    let members = format!("/api/v1/projects/{}/members", eve.project);
+    let let_in = eve
+        .post(&members, json!({ "user_id": bob.id, "role": "owner" }))
+        .await;
+    assert_eq!(let_in.status, StatusCode::OK, "{let_in:?}");
+    gate.post(FORGOT, json!({ "email": "ada@example.org" }))
+        .await;
+    let letter = sink.next().await;
+    let body = json!({ "token": letter.token(), "password": OTHER });
+    let reset = gate.post(RESET, body).await;
+    assert_eq!(reset.status, StatusCode::NO_CONTENT, "{reset:?}");
+    assert!(
+        !gate.may_log_in("eve", PASSWORD).await,
+        "the stranger is out"
+    );
+    let project = bob.get(&format!("/api/v1/projects/{}", eve.project)).await;
+    assert_eq!(project.status, StatusCode::NOT_FOUND, "with whom it let in");
+    let ada = gate.enter_with("eve", OTHER).await;
+    assert_eq!(ada.get(ME).await.json()["email_verified"], true);
+    let late = ada.post(VERIFY, token).await;
+    assert_eq!(
+        late.status,
+        StatusCode::NO_CONTENT,
+        "her own letter, with her login"
     );
 }
 
@@ -244,6 +307,57 @@ async fn a_new_password_takes_the_old_one_and_the_policy() {
         "what was refused ended nothing"
     );
     assert!(gate.may_log_in("ada", PASSWORD).await, "nothing is changed");
+}
+
+on_both! {
+    of_racing_changes_of_the_password_one_counts;
+    of_racing_changes_one_name_is_left;
+}
+
+async fn of_racing_changes_one_name_is_left(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let body = json!({ "email": "ada@example.org", "current_password": PASSWORD });
+    for _ in 0..4 {
+        let whole = ada.patch(ME, body.clone()).await;
+        assert_eq!(whole.status, StatusCode::OK, "{whole:?}");
+        let named = ada.patch(ME, json!({ "username": "ada" })).await;
+        assert_eq!(named.status, StatusCode::OK, "{named:?}");
+        let (one, other) = tokio::join!(
+            ada.patch(ME, json!({ "username": null })),
+            ada.patch(ME, json!({ "email": null, "current_password": PASSWORD })),
+        );
+        let now = ada.get(ME).await.json();
+        assert!(
+            !now["username"].is_null() || !now["email"].is_null(),
+            "nobody could log in any more: {one:?}, {other:?}"
+        );
+    }
+}
+
+async fn of_racing_changes_of_the_password_one_counts(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let wanted: Vec<String> = (0..4).map(|number| format!("{OTHER} {number}")).collect();
+    let changes = wanted.iter().map(|new| {
+        ada.put(
+            PASSWORD_OF_MINE,
+            json!({ "current_password": PASSWORD, "new_password": new }),
+        )
+    });
+    let answers = futures_util::future::join_all(changes).await;
+    let mut set = Vec::new();
+    for (new, answer) in wanted.iter().zip(answers) {
+        match answer.status {
+            StatusCode::NO_CONTENT => set.push(new),
+            // Who comes when it is done has not even proven anything.
+            StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {}
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!(set.len(), 1, "of those that were told it is done one is");
+    assert!(
+        gate.may_log_in("ada", set[0]).await,
+        "and that is the password"
+    );
 }
 
 #[tokio::test]
@@ -376,6 +490,43 @@ async fn a_reset_sets_the_password_once_and_ends_all_sessions() {
         true,
         "who read the letter reads the address"
     );
+}
+
+/// Asks for a new password twice, as somebody else might, and follows the first letter.
+async fn who_asks_again_takes_nothing_from_the_letter_under_way((gate, mut sink): (Gate, Sink)) {
+    gate.reader("ada", "ada@example.org", &mut sink).await;
+    let mut letters = Vec::new();
+    for _ in 0..2 {
+        gate.post(FORGOT, json!({ "email": "ada@example.org" }))
+            .await;
+        letters.push(sink.next().await);
+    }
+    let reset = async |letter: usize, password: &str| {
+        let body = json!({ "token": letters[letter].token(), "password": password });
+        gate.post(RESET, body).await.status
+    };
+    assert_eq!(
+        reset(0, OTHER).await,
+        StatusCode::NO_CONTENT,
+        "it is good to its end"
+    );
+    assert_eq!(
+        reset(1, PASSWORD).await,
+        StatusCode::FORBIDDEN,
+        "both are used with it"
+    );
+    assert!(gate.may_log_in("ada", OTHER).await);
+}
+
+#[tokio::test]
+async fn who_asks_again_takes_nothing_on_sqlite() {
+    who_asks_again_takes_nothing_from_the_letter_under_way(start_with_mail(|_| ()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_again_takes_nothing_on_postgres() {
+    who_asks_again_takes_nothing_from_the_letter_under_way(start_on_postgres_with_mail().await)
+        .await;
 }
 
 #[tokio::test]

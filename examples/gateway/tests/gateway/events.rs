@@ -1,5 +1,6 @@
 //! What was done, by whom, to what (M-52).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -52,6 +53,7 @@ async fn a_project_tells_those_who_manage_it_what_was_done_there(gate: Gate) {
     let of_project = format!("&project_id={project}");
     let expected = [
         "project.created",
+        "member.added",
         "project.changed",
         "member.added",
         "key.created",
@@ -69,6 +71,19 @@ async fn a_project_tells_those_who_manage_it_what_was_done_there(gate: Gate) {
     let events = ada
         .events(&format!("{of_project}&action=project.changed"))
         .await;
+    let joined = eve
+        .events(&format!("{of_project}&action=member.added"))
+        .await;
+    let after = joined[0]["after"].as_object().expect("facts").keys();
+    let shown = [
+        "email", "kind", "name", "role", "since", "user_id", "username",
+    ];
+    let after: BTreeSet<&str> = after.map(String::as_str).collect();
+    assert_eq!(
+        after,
+        BTreeSet::from(shown),
+        "what the list of members shows, and no more"
+    );
     assert_eq!(events[0]["actor"], "user");
     assert_eq!(events[0]["actor_id"], ada.id);
     assert_eq!(events[0]["target"], "project");
@@ -102,7 +117,7 @@ async fn everybody_sees_what_they_did_themselves_and_admins_see_all() {
     ada.make_project().await;
     assert_eq!(
         ada.actions("").await,
-        ["session.created", "project.created"]
+        ["session.created", "project.created", "member.added"]
     );
     assert_eq!(eve.actions("").await, ["session.created"]);
     let own = eve.actions(&format!("&actor_id={}", eve.id)).await;
@@ -122,7 +137,7 @@ async fn everybody_sees_what_they_did_themselves_and_admins_see_all() {
     assert_eq!(by("anonymous"), 2, "two registered");
     assert_eq!(by("system"), 1, "the command line made an admin");
     let adas = root.actions(&format!("&actor_id={}", ada.id)).await;
-    assert_eq!(adas, ["session.created", "project.created"]);
+    assert_eq!(adas, ["session.created", "project.created", "member.added"]);
 }
 
 #[tokio::test]
@@ -177,7 +192,7 @@ async fn events_are_filtered_by_what_and_when_and_come_page_by_page() {
             .collect::<Vec<_>>()
     };
     assert_eq!(targets("&action=project.created").await, made);
-    let from = "&from=2026-01-01T00:00:20Z";
+    let from = "&action=project.created&from=2026-01-01T00:00:20Z";
     assert_eq!(targets(from).await, made[..2], "from then on");
     let until = format!("{from}&until=2026-01-01T00:00:30Z");
     assert_eq!(targets(&until).await, made[1..2], "the end left out");

@@ -8,7 +8,9 @@ use llm_gate_gateway::config::{Config, Registration};
 use serde_json::{Value, json};
 
 use super::smtp::Sink;
-use super::support::{Gate, PASSWORD, Person, about_one, start, start_with, start_with_mail};
+use super::support::{
+    Gate, PASSWORD, Person, about_one, on_both, start, start_with, start_with_mail,
+};
 
 const REGISTER: &str = "/api/v1/auth/register";
 const INVITES: &str = "/api/v1/invites";
@@ -52,6 +54,50 @@ async fn invited(root: &Person, email: &str, role: &str) -> String {
         .await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     made.text("token")
+}
+
+on_both! {
+    an_invite_ends_with_the_rights_of_who_made_it;
+}
+
+async fn an_invite_ends_with_the_rights_of_who_made_it(gate: Gate) {
+    let root = gate.admin().await;
+    let cat = gate.person("cat").await;
+    let path = format!("/api/v1/users/{}", cat.id);
+    let raised = root.patch(&path, json!({ "role": "admin" })).await;
+    assert_eq!(raised.status, StatusCode::OK, "{raised:?}");
+    let made = cat
+        .post(INVITES, json!({ "email": EVE, "role": "admin" }))
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert_eq!(made.text("created_by"), cat.id, "it says whose it is");
+    let token = made.text("token");
+    for (change, reason) in [
+        (json!({ "role": "user" }), "cat invites nobody any more"),
+        (
+            json!({ "role": "admin", "disabled": true }),
+            "cat does nothing any more",
+        ),
+    ] {
+        let changed = root.patch(&path, change).await;
+        assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+        let refused = gate.register("eve", None, &token).await;
+        assert_eq!(
+            refused.status,
+            StatusCode::FORBIDDEN,
+            "{reason}: {refused:?}"
+        );
+    }
+    let back = root.patch(&path, json!({ "disabled": false })).await;
+    assert_eq!(back.status, StatusCode::OK, "{back:?}");
+    let taken = gate.register("cat", None, &token).await;
+    assert_eq!(
+        taken.status,
+        StatusCode::CONFLICT,
+        "the name is another matter"
+    );
+    let made = gate.register("eve", None, &token).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
 }
 
 #[tokio::test]
@@ -273,7 +319,7 @@ async fn an_invite_is_not_taken_up_with_an_address_that_is_not_confirmed() {
     let letter = sink.next().await;
     assert_eq!(eve.accepts(letter.token()).await, StatusCode::FORBIDDEN);
     let body = json!({ "token": verification.token() });
-    gate.post("/api/v1/auth/email/verify", body).await;
+    eve.post("/api/v1/auth/email/verify", body).await;
     assert_eq!(eve.accepts(letter.token()).await, StatusCode::OK);
 }
 

@@ -67,6 +67,9 @@ async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
+    // As long as there is only one subscriber, what a thread of another test logs first is decided by that thread, which
+    // has none, for all threads.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
         .await
@@ -147,7 +150,9 @@ async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
     let away = store
         .on_writer(|connection| connection.batch_execute("ALTER TABLE api_keys RENAME TO gone"));
     away.await.expect("a connection").expect("executed");
-    refused("/v1/models", Some(&unknown), 503, "unavailable").await;
+    // One that was not asked for before.
+    let another = llm_gate::auth::ApiKeySecret::generate();
+    refused("/v1/models", Some(another.expose()), 503, "unavailable").await;
 
     let text = log.text();
     for secret in [&unknown, &expired, &revoked, &good, &ended] {

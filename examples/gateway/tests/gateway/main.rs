@@ -29,6 +29,7 @@ mod organization;
 mod program;
 mod projects;
 mod rates;
+mod session_life;
 mod sessions;
 mod signing;
 mod start;

@@ -1,9 +1,12 @@
 //! Who belongs to a project, and the services it has (M-13, M-15).
 
 use http::StatusCode;
+use llm_gate::identity::{ProjectId, UserId};
+use llm_gate::store::{Author, MAX_SERVICES, NewProject, NewService, ProjectRole};
+use llm_gate_gateway::config::Config;
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, start};
+use super::support::{Gate, Person, about_one, on_both, start, start_on_postgres_with, start_with};
 
 /// A project of Ada's with Eve as its admin and Bea as a member.
 struct Team {
@@ -224,4 +227,118 @@ async fn a_service_owns_no_project_in_place_of_a_person() {
         StatusCode::CONFLICT,
         "nobody could log in and manage it"
     );
+}
+
+on_both! {
+    a_project_has_no_more_services_than_allowed;
+}
+
+async fn a_project_has_no_more_services_than_allowed(gate: Gate) {
+    let (root, ada) = (gate.admin().await, gate.person("ada").await);
+    let books = gate.books().await;
+    let project: ProjectId = ada.project.parse().expect("an id");
+    for _ in 0..MAX_SERVICES {
+        let new = NewService {
+            id: UserId::new(),
+            name: "ci".to_owned(),
+            project,
+            author: Author::now(),
+        };
+        books.create_service(new).await.expect("there is room");
+    }
+    let body = json!({ "name": "one more" });
+    let services = format!("/api/v1/projects/{project}/services");
+    let full = ada.post(&services, body.clone()).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let accounts = format!("/v1/organization/projects/{project}/service_accounts");
+    let full = root.post(&accounts, body.clone()).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let listed = ada
+        .get(&format!("/api/v1/projects/{project}/members"))
+        .await
+        .json();
+    let robot = listed["members"].as_array().expect("a list").iter();
+    let robot = robot
+        .rev()
+        .find(|member| member["kind"] == "service")
+        .expect("many");
+    let one = format!(
+        "/api/v1/projects/{project}/members/{}",
+        robot["user_id"].as_str().expect("an id")
+    );
+    assert_eq!(ada.delete(&one).await.status, StatusCode::NO_CONTENT);
+    let room = ada.post(&services, body).await;
+    assert_eq!(room.status, StatusCode::CREATED, "one is gone: {room:?}");
+}
+
+fn two_an_hour(config: &mut Config) {
+    config.rate_limits.invites_per_user = "2/hour".parse().expect("a rate");
+}
+
+async fn nobody_is_made_a_member_without_end(gate: Gate) {
+    let (root, ada) = (gate.admin().await, gate.person("ada").await);
+    let project = ada.make_project().await;
+    let members = format!("/api/v1/projects/{project}/members");
+    let mut others = Vec::new();
+    for name in ["bea", "cat", "dan"] {
+        others.push(gate.person(name).await);
+    }
+    let add = async |by: &Person, who: &Person, role: &str| {
+        by.post(&members, json!({ "user_id": who.id, "role": role }))
+            .await
+    };
+    for other in &others[..2] {
+        assert_eq!(add(&ada, other, "member").await.status, StatusCode::OK);
+    }
+    let refused = add(&ada, &others[2], "member").await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after"));
+    let raised = add(&ada, &others[0], "admin").await;
+    assert_eq!(
+        raised.status,
+        StatusCode::OK,
+        "who is in is not let in again"
+    );
+    let by_admin = add(&root, &others[2], "member").await;
+    assert_eq!(by_admin.status, StatusCode::OK, "admins may");
+}
+
+#[tokio::test]
+async fn nobody_is_made_a_member_without_end_on_sqlite() {
+    if !about_one("each gateway counts by itself") {
+        nobody_is_made_a_member_without_end(start_with(two_an_hour).await).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_made_a_member_without_end_on_postgres() {
+    if !about_one("each gateway counts by itself") {
+        nobody_is_made_a_member_without_end(start_on_postgres_with(two_an_hour).await).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_let_in_elsewhere_makes_projects_all_the_same() {
+    let gate = start().await;
+    let (ada, eve) = (gate.person("ada").await, gate.person("eve").await);
+    let books = gate.books().await;
+    let (victim, owner): (UserId, UserId) = (
+        ada.id.parse().expect("an id"),
+        eve.id.parse().expect("an id"),
+    );
+    for _ in 0..500 {
+        let new = NewProject {
+            id: ProjectId::new(),
+            name: "trap".to_owned(),
+            owner,
+            author: Author::now(),
+        };
+        let id = new.id;
+        books.create_project(new).await.expect("made");
+        let role = ProjectRole::Admin;
+        let let_in = books.set_member(id, victim, role, Author::now()).await;
+        let_in.expect("let in");
+    }
+    let made = ada.post("/api/v1/projects", json!({})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
 }

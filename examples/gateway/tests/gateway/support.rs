@@ -147,6 +147,14 @@ pub(crate) async fn start_with_mail(change: impl FnOnce(&mut Config)) -> (Gate, 
     (gate.await, sink)
 }
 
+/// Starts one on a PostgreSQL database of its own that writes to users, and what takes its letters.
+pub(crate) async fn start_on_postgres_with_mail() -> (Gate, Sink) {
+    let sink = Sink::start().await;
+    let url = sink.url();
+    let gate = start_on_postgres_with(|config| config.mail.url = Some(url.as_str().into()));
+    (gate.await, sink)
+}
+
 async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) -> Gate {
     let database = match database {
         None if paired() => Some(postgres::config().await),
@@ -240,10 +248,11 @@ impl Gate {
         assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
         let letter = sink.next().await;
         assert_eq!(letter.to, email);
+        let person = self.enter(name).await;
         let body = json!({ "token": letter.token() });
-        let confirmed = self.post("/api/v1/auth/email/verify", body).await;
+        let confirmed = person.post("/api/v1/auth/email/verify", body).await;
         assert_eq!(confirmed.status, StatusCode::NO_CONTENT, "{confirmed:?}");
-        self.enter(name).await
+        person
     }
 
     /// Logs `name` in.

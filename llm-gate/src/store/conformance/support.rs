@@ -307,7 +307,7 @@ pub(super) const fn refresh(old: u8, new: u8, micros: i64, idle_until: i64) -> R
     Refresh {
         old: hash(old),
         new: hash(new),
-        at: later(micros),
+        author: at(micros),
         idle_until: later(idle_until),
         grace: Duration::from_micros(10),
     }

@@ -1,7 +1,7 @@
 use crate::identity::{ProjectId, Role, Subject, UserId};
 use crate::store::{
-    Action, Author, Event, LimitChange, MemoryBooks, NewService, NewUser, Project, ProjectRole,
-    StoreError, Target, User, UserChange, UserKind, UserOutcome,
+    Action, Author, Event, LimitChange, MAX_SERVICES, MemoryBooks, NewService, NewUser, Project,
+    ProjectRole, StoreError, Target, User, UserChange, UserKind, UserOutcome,
 };
 
 use super::people::{Account, People, conflict};
@@ -73,13 +73,13 @@ impl People {
             created_at: author.at,
             archived_at: None,
         };
-        let owner = (ProjectRole::Owner, author.at);
-        self.members.insert((project.id, user.id), owner);
-        self.projects.insert(project.id, project);
-        if let Some(identity) = new.identity {
-            self.identities.insert(identity, user.id);
-        }
+        let own = project.id;
+        self.projects.insert(own, project);
         self.insert(user.clone(), new.password_hash, &author);
+        self.join(own, user.id, ProjectRole::Owner, &author);
+        if let Some(identity) = new.identity {
+            self.put_identity(user.id, identity, &author);
+        }
         if let Some(invite) = invite {
             self.take_up(invite.id, user.id, &author);
         }
@@ -97,6 +97,14 @@ impl People {
         if self.open(new.project).is_none() {
             return Ok(None);
         }
+        let inside = self.members.keys().filter(|(id, _)| *id == new.project);
+        let services = inside.filter(|(_, user)| {
+            let account = self.account(*user);
+            account.is_some_and(|account| account.user.kind == UserKind::Service)
+        });
+        if services.count() >= MAX_SERVICES {
+            return Err(conflict());
+        }
         let user = User {
             id: new.id,
             kind: UserKind::Service,
@@ -109,9 +117,8 @@ impl People {
             personal_project: new.project,
             created_at: new.author.at,
         };
-        let member = (ProjectRole::Member, new.author.at);
-        self.members.insert((new.project, user.id), member);
         self.insert(user.clone(), None, &new.author);
+        self.join(new.project, user.id, ProjectRole::Member, &new.author);
         Ok(Some(user))
     }
 
@@ -140,6 +147,9 @@ impl People {
             return Ok(UserOutcome::Absent);
         }
         let after = changed(&before, change);
+        if before.is_named() && !after.is_named() {
+            return Ok(UserOutcome::LastName);
+        }
         if self.taken(id, [after.email.as_deref(), after.username.as_deref()]) {
             return Err(conflict());
         }
@@ -218,7 +228,7 @@ impl People {
                 self.archive(books, project, author);
             }
         }
-        self.identities.retain(|_, known| *known != id);
+        self.unlink_all(id, author);
         self.tickets.retain(|_, ticket| ticket.user != id);
         books.set_frozen(Subject::User(id), true);
         if let Some(account) = self.accounts.get_mut(&id) {

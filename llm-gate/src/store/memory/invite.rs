@@ -20,6 +20,7 @@ impl People {
             role: new.role,
             project: new.project,
             created_at: new.author.at,
+            created_by: new.author.actor.parts().1,
             expires_at: new.expires_at,
             accepted: None,
             revoked_at: None,
@@ -46,7 +47,21 @@ impl People {
         at: Timestamp,
     ) -> Option<Invite> {
         let invite = self.invite_by_token(token)?;
-        (invite.is_open(at) && email == Some(&invite.email)).then(|| invite.clone())
+        let good = invite.is_open(at) && email == Some(&invite.email) && self.stands(invite);
+        good.then(|| invite.clone())
+    }
+
+    /// Returns whether who has made an invite may still make it.
+    fn stands(&self, invite: &Invite) -> bool {
+        let Some(maker) = invite.created_by else {
+            return true;
+        };
+        let role = invite.project.and_then(|(project, _)| {
+            let (role, _) = self.members.get(&(project, maker))?;
+            Some(*role)
+        });
+        let maker = self.account(maker);
+        maker.is_some_and(|maker| invite.is_for(&maker.user, role))
     }
 
     /// Marks an invite as taken up, and makes the user a member of its project.

@@ -77,6 +77,23 @@ impl People {
         self.events.insert(event.id, event);
     }
 
+    /// Lets an account be found by an identity that is nobody's.
+    pub(super) fn put_identity(&mut self, id: UserId, identity: Identity, author: &Author) {
+        let event = Event::new(author, Action::IdentityLinked, Target::new("user", id));
+        self.leave(event.made(&identity));
+        self.identities.insert(identity, id);
+    }
+
+    /// Returns whether an account got an identity after a moment.
+    pub(super) fn linked_after(&self, id: UserId, since: Timestamp) -> bool {
+        let id = id.to_string();
+        self.events.values().any(|event| {
+            event.action == Action::IdentityLinked
+                && event.target.id == id
+                && event.author.at > since
+        })
+    }
+
     /// Finds an account that was not deleted.
     pub(super) fn account(&self, id: UserId) -> Option<&Account> {
         self.accounts.get(&id).filter(|account| !account.deleted)

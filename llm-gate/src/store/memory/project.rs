@@ -1,7 +1,7 @@
 use crate::identity::{InviteId, ProjectId, UserId};
 use crate::store::{
     Action, Author, Event, Invite, Member, Membership, MemoryBooks, NewInvite, NewProject, Project,
-    ProjectOutcome, ProjectRole, ProjectStore, StoreError, StoreFuture, Target, TokenHash,
+    ProjectOutcome, ProjectRole, ProjectStore, StoreError, StoreFuture, Target, TokenHash, User,
     UserKind,
 };
 
@@ -22,12 +22,11 @@ impl People {
             created_at: new.author.at,
             archived_at: None,
         };
-        let owner = (ProjectRole::Owner, new.author.at);
-        self.members.insert((project.id, new.owner), owner);
         let target = Target::new("project", project.id);
         let event = Event::new(&new.author, Action::ProjectCreated, target);
         self.leave(event.of(Some(project.id)).made(&project));
         self.projects.insert(project.id, project.clone());
+        self.join(project.id, new.owner, ProjectRole::Owner, &new.author);
         Ok(Some(project))
     }
 
@@ -130,9 +129,9 @@ impl People {
         let event =
             |action| Event::new(author, action, Target::new("user", user)).of(Some(project));
         match &before {
-            None => self.leave(event(Action::MemberAdded).made(&after)),
+            None => self.leave(event(Action::MemberAdded).made(&after.facts())),
             Some(before) if *before != after => {
-                self.leave(event(Action::MemberChanged).change(before, &after));
+                self.leave(event(Action::MemberChanged).change(&before.facts(), &after.facts()));
             }
             Some(_) => {}
         }
@@ -149,7 +148,7 @@ impl People {
         let member = self.member(project, user)?;
         self.members.remove(&(project, user));
         let event = Event::new(author, Action::MemberRemoved, Target::new("user", user));
-        self.leave(event.of(Some(project)).gone(&member));
+        self.leave(event.of(Some(project)).gone(&member.facts()));
         Some(member)
     }
 
@@ -164,7 +163,7 @@ impl People {
             return ProjectOutcome::Absent;
         };
         if member.user.kind == UserKind::Service {
-            self.erase(books, &member.user, author);
+            self.put_out(books, project, &member.user, author);
             return ProjectOutcome::Done(member);
         }
         if self.is_personal(project, Some(user)) {
@@ -173,11 +172,25 @@ impl People {
         if member.role == ProjectRole::Owner && !self.has_owner_but(project, user) {
             return ProjectOutcome::LastOwner;
         }
-        self.leave_project(project, user, author);
-        self.revoke_keys(books, author, |key| {
-            key.project == project && key.user == user
-        });
+        self.put_out(books, project, &member.user, author);
         ProjectOutcome::Done(member)
+    }
+
+    /// Puts a member out, with its keys there. A service is nowhere else, so it goes.
+    pub(super) fn put_out(
+        &mut self,
+        books: &mut MemoryBooks,
+        project: ProjectId,
+        user: &User,
+        author: &Author,
+    ) {
+        if user.kind == UserKind::Service {
+            return self.erase(books, user, author);
+        }
+        self.leave_project(project, user.id, author);
+        self.revoke_keys(books, author, |key| {
+            key.project == project && key.user == user.id
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, NewSession, Refresh, Rotation, Session, SessionStore, StoreError,
-    StoreErrorKind, StoreFuture, Target, TokenHash,
+    Action, Author, Event, MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore,
+    StoreError, StoreErrorKind, StoreFuture, Target, TokenHash,
 };
 
 use super::MemoryStore;
@@ -29,6 +29,7 @@ impl People {
             address: new.author.address,
             agent: new.agent,
         };
+        self.end_oldest(new.user, &new.author);
         let target = Target::new("session", new.id);
         self.leave(Event::new(&new.author, Action::SessionCreated, target).made(&session));
         let family = Family {
@@ -43,6 +44,19 @@ impl People {
         };
         self.tokens.insert(new.token, token);
         Ok(())
+    }
+
+    /// Ends the oldest sessions of a user, so that there is room for one more.
+    fn end_oldest(&mut self, user: UserId, author: &Author) {
+        let families = self.sessions.values();
+        let mut living: Vec<(Timestamp, SessionId)> = families
+            .filter(|family| family.session.user == user && family.lives(author.at))
+            .map(|family| (family.session.created_at, family.session.id))
+            .collect();
+        living.sort_unstable();
+        let spare = living.len().saturating_sub(MAX_SESSIONS - 1);
+        living.truncate(spare);
+        self.end_sessions(author, |one| living.iter().any(|(_, id)| *id == one.id));
     }
 
     fn rotate(&mut self, refresh: &Refresh) -> Result<Rotation, StoreError> {
@@ -62,16 +76,16 @@ impl People {
                 .tokens
                 .get(&heir)
                 .is_some_and(|heir| heir.spent.is_none());
-            if heir == refresh.new && unused && refresh.at.since(spent_at) < refresh.grace {
-                return Ok(if family.lives(refresh.at) {
+            if heir == refresh.new && unused && refresh.author.at.since(spent_at) < refresh.grace {
+                return Ok(if family.lives(refresh.author.at) {
                     Rotation::Rotated(session.clone())
                 } else {
                     Rotation::Refused
                 });
             }
-            return Ok(Rotation::Reused(self.revoke_family(id, refresh.at)?));
+            return Ok(Rotation::Reused(self.revoke_family(id, &refresh.author)?));
         }
-        if !family.lives(refresh.at) {
+        if !family.lives(refresh.author.at) {
             return Ok(Rotation::Refused);
         }
         if self.tokens.contains_key(&refresh.new) {
@@ -85,27 +99,27 @@ impl People {
     /// Spends the old token for the new one.
     fn hand_over(&mut self, id: SessionId, refresh: &Refresh) -> Option<Session> {
         let family = self.sessions.get_mut(&id)?;
-        self.tokens.get_mut(&refresh.old)?.spent = Some((refresh.at, refresh.new));
+        self.tokens.get_mut(&refresh.old)?.spent = Some((refresh.author.at, refresh.new));
         let heir = RefreshToken {
             family: id,
             spent: None,
         };
         self.tokens.insert(refresh.new, heir);
         family.idle_until = refresh.idle_until;
-        family.session.refreshed_at = refresh.at;
+        family.session.refreshed_at = refresh.author.at;
         Some(family.session.clone())
     }
 
     /// Ends a family of which a spent token came back, whether or not it would live otherwise.
-    fn revoke_family(&mut self, id: SessionId, at: Timestamp) -> Result<Session, StoreError> {
+    fn revoke_family(&mut self, id: SessionId, author: &Author) -> Result<Session, StoreError> {
         let Some(family) = self.sessions.get_mut(&id) else {
             let source = "a token without a session";
             return Err(StoreError::with_source(StoreErrorKind::Other, source));
         };
-        family.revoked_at = Some(at);
+        family.revoked_at = Some(author.at);
         let session = family.session.clone();
         let target = Target::new("session", id);
-        let event = Event::new(&Author::system(at), Action::SessionReused, target);
+        let event = Event::new(author, Action::SessionReused, target);
         self.leave(event.gone(&session));
         Ok(session)
     }

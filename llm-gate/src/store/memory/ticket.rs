@@ -12,7 +12,6 @@ impl People {
         if self.tickets.contains_key(&new.hash) {
             return Err(conflict());
         }
-        self.void_tickets(new.user, new.purpose);
         // Who was deleted meanwhile has no use for it.
         if self.person(new.user).is_some() {
             self.tickets.insert(new.hash, new);
@@ -44,7 +43,7 @@ impl People {
         let id = self
             .good_ticket(ticket, TicketPurpose::VerifyEmail, author.at)?
             .id;
-        self.tickets.remove(&ticket);
+        self.void_tickets(id, TicketPurpose::VerifyEmail);
         self.confirm(id, author)
     }
 
@@ -58,14 +57,37 @@ impl People {
         let user = self.good_ticket(ticket, TicketPurpose::ResetPassword, author.at)?;
         let (id, confirmed) = (user.id, user.email_verified);
         if !confirmed {
-            self.revoke_keys(books, author, |key| key.user == id);
-            self.unlink_all(id, author);
+            self.disown(books, id, author);
         }
         self.set_password(id, hash, None, author);
         self.confirm(id, author)
     }
 
-    fn unlink_all(&mut self, id: UserId, author: &Author) {
+    /// Ends what others may have made of an account: its keys and identities, who else is in its personal project, and
+    /// whom it has invited.
+    fn disown(&mut self, books: &mut MemoryBooks, id: UserId, author: &Author) {
+        let Some(own) = self
+            .account(id)
+            .map(|account| account.user.personal_project)
+        else {
+            return;
+        };
+        self.revoke_keys(books, author, |key| key.user == id);
+        self.unlink_all(id, author);
+        let inside = self.members.keys();
+        let others: Vec<User> = inside
+            .filter(|(project, user)| *project == own && *user != id)
+            .filter_map(|(_, user)| Some(self.account(*user)?.user.clone()))
+            .collect();
+        for other in others {
+            self.put_out(books, own, &other, author);
+        }
+        self.revoke_invites(author, |invite| {
+            invite.created_by == Some(id) || invite.project.is_some_and(|of| of.0 == own)
+        });
+    }
+
+    pub(super) fn unlink_all(&mut self, id: UserId, author: &Author) {
         let all = self.identities.iter();
         let own = all.filter(|(_, user)| **user == id);
         let mut own: Vec<Identity> = own.map(|(identity, _)| identity.clone()).collect();

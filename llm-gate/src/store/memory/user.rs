@@ -1,9 +1,9 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, Identity, NewService, NewTicket, NewUser, PasswordRecord, StoreFuture,
-    Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserKind, UserOutcome,
-    UserStore,
+    Action, Author, Event, Identity, Linking, NewService, NewTicket, NewUser, PasswordRecord,
+    StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserKind,
+    UserOutcome, UserStore,
 };
 
 use super::MemoryStore;
@@ -72,6 +72,22 @@ impl UserStore for MemoryStore {
         self.write(|people| Ok(people.set_password(id, hash, keep, &author)))
     }
 
+    fn change_password(
+        &self,
+        id: UserId,
+        proven: Option<String>,
+        hash: String,
+        keep: Option<SessionId>,
+        author: Author,
+    ) -> StoreFuture<'_, bool> {
+        self.write(|people| {
+            let holds = people
+                .person(id)
+                .is_some_and(|account| account.hash == proven);
+            Ok(holds && people.set_password(id, hash, keep, &author))
+        })
+    }
+
     fn change_user(
         &self,
         id: UserId,
@@ -89,21 +105,23 @@ impl UserStore for MemoryStore {
         &self,
         id: UserId,
         identity: Identity,
+        since: Option<Timestamp>,
         author: Author,
-    ) -> StoreFuture<'_, bool> {
+    ) -> StoreFuture<'_, Linking> {
         self.write(|people| {
             if people.person(id).is_none() {
-                return Ok(false);
+                return Ok(Linking::Absent);
+            }
+            if since.is_some_and(|since| people.linked_after(id, since)) {
+                return Ok(Linking::Over);
             }
             match people.identities.get(&identity) {
                 Some(known) if *known != id => return Err(conflict()),
-                Some(_) => return Ok(true),
+                Some(_) => return Ok(Linking::Done),
                 None => {}
             }
-            let event = Event::new(&author, Action::IdentityLinked, Target::new("user", id));
-            people.leave(event.made(&identity));
-            people.identities.insert(identity, id);
-            Ok(true)
+            people.put_identity(id, identity, &author);
+            Ok(Linking::Done)
         })
     }
 

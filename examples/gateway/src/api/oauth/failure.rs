@@ -21,7 +21,7 @@ pub(super) enum Failure {
     NotBegun,
     /// It was begun too long ago.
     TooOld,
-    /// It has entered already.
+    /// It has entered or linked already.
     Used,
     /// Somebody changed their mind, at the provider.
     GivenUp,
@@ -174,8 +174,8 @@ impl From<Failure> for ApiError {
             ),
             Failure::Unconfirmed(_) => Self::new(
                 StatusCode::CONFLICT,
-                "an account here has your e-mail address, which nobody has confirmed: confirm it by mail, or set a new \
-                 password by mail, which does the same, and begin again",
+                "an account here has your e-mail address, which nobody has confirmed: log in there and confirm it by \
+                 mail, or set a new password by mail, which does the same, and begin again",
             ),
             Failure::Closed => {
                 Self::forbidden("registration is closed, and nobody here is known by this login")

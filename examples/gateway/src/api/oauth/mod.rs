@@ -275,7 +275,7 @@ async fn arrive(
     let redirect = pending.redirect.as_deref();
     match pending.purpose {
         Purpose::Enter => {
-            let user = people::entering(app, profile, &origin.author).await?;
+            let user = people::entering(app, profile, pending.begun_at, &origin.author).await?;
             let session = sealed.session();
             let opened = auth::open(app, origin, &user, session).await;
             let refresh = opened.map_err(|error| match error.kind() {
@@ -294,7 +294,8 @@ async fn arrive(
         }
         Purpose::Link { user, session } => {
             let identity = profile.identity.clone();
-            people::link(app, user, session, profile.identity, &origin.author).await?;
+            let since = pending.begun_at;
+            people::link(app, user, session, profile.identity, since, &origin.author).await?;
             let arrived = match redirect {
                 Some(path) => Arrived::at(app, path, None),
                 None => Arrived::Linked(IdentityView::new(identity, &app.providers)),

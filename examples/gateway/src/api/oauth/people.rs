@@ -1,7 +1,8 @@
 //! Whose account it is that somebody comes for by another provider.
 
+use llm_gate::clock::Timestamp;
 use llm_gate::identity::{Role, SessionId, UserId};
-use llm_gate::store::{Actor, Author, Identity, NewUser, StoreErrorKind, User};
+use llm_gate::store::{Actor, Author, Identity, Linking, NewUser, StoreErrorKind, User};
 
 use super::failure::Failure;
 use crate::accounts::Names;
@@ -20,6 +21,7 @@ const ATTEMPTS: usize = 3;
 pub(super) async fn entering(
     app: &App,
     profile: Profile,
+    since: Timestamp,
     author: &Author,
 ) -> Result<User, Failure> {
     for _ in 0..ATTEMPTS {
@@ -30,7 +32,7 @@ pub(super) async fn entering(
         let email = profile.email.clone().ok_or(Failure::NoEmail)?;
         let found = app.store.user_by_login(email.clone()).await?;
         let entered = match found.map(|record| record.user) {
-            Some(user) => adopt(app, user, &profile, author).await?,
+            Some(user) => adopt(app, user, &profile, since, author).await?,
             None => register(app, email, &profile, author).await?,
         };
         if let Some(user) = entered {
@@ -53,17 +55,25 @@ async fn adopt(
     app: &App,
     user: User,
     profile: &Profile,
+    since: Timestamp,
     author: &Author,
 ) -> Result<Option<User>, Failure> {
     if user.email != profile.email || !user.email_verified {
         return Err(Failure::Unconfirmed(user.id));
     }
     let user = enabled(user)?;
+    let (identity, author) = (profile.identity.clone(), by(user.id, author));
     let linking = app
         .store
-        .link_identity(user.id, profile.identity.clone(), by(user.id, author));
+        .link_identity(user.id, identity, Some(since), author);
     match linking.await {
-        Ok(linked) => Ok(linked.then_some(user)),
+        Ok(Linking::Done) => Ok(Some(user)),
+        Ok(Linking::Over) => match app.store.user_by_identity(profile.identity.clone()).await? {
+            // Of two browsers that come first the other was quicker.
+            Some(user) => enabled(user).map(Some),
+            None => Err(Failure::Used),
+        },
+        Ok(_) => Ok(None),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -102,6 +112,7 @@ pub(super) async fn link(
     user: UserId,
     session: Option<SessionId>,
     identity: Identity,
+    since: Timestamp,
     author: &Author,
 ) -> Result<(), Failure> {
     let account = app.store.user(user).await?;
@@ -113,13 +124,13 @@ pub(super) async fn link(
             .filter(|session| session.user == user)
             .ok_or(Failure::Disabled(user))?;
     }
-    match app
+    let linking = app
         .store
-        .link_identity(user, identity, by(user, author))
-        .await
-    {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Disabled(user)),
+        .link_identity(user, identity, Some(since), by(user, author));
+    match linking.await {
+        Ok(Linking::Done) => Ok(()),
+        Ok(Linking::Over) => Err(Failure::Used),
+        Ok(_) => Err(Failure::Disabled(user)),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Err(Failure::Taken),
         Err(error) => Err(error.into()),
     }

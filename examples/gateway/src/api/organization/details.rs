@@ -188,7 +188,7 @@ fn platform_role(word: &Value) -> Value {
 
 fn assignment(event: &Event, member: &Value) -> Value {
     let project = event.project.map(|project| project.to_string());
-    let kind = match member["user"]["kind"].as_str() {
+    let kind = match member["kind"].as_str() {
         Some("service") => "service_account",
         _ => "user",
     };

@@ -172,7 +172,10 @@ impl Input for Wanted {
 #[utoipa::path(
     post,
     path = "/v1/organization/projects/{project_id}/service_accounts",
-    responses((status = 404, description = "No such project, or it is archived"))
+    responses(
+        (status = 404, description = "No such project, or it is archived"),
+        (status = 409, description = "The project has as many service accounts as it may"),
+    )
 )]
 pub(super) async fn create(
     State(app): State<App>,

@@ -63,6 +63,7 @@ pub(super) enum Thing {
     InviteForMe,
     /// What makes the caller's address one that is not confirmed.
     Unconfirmed,
+    /// The secret of a letter that confirms it.
     VerifyToken,
     ResetToken,
     /// What a browser comes back with from a provider: `query` and `cookie`.
@@ -156,7 +157,7 @@ impl Scene {
             Thing::InviteElsewhere => self.invited_to(&elsewhere).await,
             Thing::InviteForMe => self.invite_for(person).await,
             Thing::Unconfirmed => json!(self.unconfirmed(person).await),
-            Thing::VerifyToken => self.verify_token().await,
+            Thing::VerifyToken => self.verify_token(login).await,
             Thing::ResetToken => self.reset_token().await,
             Thing::Arrival => self.arrival().await,
             Thing::Presumed => {
@@ -346,10 +347,10 @@ impl Scene {
         }
     }
 
-    async fn verify_token(&mut self) -> Value {
-        let email = self.unconfirmed(Name::Ada).await;
+    async fn verify_token(&mut self, person: Name) -> Value {
+        let email = self.unconfirmed(person).await;
         let path = "/api/v1/users/me/email/verification";
-        self.post(Name::Ada, path, &Value::Null).await;
+        self.post(person, path, &Value::Null).await;
         self.mailed(&email).await
     }
 

@@ -1,5 +1,7 @@
 //! The logins with other providers that lead to the own account.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use llm_gate::store::{Action, Actor};
 use llm_gate_gateway::client::{Answer, Client};
@@ -194,4 +196,38 @@ async fn nobody_touches_the_identities_of_another() {
     refused(&unlink(&eve, "x").await, StatusCode::NOT_FOUND);
     assert_eq!(listed(&ada).await.len(), 1);
     assert_ne!(listed(&eve).await[0]["id"], id);
+}
+
+#[tokio::test]
+async fn one_login_at_a_provider_links_once() {
+    let scene = Scene::start().await;
+    let ada = scene.gate.person("ada").await;
+    let mut browser = scene.browser();
+    let body = json!({ "provider": "google", "password": PASSWORD });
+    let asked = ada.post(IDENTITIES, body.clone()).await;
+    browser.keep(&asked);
+    let mut other = browser.clone();
+    let url = asked.text("auth_url");
+    scene.gate.clock.advance(Duration::from_secs(1));
+    let back = browser.agree(&url).await;
+    let linked = browser.get(&back).await;
+    assert_eq!(linked.status, StatusCode::OK, "{linked:?}");
+    let id = linked.text("id");
+    assert_eq!(
+        unlink(&ada.session, &id).await.status,
+        StatusCode::NO_CONTENT
+    );
+    // The cookie was kept, and the provider gives out another code.
+    let again = other.agree(&url).await;
+    let words = refused(&other.get(&again).await, StatusCode::FORBIDDEN);
+    assert!(words.contains("over"), "{words}");
+    assert!(listed(&ada.session).await.is_empty(), "nothing is linked");
+
+    scene.gate.clock.advance(Duration::from_secs(1));
+    let anew = link(&mut browser, &ada.session, body).await;
+    assert_eq!(
+        anew.status,
+        StatusCode::OK,
+        "who begins again may: {anew:?}"
+    );
 }

@@ -63,8 +63,10 @@ async fn what_is_done_here_is_told_by_its_name(gate: Gate) {
     admin.post(&format!("{path}/archive"), Value::Null).await;
     let expected = [
         "project.created",
+        "role.assignment.created",
         "project.updated",
         "service_account.created",
+        "role.assignment.created",
         "api_key.created",
         "service_account.updated",
         "rate_limit.updated",
@@ -374,7 +376,7 @@ async fn events_are_found_by_each_filter(gate: Gate) {
     let by_key = format!("&actor_ids[]={}", text(&made["id"]));
     assert_eq!(
         admin.types(&by_key).await,
-        ["project.created"],
+        ["project.created", "role.assignment.created"],
         "by the key alone"
     );
     let event = admin.get(&format!("{LOGS}?limit=1{by_key}")).await["data"][0].clone();

@@ -1,14 +1,17 @@
 //! What accounts and sessions leave.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::{Trail, service, someone, sorted, to_value};
+use super::{Trail, became_member, service, someone, sorted, to_value};
 use crate::identity::Role;
 use crate::store::conformance::support::{
     account, admin, done, hash, later, project, refresh, session, ticket, user,
 };
 use crate::store::{
-    Action, Author, Identity, NewUser, Rotation, Store, TicketPurpose, User, UserChange,
+    Action, Actor, Author, Identity, NewUser, Refresh, Rotation, Store, TicketPurpose, User,
+    UserChange,
 };
 
 /// Makes an account in [`someone`]'s name.
@@ -26,9 +29,10 @@ pub async fn an_account_leaves_events<S: Store>(store: S) {
     admin(&store, "root").await;
     let mut trail = Trail::begin(&store).await;
     let ada = made(&store, "ada").await;
-    let event = trail
-        .one(0, Action::UserCreated, ("user", &ada.id), None)
+    let (event, beside) = trail
+        .first(0, Action::UserCreated, ("user", &ada.id), None)
         .await;
+    became_member(&beside, 0, ada.id, ada.personal_project, "owner");
     assert_eq!(
         (event.before, event.after),
         (Value::Null, to_value(&ada)),
@@ -89,9 +93,10 @@ pub async fn a_service_leaves_events<S: Store>(store: S) {
     let mut trail = Trail::begin(&store).await;
     let robot = service(&store, project).await;
     let target = ("user", &robot.id as &dyn ToString);
-    let event = trail
-        .one(0, Action::UserCreated, target, Some(project))
+    let (event, beside) = trail
+        .first(0, Action::UserCreated, target, Some(project))
         .await;
+    became_member(&beside, 0, robot.id, project, "member");
     assert_eq!(event.after, to_value(&robot), "all of it is new");
     done(store.set_user_disabled(robot.id, true, someone(1)).await);
     let event = trail
@@ -156,6 +161,39 @@ pub async fn an_address_leaves_events<S: Store>(store: S) {
     );
 }
 
+/// That it comes with an account is told beside the account.
+pub async fn the_first_identity_leaves_events<S: Store>(store: S) {
+    let identity = Identity {
+        issuer: "https://a".to_owned(),
+        subject: "1".to_owned(),
+    };
+    let mut trail = Trail::begin(&store).await;
+    let new = NewUser {
+        identity: Some(identity.clone()),
+        author: someone(1),
+        token_limit: None,
+        ..account(None, Some("ada"))
+    };
+    let ada = done(store.create_user(new).await).id;
+    let left = trail.left().await;
+    let linked = left
+        .iter()
+        .find(|event| event.action == Action::IdentityLinked);
+    let linked = linked.expect("it is told");
+    assert_eq!(linked.author, someone(1), "by whom");
+    assert_eq!(linked.target.id, ada.to_string(), "whose");
+    let facts = (linked.before.clone(), linked.after.clone());
+    assert_eq!(facts, (Value::Null, to_value(&identity)), "there is one");
+    let told: BTreeSet<Action> = left.iter().map(|event| event.action).collect();
+    let expected = [
+        Action::UserCreated,
+        Action::MemberAdded,
+        Action::IdentityLinked,
+    ];
+    assert_eq!(told, BTreeSet::from(expected), "and nothing else");
+    assert_eq!(left.len(), 3, "each once");
+}
+
 /// Linked and unlinked.
 pub async fn an_identity_leaves_events<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
@@ -166,7 +204,7 @@ pub async fn an_identity_leaves_events<S: Store>(store: S) {
     let mut trail = Trail::begin(&store).await;
     done(
         store
-            .link_identity(ada.id, identity.clone(), someone(1))
+            .link_identity(ada.id, identity.clone(), None, someone(1))
             .await,
     );
     let event = trail
@@ -241,23 +279,29 @@ pub async fn a_session_leaves_events<S: Store>(store: S) {
     trail.nothing("what is forgotten had ended before").await;
 }
 
-/// Whoever brought the token is not who it says, so nobody else is named.
-pub async fn a_theft_is_told_by_the_gate_itself<S: Store>(store: S) {
+/// From where the token came is what there is to go by.
+pub async fn a_theft_is_told_with_who_brought_the_token<S: Store>(store: S) {
     let ada = user(&store, "ada").await;
     let new = session(&ada, hash(1));
     let id = new.id;
     done(store.create_session(new).await);
     done(store.rotate_session(refresh(1, 2, 1, 100)).await);
     let mut trail = Trail::begin(&store).await;
-    let again = done(store.rotate_session(refresh(1, 2, 50, 100)).await);
+    let replay = Refresh {
+        author: Author {
+            actor: Actor::Anonymous,
+            ..someone(50)
+        },
+        ..refresh(1, 2, 50, 100)
+    };
+    let again = done(store.rotate_session(replay.clone()).await);
     assert!(matches!(again, Rotation::Reused(_)), "it is long spent");
     let left = trail.left().await;
     assert_eq!(left.len(), 1, "one event: {left:?}");
     assert_eq!(left[0].action, Action::SessionReused, "why it ended");
     assert_eq!(
-        left[0].author,
-        Author::system(later(50)),
-        "the gate ended it"
+        left[0].author, replay.author,
+        "who has ended it, and from where"
     );
     assert_eq!(left[0].target.id, id.to_string(), "this one");
     done(store.rotate_session(refresh(1, 2, 51, 100)).await);

@@ -96,7 +96,8 @@ pub async fn a_limit_leaves_events<S: Store>(store: S) {
     new.author = someone(4);
     let bob = done(store.create_user(new).await);
     let (made, limited) = (Action::UserCreated, Action::LimitChanged);
-    let expected = sorted([(made, &bob.id), (limited, &bob.id)]);
+    let added = Action::MemberAdded;
+    let expected = sorted([(made, &bob.id), (added, &bob.id), (limited, &bob.id)]);
     assert_eq!(
         trail.several(4).await,
         expected,

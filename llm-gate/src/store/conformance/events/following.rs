@@ -4,7 +4,7 @@ use super::{Trail, listed, service, someone, sorted};
 use crate::store::conformance::support::{
     done, hash, invite, key, later, own, project, session, shared, user,
 };
-use crate::store::{Action, EventQuery, NewApiKey, Store, User};
+use crate::store::{Action, EventQuery, Identity, NewApiKey, Store, User};
 
 /// Sessions, keys, memberships and projects that end with it are told, each by itself.
 pub async fn what_goes_with_an_account_leaves_events<S: Store>(store: S) {
@@ -40,6 +40,11 @@ pub async fn what_goes_with_an_account_leaves_events<S: Store>(store: S) {
         ..key(&ada, "desk")
     };
     let desk = done(store.create_key(desk).await).id;
+    let known = Identity {
+        issuer: "https://a".to_owned(),
+        subject: "1".to_owned(),
+    };
+    done(store.link_identity(ada.id, known, None, someone(3)).await);
     trail.left().await;
     done(store.delete_user(ada.id, someone(4)).await);
     let expected = sorted([
@@ -49,6 +54,7 @@ pub async fn what_goes_with_an_account_leaves_events<S: Store>(store: S) {
         (Action::MemberRemoved, &ada.id),
         (Action::MemberRemoved, &ada.id),
         (Action::ProjectArchived, &ada.personal_project),
+        (Action::IdentityUnlinked, &ada.id),
         (Action::UserDeleted, &ada.id),
     ]);
     assert_eq!(

@@ -30,8 +30,9 @@ rules!(__events_rules where S: Store;
     a_password_leaves_events,
     an_address_leaves_events,
     an_identity_leaves_events,
+    the_first_identity_leaves_events,
     a_session_leaves_events,
-    a_theft_is_told_by_the_gate_itself,
+    a_theft_is_told_with_who_brought_the_token,
     a_project_leaves_events,
     a_member_leaves_events,
     an_invite_leaves_events,
@@ -113,15 +114,28 @@ impl<'a, S: EventStore> Trail<'a, S> {
         target: (&str, &dyn ToString),
         project: Option<ProjectId>,
     ) -> Event {
+        let (event, beside) = self.first(micros, action, target, project).await;
+        assert!(beside.is_empty(), "one event of {action}: {beside:?}");
+        event
+    }
+
+    /// Returns the first event that is new, as [`one`](Self::one) does, and those that are beside it.
+    async fn first(
+        &mut self,
+        micros: i64,
+        action: Action,
+        target: (&str, &dyn ToString),
+        project: Option<ProjectId>,
+    ) -> (Event, Vec<Event>) {
         let mut left = self.left().await;
-        assert_eq!(left.len(), 1, "one event of {action}: {left:?}");
+        assert!(!left.is_empty(), "{action} leaves an event");
         let event = left.remove(0);
         assert_eq!(event.action, action, "what was done");
         assert_eq!(event.author, someone(micros), "by whom, from where, when");
         let found = (event.target.kind.as_str(), event.target.id.clone());
         assert_eq!(found, (target.0, target.1.to_string()), "to what");
         assert_eq!(event.project, project, "the project it concerns");
-        event
+        (event, left)
     }
 
     /// Returns the actions and targets that are new, in an order of their own.
@@ -135,6 +149,19 @@ impl<'a, S: EventStore> Trail<'a, S> {
         told.sort_unstable();
         told
     }
+}
+
+/// Checks that the one event beside another is that somebody became a member.
+fn became_member(beside: &[Event], micros: i64, user: UserId, project: ProjectId, role: &str) {
+    let [event] = beside else {
+        panic!("one event beside it: {beside:?}");
+    };
+    assert_eq!(event.action, Action::MemberAdded, "who is in the project");
+    assert_eq!(event.author, someone(micros), "by whom");
+    assert_eq!(event.target.id, user.to_string(), "who");
+    assert_eq!(event.project, Some(project), "where");
+    assert_eq!(event.before, Value::Null, "nobody was");
+    assert_eq!(event.after["role"], role, "as what");
 }
 
 /// Puts what is expected into the order of [`Trail::several`].

@@ -37,7 +37,11 @@ pub async fn what_changes_nothing_leaves_no_event<S: Store>(store: S) {
     let laptop = done(store.create_key(key(&ada, "laptop")).await);
     let gone = done(store.create_key(key(&ada, "gone")).await);
     done(store.revoke_key(own(&gone), someone(0)).await);
-    done(store.link_identity(ada.id, identity(), someone(0)).await);
+    done(
+        store
+            .link_identity(ada.id, identity(), None, someone(0))
+            .await,
+    );
     let withdrawn = invite("eve@example.org", None, hash(1));
     done(store.create_invite(withdrawn.clone()).await);
     done(store.revoke_invite(None, withdrawn.id, someone(0)).await);
@@ -74,7 +78,11 @@ pub async fn what_changes_nothing_leaves_no_event<S: Store>(store: S) {
     trail.nothing("an account as it was").await;
     done(store.verify_email(hash(2), someone(1)).await);
     trail.nothing("an address that was confirmed before").await;
-    done(store.link_identity(ada.id, identity(), someone(1)).await);
+    done(
+        store
+            .link_identity(ada.id, identity(), None, someone(1))
+            .await,
+    );
     trail.nothing("an identity that it had").await;
     done(
         store
@@ -125,7 +133,11 @@ pub async fn what_fails_leaves_no_event<S: Store>(store: S) {
     );
     let common = shared(&store, &ada, &bob).await.id;
     let laptop = done(store.create_key(key(&ada, "laptop")).await);
-    done(store.link_identity(bob.id, identity(), someone(0)).await);
+    done(
+        store
+            .link_identity(bob.id, identity(), None, someone(0))
+            .await,
+    );
     let one = session(&ada, hash(1));
     done(store.create_session(one.clone()).await);
     done(
@@ -171,7 +183,9 @@ pub async fn what_fails_leaves_no_event<S: Store>(store: S) {
             .await,
     );
     conflict(
-        store.link_identity(ada.id, identity(), someone(1)).await,
+        store
+            .link_identity(ada.id, identity(), None, someone(1))
+            .await,
         "bob's",
     );
     done(store.unlink_identity(ada.id, identity(), someone(1)).await);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Trail, listed, someone, sorted, to_value};
+use super::{Trail, became_member, listed, someone, sorted, to_value};
 use crate::identity::{KeyGrants, ProjectId, Role};
 use crate::store::conformance::support::{
     account, done, hash, invite, key, later, own, project, race, reader, user,
 };
 use crate::store::{
-    Action, EventQuery, KeyChange, NewApiKey, NewKeySecret, NewProject, ProjectRole, Store,
+    Action, EventQuery, KeyChange, NewApiKey, NewKeySecret, NewProject, NewUser, ProjectRole, Store,
 };
 
 /// Made, renamed, closed: for those who own it to read.
@@ -25,9 +25,10 @@ pub async fn a_project_leaves_events<S: Store>(store: S) {
     };
     let made = done(store.create_project(new).await).expect("there is such a user");
     let target = ("project", &made.id as &dyn ToString);
-    let event = trail
-        .one(1, Action::ProjectCreated, target, Some(made.id))
+    let (event, beside) = trail
+        .first(1, Action::ProjectCreated, target, Some(made.id))
         .await;
+    became_member(&beside, 1, ada.id, made.id, "owner");
     assert_eq!(
         (event.before, event.after),
         (Value::Null, to_value(&made)),
@@ -73,7 +74,14 @@ pub async fn a_member_leaves_events<S: Store>(store: S) {
     );
     let event = trail.one(1, Action::MemberAdded, target, id).await;
     assert_eq!(event.before, Value::Null, "bob was none");
-    assert_eq!(event.after["role"], "member", "and now is");
+    let facts = json!({
+        "user_id": bob.id, "kind": "person", "username": "bob", "email": null, "name": null, "role": "member",
+        "since": later(1),
+    });
+    assert_eq!(
+        event.after, facts,
+        "and now is, with no more than members see"
+    );
     done(
         store
             .set_member(project, bob.id, ProjectRole::Admin, someone(2))
@@ -93,6 +101,13 @@ pub async fn an_invite_leaves_events<S: Store>(store: S) {
     let bob = user(&store, "bob").await;
     let ada = reader(&store, "ada@example.org").await;
     let id = project(&store, &bob).await.id;
+    // An invite is as good as who makes it.
+    let root = NewUser {
+        id: someone(0).actor.parts().1.expect("a user"),
+        role: Role::Admin,
+        ..account(None, Some("root"))
+    };
+    done(store.create_user(root).await);
     let make = async |token, project| {
         let mut new = invite("ada@example.org", project, hash(token));
         new.author = someone(0);
@@ -144,8 +159,17 @@ pub async fn an_invite_leaves_events<S: Store>(store: S) {
     (new.invite, new.token_limit, new.author) = (Some(hash(4)), None, someone(4));
     let eve = done(store.create_user(new).await);
     let made = Action::UserCreated;
-    let expected = sorted([(made, &eve.id), (accepted, &fourth.id), (added, &eve.id)]);
-    assert_eq!(trail.several(4).await, expected, "and who was made by it");
+    let expected = sorted([
+        (made, &eve.id),
+        (added, &eve.id),
+        (accepted, &fourth.id),
+        (added, &eve.id),
+    ]);
+    assert_eq!(
+        trail.several(4).await,
+        expected,
+        "and who was made by it, in two projects"
+    );
 }
 
 /// Made, changed, rotated, revoked; not that it was used.

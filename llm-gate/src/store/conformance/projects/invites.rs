@@ -36,6 +36,7 @@ pub async fn an_invite_is_read_as_it_was_made<S: UserStore + ProjectStore>(store
         role: Role::Admin,
         project: Some((project, ProjectRole::Member)),
         created_at: later(0),
+        created_by: None,
         expires_at: later(1_000),
         accepted: None,
         revoked_at: None,

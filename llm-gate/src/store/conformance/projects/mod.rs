@@ -2,10 +2,12 @@
 //! [`UserStore`] too.
 
 mod invites;
+mod makers;
 mod members;
 mod owning;
 
 pub use invites::*;
+pub use makers::*;
 pub use members::*;
 pub use owning::*;
 
@@ -46,4 +48,9 @@ rules!(__projects_rules where S: UserStore | ProjectStore;
     an_invite_makes_one_account,
     an_invite_makes_no_account_with_another_address,
     a_bad_invite_makes_no_account,
+    an_invite_names_who_made_it,
+    an_invite_of_who_manages_no_more_is_not_good,
+    an_invite_of_an_owner_is_good_while_its_maker_owns,
+    an_invite_of_who_may_do_nothing_is_not_good,
+    an_invite_to_the_platform_is_good_while_its_maker_is_admin,
 );

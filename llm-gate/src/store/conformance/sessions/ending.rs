@@ -1,10 +1,14 @@
 //! How sessions live and end.
 
+use std::sync::Arc;
+
 use crate::identity::SessionId;
 use crate::store::conformance::support::{
-    at, done, hash, later, reader, refresh, rotates, session, ticket, user,
+    at, done, hash, later, race, reader, refresh, rotates, session, ticket, user,
 };
-use crate::store::{NewSession, Rotation, SessionStore, TicketPurpose, User, UserStore};
+use crate::store::{
+    MAX_SESSIONS, NewSession, Rotation, SessionStore, TicketPurpose, TokenHash, User, UserStore,
+};
 
 /// Makes sessions of a user with tokens from `first` on, the newest of which comes first.
 async fn sessions<S: SessionStore>(store: &S, user: &User, first: u8, count: u8) -> Vec<SessionId> {
@@ -128,6 +132,102 @@ pub async fn all_sessions_but_one_are_ended<S: UserStore + SessionStore>(store: 
         listed(&store, &bob, 4).await,
         other,
         "others are not concerned"
+    );
+}
+
+/// Begins a session some microseconds after the start, which lives for 1,000 more, with a token of its own.
+async fn begun<S: SessionStore>(store: &S, user: &User, token: usize, micros: i64) -> SessionId {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&token.to_le_bytes());
+    let new = NewSession {
+        idle_until: later(micros + 1_000),
+        ends_at: later(micros + 1_000),
+        author: at(micros),
+        ..session(user, TokenHash(bytes))
+    };
+    let id = new.id;
+    done(store.create_session(new).await);
+    id
+}
+
+/// Somebody who logs in day after day keeps no more than so many, whichever clients forget theirs.
+pub async fn one_session_too_many_ends_the_oldest<S: UserStore + SessionStore>(store: S) {
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    // The oldest by time, and not by identifier.
+    let second = begun(&store, &ada, 1, 1).await;
+    let first = begun(&store, &ada, 2, 0).await;
+    for token in 2..MAX_SESSIONS {
+        begun(&store, &ada, token + 1, 2).await;
+    }
+    let all = listed(&store, &ada, 2).await;
+    assert_eq!(all.len(), MAX_SESSIONS, "so many live");
+    let others = begun(&store, &bob, 1_000, 3).await;
+    assert_eq!(listed(&store, &ada, 3).await, all, "bob's are his own");
+
+    let next = begun(&store, &ada, 1_001, 4).await;
+    let now = listed(&store, &ada, 4).await;
+    assert_eq!(now.len(), MAX_SESSIONS, "there are no more than that");
+    assert!(now.contains(&next), "the new one lives");
+    assert!(!now.contains(&first), "the oldest has ended");
+    assert!(now.contains(&second), "and no other");
+    let mut token = [0; 32];
+    token[0] = 2;
+    let mut back = refresh(0, 9, 5, 100);
+    back.old = TokenHash(token);
+    let rotated = done(store.rotate_session(back).await);
+    assert_eq!(rotated, Rotation::Refused, "nobody goes on with it");
+    assert_eq!(listed(&store, &bob, 4).await, [others], "nor is bob's gone");
+}
+
+/// Only those that live are counted.
+pub async fn what_has_ended_takes_no_room<S: UserStore + SessionStore>(store: S) {
+    let ada = user(&store, "ada").await;
+    let first = begun(&store, &ada, 0, 0).await;
+    for token in 1..MAX_SESSIONS {
+        begun(&store, &ada, token, 1).await;
+    }
+    let last = begun(&store, &ada, MAX_SESSIONS, 2).await;
+    let now = listed(&store, &ada, 2).await;
+    assert!(!now.contains(&first), "there was no room for it");
+    assert!(
+        done(store.end_session(ada.id, last, at(3)).await),
+        "it lived"
+    );
+    begun(&store, &ada, MAX_SESSIONS + 1, 4).await;
+    let later = listed(&store, &ada, 4).await;
+    let kept = now.iter().filter(|id| **id != last);
+    assert!(
+        kept.clone().all(|id| later.contains(id)),
+        "nobody had to go"
+    );
+    let idle = begun(&store, &ada, MAX_SESSIONS + 2, 1_500).await;
+    assert_eq!(
+        listed(&store, &ada, 1_500).await,
+        [idle],
+        "all others idled out"
+    );
+}
+
+/// No more than allowed holds against racers, who are all let in.
+pub async fn of_racing_sessions_no_more_than_allowed_live<S>(store: S)
+where
+    S: UserStore + SessionStore,
+{
+    let ada = user(&store, "ada").await;
+    for token in 0..MAX_SESSIONS - 1 {
+        begun(&store, &ada, token, 0).await;
+    }
+    let (store, of) = (Arc::new(store), ada.clone());
+    let made = race(&Arc::clone(&store), 8, move |store, number| {
+        let of = of.clone();
+        async move { begun(&*store, &of, 1_000 + number, 1).await }
+    })
+    .await;
+    let now = listed(&*store, &ada, 1).await;
+    assert_eq!(now.len(), MAX_SESSIONS, "each counted the others");
+    assert!(
+        made.iter().all(|id| now.contains(id)),
+        "the oldest have ended"
     );
 }
 

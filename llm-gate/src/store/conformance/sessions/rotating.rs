@@ -113,11 +113,12 @@ where
 }
 
 async fn is_reused<S: UserStore + SessionStore>(store: &S, again: Refresh, reason: &str) {
+    let moment = again.author.at;
     let id = match done(store.rotate_session(again).await) {
         Rotation::Reused(session) => session.id,
         other => panic!("{reason} gives the theft away, not {other:?}"),
     };
-    let dead = done(store.session(id, again.at).await);
+    let dead = done(store.session(id, moment).await);
     assert_eq!(dead, None, "the session has ended");
     for token in 1..5 {
         let next = done(store.rotate_session(refresh(token, 9, 12, 100)).await);
@@ -181,7 +182,7 @@ pub async fn without_a_grace_a_token_works_once<S: UserStore + SessionStore>(sto
         grace: Duration::ZERO,
         ..refresh(1, 2, 1, 100)
     };
-    assert!(rotates(&store, strict).await, "it is fresh");
+    assert!(rotates(&store, strict.clone()).await, "it is fresh");
     let again = done(store.rotate_session(strict).await);
     assert!(
         matches!(again, Rotation::Reused(_)),

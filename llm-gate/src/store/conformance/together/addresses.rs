@@ -1,10 +1,14 @@
 //! What a confirmed address means for all that an account has.
 
-use crate::identity::Subject;
+use crate::identity::{Subject, UserId};
 use crate::store::conformance::support::{
-    account, at, denied, done, granted, hash, key, reader, reserve, ticket,
+    account, at, denied, done, granted, hash, invite, key, project, reader, reserve, shared,
+    ticket, user,
 };
-use crate::store::{DenialReason, Identity, Store, TicketPurpose, User};
+use crate::store::{
+    Actor, Author, DenialReason, Identity, NewApiKey, NewService, ProjectRole, Store,
+    TicketPurpose, User,
+};
 
 /// Whoever registered with an address that is somebody else's loses all of the account to its reader.
 pub async fn who_reads_an_unconfirmed_address_gets_the_account_alone<S: Store>(store: S) {
@@ -19,7 +23,7 @@ pub async fn who_reads_an_unconfirmed_address_gets_the_account_alone<S: Store>(s
             issuer: "https://login.example".to_owned(),
             subject: public,
         };
-        assert!(done(store.link_identity(user.id, identity, at(1)).await));
+        done(store.link_identity(user.id, identity, None, at(1)).await);
         let secret = hash(u8::try_from(number).expect("two"));
         done(
             store
@@ -57,4 +61,84 @@ pub async fn who_reads_an_unconfirmed_address_gets_the_account_alone<S: Store>(s
         "from this commit on"
     );
     granted(&store, &works).await;
+}
+
+/// Nobody stays inside whom the stranger has let in, and nobody comes in after; what is elsewhere is not touched.
+pub async fn who_reads_an_unconfirmed_address_is_alone_in_the_project<S: Store>(store: S) {
+    let bob = user(&store, "bob").await;
+    let unconfirmed = account(Some("ada@example.org"), None);
+    let ada = done(store.create_user(unconfirmed).await);
+    let bea = reader(&store, "bea@example.org").await;
+    let common = shared(&store, &bob, &ada).await.id;
+    let by_ada = Author::new(Actor::User(ada.id), at(1).at);
+    for (number, owner) in [(0, &ada), (10, &bea)] {
+        let own = owner.personal_project;
+        done(
+            store
+                .set_member(own, bob.id, ProjectRole::Owner, at(1))
+                .await,
+        );
+        let new = NewService {
+            id: UserId::new(),
+            name: "robot".to_owned(),
+            project: own,
+            author: at(1),
+        };
+        let robot = done(store.create_service(new).await).expect("there is such a project");
+        for (member, public) in [(&bob, number), (&robot, number + 1)] {
+            let new = NewApiKey {
+                project: own,
+                ..key(member, &public.to_string())
+            };
+            let key = done(store.create_key(new).await);
+            granted(&store, &reserve(&[Subject::Key(key.id)], 1)).await;
+        }
+        let new = invite("eve@example.org", Some(own), hash(number + 2));
+        done(store.create_invite(new).await);
+        let purpose = TicketPurpose::ResetPassword;
+        done(
+            store
+                .create_ticket(ticket(owner, purpose, hash(number + 3)))
+                .await,
+        );
+    }
+    done(
+        store
+            .set_member(common, ada.id, ProjectRole::Admin, at(1))
+            .await,
+    );
+    let mut elsewhere = invite("eve@example.org", Some(common), hash(20));
+    elsewhere.author = by_ada;
+    done(store.create_invite(elsewhere).await);
+    let others = project(&store, &bob).await.id;
+    done(
+        store
+            .create_invite(invite("eve@example.org", Some(others), hash(21)))
+            .await,
+    );
+    for secret in [3, 13] {
+        let reset = store.reset_password(hash(secret), "second".to_owned(), at(2));
+        assert!(done(reset.await).is_some(), "the ticket is good");
+    }
+
+    let inside = async |of: &User| done(store.members(of.personal_project, None, 10).await).len();
+    assert_eq!(inside(&ada).await, 1, "ada is alone there");
+    assert_eq!(inside(&bea).await, 3, "bea has let them in herself");
+    for (public, dead) in [(0, true), (1, true), (10, false), (11, false)] {
+        let found = done(store.key_by_public_id(public.to_string()).await).expect("it was made");
+        assert_eq!(found.key.revoked_at.is_some(), dead, "key {public}");
+        let hold = reserve(&[Subject::Key(found.key.id)], 1);
+        if dead {
+            let denial = denied(&store, &hold).await;
+            assert_eq!(denial.reason, DenialReason::Frozen, "key {public}");
+        } else {
+            granted(&store, &hold).await;
+        }
+    }
+    for (token, withdrawn) in [(2, true), (20, true), (12, false), (21, false)] {
+        let found = done(store.invite_by_token(hash(token)).await).expect("it was made");
+        assert_eq!(found.revoked_at.is_some(), withdrawn, "invite {token}");
+    }
+    let seen = done(store.membership(common, ada.id).await);
+    assert!(seen.is_some(), "what others gave her is hers");
 }

@@ -18,6 +18,7 @@ use crate::store::{DenialReason, KeyName, Outcome, Store};
 
 rules!(__together_rules where S: Store;
     who_reads_an_unconfirmed_address_gets_the_account_alone,
+    who_reads_an_unconfirmed_address_is_alone_in_the_project,
     a_user_is_made_with_project_and_limit,
     a_refused_user_leaves_no_project_and_no_limit,
     revoking_a_key_freezes_its_counter,

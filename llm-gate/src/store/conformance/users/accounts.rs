@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::identity::{Role, UserId};
-use crate::store::conformance::support::{START, account, at, conflict, done, race, user};
-use crate::store::{NewService, UserKind, UserStore};
+use crate::store::conformance::support::{
+    START, account, at, conflict, done, hash, later, race, ticket, user,
+};
+use crate::store::{NewService, TicketPurpose, UserKind, UserStore};
 
 /// What was written is read back, without the password.
 pub async fn an_account_is_read_as_it_was_made<S: UserStore>(store: S) {
@@ -222,6 +224,83 @@ pub async fn a_password_is_set<S: UserStore>(store: S) {
     let service = done(service.await).expect("there is such a project");
     let set = store.set_password(service.id, "third".into(), None, at(1));
     assert!(!done(set.await), "a service does not log in");
+}
+
+async fn password<S: UserStore>(store: &S, login: &str) -> Option<String> {
+    let found = done(store.user_by_login(login.to_owned()).await);
+    found.and_then(|found| found.hash)
+}
+
+/// Hashing takes a while, and who has the password may have changed it meanwhile.
+pub async fn a_password_is_changed_only_from_the_one_that_was_proven<S: UserStore>(store: S) {
+    let id = user(&store, "ada").await.id;
+    let mut without = account(None, Some("bob"));
+    without.password_hash = None;
+    let bob = done(store.create_user(without).await).id;
+    let change = async |id, proven: Option<&str>, hash: &str| {
+        let proven = proven.map(str::to_owned);
+        done(
+            store
+                .change_password(id, proven, hash.to_owned(), None, at(1))
+                .await,
+        )
+    };
+    let first = Some("$argon2id$first");
+    assert!(change(id, first, "second").await, "it holds");
+    assert!(!change(id, first, "third").await, "it does not any more");
+    assert!(!change(id, None, "third").await, "and there is one");
+    let now = password(&store, "ada").await;
+    assert_eq!(now.as_deref(), Some("second"), "a refusal changes nothing");
+    assert!(!change(bob, first, "his").await, "bob has none");
+    assert!(change(bob, None, "his").await, "which was proven");
+    let now = password(&store, "bob").await;
+    assert_eq!(now.as_deref(), Some("his"), "now he has one");
+    assert!(!change(UserId::new(), None, "x").await, "nobody has none");
+    done(store.delete_user(bob, at(2)).await);
+    assert!(!change(bob, None, "x").await, "nor has who is gone");
+}
+
+/// What goes with another password stays with the one that holds.
+pub async fn a_change_of_a_password_that_comes_too_late_ends_nothing<S: UserStore>(store: S) {
+    let ada = done(
+        store
+            .create_user(account(Some("ada@example.org"), None))
+            .await,
+    );
+    let mailed = ticket(&ada, TicketPurpose::ResetPassword, hash(1));
+    done(store.create_ticket(mailed).await);
+    let good = async || {
+        let read = store.ticket(hash(1), TicketPurpose::ResetPassword, later(1));
+        done(read.await).is_some()
+    };
+    let change = async |proven: &str| {
+        let proven = Some(proven.to_owned());
+        done(
+            store
+                .change_password(ada.id, proven, "second".into(), None, at(1))
+                .await,
+        )
+    };
+    assert!(!change("another").await, "it is not the one");
+    assert!(good().await, "so the mail is good");
+    assert!(change("$argon2id$first").await, "it is");
+    assert!(!good().await, "so it is not");
+}
+
+/// Of any number who have proven the same password one sets the next.
+pub async fn of_racing_changes_of_a_password_one_counts<S: UserStore>(store: S) {
+    let id = user(&store, "ada").await.id;
+    let store = Arc::new(store);
+    let set = race(&store, 8, |store, number| async move {
+        let (proven, hash) = ("$argon2id$first".to_owned(), format!("racer {number}"));
+        let changed = store.change_password(id, Some(proven), hash.clone(), None, at(1));
+        done(changed.await).then_some(hash)
+    })
+    .await;
+    let set: Vec<String> = set.into_iter().flatten().collect();
+    assert_eq!(set.len(), 1, "one of them: {set:?}");
+    let now = password(&*store, "ada").await;
+    assert_eq!(now.as_ref(), set.first(), "and that is the password");
 }
 
 /// Two concurrent changes of one password do not undo each other.

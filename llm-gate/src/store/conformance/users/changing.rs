@@ -6,7 +6,7 @@ use crate::identity::{ProjectId, Role, UserId};
 use crate::store::conformance::support::{
     START, account, admin, at, conflict, done, race, reader, user,
 };
-use crate::store::{NewService, User, UserChange, UserKind, UserOutcome, UserStore};
+use crate::store::{MAX_SERVICES, NewService, User, UserChange, UserKind, UserOutcome, UserStore};
 
 fn names(email: Option<&str>, username: Option<&str>) -> UserChange {
     UserChange {
@@ -122,6 +122,66 @@ pub async fn another_address_is_unverified<S: UserStore>(store: S) {
         changed(&store, id, flag).await.email_verified,
         "an address can"
     );
+}
+
+fn no_email() -> UserChange {
+    UserChange {
+        email: Some(None),
+        ..UserChange::default()
+    }
+}
+
+fn no_username() -> UserChange {
+    UserChange {
+        username: Some(None),
+        ..UserChange::default()
+    }
+}
+
+/// Somebody without any could never log in again.
+pub async fn the_last_name_of_a_person_stays<S: UserStore>(store: S) {
+    let new = account(Some("ada@example.org"), Some("ada"));
+    let ada = done(store.create_user(new).await);
+    let both = names(None, None);
+    let refused = done(store.change_user(ada.id, both, at(1)).await);
+    assert_eq!(refused, UserOutcome::LastName, "both at once");
+    assert_eq!(
+        done(store.user(ada.id).await),
+        Some(ada.clone()),
+        "nothing is changed"
+    );
+    changed(&store, ada.id, no_email()).await;
+    let refused = done(store.change_user(ada.id, no_username(), at(1)).await);
+    assert_eq!(refused, UserOutcome::LastName, "one after the other");
+    changed(&store, ada.id, names(Some("ada@example.org"), None)).await;
+    let refused = done(store.change_user(ada.id, no_email(), at(1)).await);
+    assert_eq!(refused, UserOutcome::LastName, "or the other way");
+    let nameless = done(store.create_user(account(None, None)).await).id;
+    let called = UserChange {
+        name: Some(Some("Eve".to_owned())),
+        ..UserChange::default()
+    };
+    changed(&store, nameless, called).await;
+}
+
+/// One of two who each leave the other's name finds that it is gone.
+pub async fn of_racing_changes_one_name_is_left<S: UserStore>(store: S) {
+    let new = account(Some("ada@example.org"), Some("ada"));
+    let id = done(store.create_user(new).await).id;
+    let store = Arc::new(store);
+    let changes = race(&store, 8, |store, number| async move {
+        let change = if number % 2 == 0 {
+            no_email()
+        } else {
+            no_username()
+        };
+        done(store.change_user(id, change, at(1)).await) == UserOutcome::LastName
+    })
+    .await;
+    let refused = changes.into_iter().filter(|refused| *refused).count();
+    assert_eq!(refused, 4, "all of one kind");
+    let now = done(store.user(id).await);
+    assert!(now.is_some_and(|user| user.is_named()), "a name is left");
 }
 
 /// A login names one account, also after a change.
@@ -317,6 +377,46 @@ pub async fn of_racing_admins_one_is_left<S: UserStore>(store: S) {
     let users = done(store.users(None, 10).await);
     let enabled = users.iter().filter(|user| !user.disabled).count();
     assert_eq!(enabled, 1, "and that one can still do something");
+}
+
+/// Not even where many are made at once; those of others, and those that are gone, take no room.
+pub async fn a_project_has_no_more_services_than_allowed<S: UserStore>(store: S) {
+    let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
+    let new = |project, number| NewService {
+        id: UserId::new(),
+        name: format!("robot {number}"),
+        project,
+        author: at(0),
+    };
+    let first = new(ada.personal_project, 0);
+    done(store.create_service(first.clone()).await);
+    for number in 1..MAX_SERVICES - 1 {
+        done(
+            store
+                .create_service(new(ada.personal_project, number))
+                .await,
+        );
+    }
+    let store = Arc::new(store);
+    let made = race(&store, 8, |store, number| {
+        let new = new(ada.personal_project, number);
+        async move { store.create_service(new).await.is_ok() }
+    })
+    .await;
+    assert_eq!(
+        made.into_iter().filter(|made| *made).count(),
+        1,
+        "there is room for one"
+    );
+    conflict(
+        store.create_service(new(ada.personal_project, 0)).await,
+        "and for no more",
+    );
+    let elsewhere = done(store.create_service(new(bob.personal_project, 0)).await);
+    assert!(elsewhere.is_some(), "bob has room of his own");
+    done(store.delete_user(first.id, at(1)).await);
+    let next = done(store.create_service(new(ada.personal_project, 0)).await);
+    assert!(next.is_some(), "one is gone");
 }
 
 /// A service has a name, a project and keys, and nothing that logs in.

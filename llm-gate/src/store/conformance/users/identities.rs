@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::identity::UserId;
-use crate::store::conformance::support::{account, at, conflict, done, race, user};
-use crate::store::{Identity, Unlinking, UserStore};
+use crate::store::conformance::support::{account, at, conflict, done, later, race, user};
+use crate::store::{Identity, Linking, Unlinking, UserStore};
 
 fn identity(issuer: &str, subject: &str) -> Identity {
     Identity {
@@ -27,12 +27,14 @@ pub async fn an_account_is_found_by_its_identities<S: UserStore>(store: S) {
     let ada = done(store.create_user(new).await);
     let found = done(store.user_by_identity(one.clone()).await);
     assert_eq!(found.as_ref(), Some(&ada), "by the first");
-    assert!(
-        done(store.link_identity(ada.id, two.clone(), at(1)).await),
+    assert_eq!(
+        done(store.link_identity(ada.id, two.clone(), None, at(1)).await),
+        Linking::Done,
         "there is such an account"
     );
-    assert!(
-        done(store.link_identity(ada.id, two.clone(), at(2)).await),
+    assert_eq!(
+        done(store.link_identity(ada.id, two.clone(), None, at(2)).await),
+        Linking::Done,
         "it has it already"
     );
     assert_eq!(find(&store, &two).await, Some(ada.id), "by the second");
@@ -54,8 +56,8 @@ pub async fn an_account_is_found_by_its_identities<S: UserStore>(store: S) {
 pub async fn an_identity_is_of_one_account<S: UserStore>(store: S) {
     let one = identity("https://a", "1");
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
-    done(store.link_identity(ada.id, one.clone(), at(1)).await);
-    let linked = store.link_identity(bob.id, one.clone(), at(2)).await;
+    done(store.link_identity(ada.id, one.clone(), None, at(1)).await);
+    let linked = store.link_identity(bob.id, one.clone(), None, at(2)).await;
     conflict(linked, "it is ada's");
     let mut new = account(None, Some("eve"));
     new.identity = Some(one.clone());
@@ -65,16 +67,21 @@ pub async fn an_identity_is_of_one_account<S: UserStore>(store: S) {
         "which is not made"
     );
     assert_eq!(find(&store, &one).await, Some(ada.id), "it is still ada's");
-    let nobody = store.link_identity(UserId::new(), identity("https://a", "2"), at(2));
-    assert!(!done(nobody.await), "nobody cannot be found");
+    let nobody = store.link_identity(UserId::new(), identity("https://a", "2"), None, at(2));
+    assert_eq!(
+        done(nobody.await),
+        Linking::Absent,
+        "nobody cannot be found"
+    );
     done(store.delete_user(ada.id, at(3)).await);
     assert_eq!(
         find(&store, &one).await,
         None,
         "a deleted account is not found by it"
     );
-    assert!(
-        done(store.link_identity(bob.id, one, at(4)).await),
+    assert_eq!(
+        done(store.link_identity(bob.id, one, None, at(4)).await),
+        Linking::Done,
         "so it is free again"
     );
 }
@@ -83,7 +90,7 @@ pub async fn an_identity_is_of_one_account<S: UserStore>(store: S) {
 pub async fn an_identity_is_taken_from_its_account_alone<S: UserStore>(store: S) {
     let one = identity("https://a", "1");
     let (ada, bob) = (user(&store, "ada").await, user(&store, "bob").await);
-    done(store.link_identity(ada.id, one.clone(), at(1)).await);
+    done(store.link_identity(ada.id, one.clone(), None, at(1)).await);
     let foreign = store.unlink_identity(bob.id, one.clone(), at(2));
     assert_eq!(
         done(foreign.await),
@@ -97,6 +104,51 @@ pub async fn an_identity_is_taken_from_its_account_alone<S: UserStore>(store: S)
     assert_eq!(find(&store, &one).await, None, "it finds nobody");
 }
 
+/// A proof that comes again links nothing, whatever has become of what it linked first.
+pub async fn what_was_begun_before_a_link_links_nothing_more<S: UserStore>(store: S) {
+    let one = identity("https://a", "1");
+    let (ada, bob) = (user(&store, "ada").await.id, user(&store, "bob").await.id);
+    let link = async |id, since: i64, moment| {
+        let since = Some(later(since));
+        done(
+            store
+                .link_identity(id, one.clone(), since, at(moment))
+                .await,
+        )
+    };
+    assert_eq!(link(ada, 1, 5).await, Linking::Done, "the first time");
+    assert_eq!(link(ada, 1, 6).await, Linking::Over, "while it is linked");
+    done(store.unlink_identity(ada, one.clone(), at(7)).await);
+    assert_eq!(link(ada, 1, 8).await, Linking::Over, "and when it is not");
+    assert_eq!(find(&store, &one).await, None, "nothing is linked");
+    assert_eq!(
+        link(bob, 1, 8).await,
+        Linking::Done,
+        "others are not concerned"
+    );
+    done(store.unlink_identity(bob, one.clone(), at(9)).await);
+    assert_eq!(
+        link(ada, 5, 10).await,
+        Linking::Done,
+        "it was begun with the last link, not before"
+    );
+    assert_eq!(find(&store, &one).await, Some(ada), "so it counts");
+}
+
+/// One proof that comes many times at once links once.
+pub async fn of_racing_links_of_one_login_one_counts<S: UserStore>(store: S) {
+    let ada = user(&store, "ada").await.id;
+    let store = Arc::new(store);
+    let linked = race(&store, 8, |store, number| async move {
+        let wanted = identity("https://a", &number.to_string());
+        let linked = store.link_identity(ada, wanted, Some(later(1)), at(2));
+        done(linked.await) == Linking::Done
+    })
+    .await;
+    let first = linked.into_iter().filter(|linked| *linked).count();
+    assert_eq!(first, 1, "the others find it over");
+}
+
 /// Uniqueness holds against racers.
 pub async fn of_racing_links_one_wins<S: UserStore>(store: S) {
     let mut users = Vec::new();
@@ -108,7 +160,7 @@ pub async fn of_racing_links_one_wins<S: UserStore>(store: S) {
         let id = users[number];
         async move {
             let wanted = identity("https://a", "1");
-            store.link_identity(id, wanted, at(1)).await.is_ok()
+            store.link_identity(id, wanted, None, at(1)).await.is_ok()
         }
     })
     .await;
@@ -131,7 +183,7 @@ pub async fn the_last_way_into_an_account_is_not_taken<S: UserStore>(store: S) {
         Some(ada),
         "so it still leads there"
     );
-    done(store.link_identity(ada, two.clone(), at(1)).await);
+    done(store.link_identity(ada, two.clone(), None, at(1)).await);
     assert_eq!(unlink(&one).await, Unlinking::Done, "there is another");
     assert_eq!(unlink(&two).await, Unlinking::LastWay, "which is the last");
     done(store.set_password(ada, "hash".into(), None, at(3)).await);
@@ -149,7 +201,11 @@ pub async fn of_racing_unlinks_one_way_is_left<S: UserStore>(store: S) {
     new.identity = Some(identities[0].clone());
     let ada = done(store.create_user(new).await).id;
     for identity in &identities[1..] {
-        done(store.link_identity(ada, identity.clone(), at(1)).await);
+        done(
+            store
+                .link_identity(ada, identity.clone(), None, at(1))
+                .await,
+        );
     }
     let store = Arc::new(store);
     let outcomes = race(&store, 8, |store, number| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::store::conformance::support::{
-    account, at, done, hash, later, race, reader, ticket, user,
+    account, at, conflict, done, hash, later, race, reader, ticket, user,
 };
 use crate::store::{NewTicket, TicketPurpose, User, UserChange, UserStore};
 
@@ -124,26 +124,58 @@ pub async fn a_ticket_for_another_address_is_not_good<S: UserStore>(store: S) {
     assert_eq!(now, Some(false), "nobody has confirmed the new one");
 }
 
-/// One mail is good at a time, for each purpose.
-pub async fn a_new_ticket_replaces_the_last<S: UserStore>(store: S) {
+/// Anybody can ask for a letter to somebody else, who may be about to follow the one before.
+pub async fn a_new_ticket_leaves_the_last_one_good<S: UserStore>(store: S) {
+    let ada = stranger(&store, "ada@example.org").await;
+    for (number, purpose) in [(1, VERIFY), (2, RESET), (3, VERIFY), (4, RESET)] {
+        done(
+            store
+                .create_ticket(ticket(&ada, purpose, hash(number)))
+                .await,
+        );
+    }
+    for (number, purpose) in [(1, VERIFY), (2, RESET), (3, VERIFY), (4, RESET)] {
+        assert!(is_good(&store, number, purpose).await, "ticket {number}");
+    }
+    let again = ticket(&ada, RESET, hash(2));
+    conflict(
+        store.create_ticket(again).await,
+        "a secret is of one ticket",
+    );
+}
+
+/// What is done needs no other letter, and those that are left in a mailbox do nothing.
+pub async fn with_one_ticket_all_of_its_purpose_are_used<S: UserStore>(store: S) {
     let (ada, bob) = (
         stranger(&store, "ada@example.org").await,
         stranger(&store, "bob@example.org").await,
     );
-    done(store.create_ticket(ticket(&ada, VERIFY, hash(1))).await);
-    done(store.create_ticket(ticket(&ada, RESET, hash(2))).await);
-    done(store.create_ticket(ticket(&bob, RESET, hash(3))).await);
-    done(store.create_ticket(ticket(&ada, RESET, hash(4))).await);
+    for (number, purpose) in [(1, VERIFY), (2, VERIFY), (3, RESET), (4, RESET), (5, RESET)] {
+        done(
+            store
+                .create_ticket(ticket(&ada, purpose, hash(number)))
+                .await,
+        );
+    }
+    done(store.create_ticket(ticket(&bob, VERIFY, hash(6))).await);
+    done(store.create_ticket(ticket(&bob, RESET, hash(7))).await);
+    let verified = done(store.verify_email(hash(1), at(1)).await);
+    assert!(verified.is_some(), "the older of the two");
     assert!(
-        !is_good(&store, 2, RESET).await,
-        "the newer one is in its place"
+        !is_good(&store, 2, VERIFY).await,
+        "the other has nothing left to confirm"
     );
-    assert!(is_good(&store, 4, RESET).await, "which is good");
     assert!(
-        is_good(&store, 1, VERIFY).await,
+        is_good(&store, 3, RESET).await,
         "those of another purpose stay"
     );
-    assert!(is_good(&store, 3, RESET).await, "and those of others");
+    let reset = store.reset_password(hash(4), "second".to_owned(), at(1));
+    assert!(done(reset.await).is_some(), "any of the three");
+    for number in [3, 5] {
+        assert!(!is_good(&store, number, RESET).await, "ticket {number}");
+    }
+    assert!(is_good(&store, 6, VERIFY).await, "those of others stay");
+    assert!(is_good(&store, 7, RESET).await, "of either purpose");
 }
 
 /// A link that somebody finds later in a mailbox does nothing.

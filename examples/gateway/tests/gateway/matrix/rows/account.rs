@@ -7,6 +7,7 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
     let login = |operation| row(operation, Door::Login);
     let steward = Door::ScopedOrOperator(Scope::Manage);
     let audit = |about| row("GET /api/v1/audit", steward).about(about);
+    let token = |is: &Value| json!({ "token": is["token"] });
     let password = |_: &Value| json!({ "password": PASSWORD });
     vec![
         row("GET /api/v1/users/me", ACCOUNT),
@@ -34,9 +35,12 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             .with("id", Thing::OthersIdentity)
             .foreign(),
         login("POST /api/v1/users/me/email/verification").with("email", Thing::Unconfirmed),
+        login("POST /api/v1/auth/email/verify")
+            .with("token", Thing::VerifyToken)
+            .body(token),
         login("POST /api/v1/invites/accept")
             .with("token", Thing::InviteForMe)
-            .body(|is| json!({ "token": is["token"] })),
+            .body(token),
         audit("of the own doings, or of everybody's"),
         audit("of a project")
             .inside("id", Role::Admin)

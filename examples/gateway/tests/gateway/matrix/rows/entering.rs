@@ -5,7 +5,6 @@ use crate::support::PASSWORD;
 
 pub(in crate::matrix) fn rows() -> Vec<Row> {
     let open = |operation| row(operation, Door::Everybody);
-    let token = |is: &Value| json!({ "token": is["token"] });
     let refresh = |is: &Value| json!({ "refresh_token": is["token"] });
     vec![
         row("GET /api/v1/auth/check", Door::Anybody),
@@ -22,9 +21,6 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
         open("POST /api/v1/auth/logout")
             .with("token", Thing::RefreshToken)
             .body(refresh),
-        open("POST /api/v1/auth/email/verify")
-            .with("token", Thing::VerifyToken)
-            .body(token),
         open("POST /api/v1/auth/password/forgot")
             .with("email", Thing::Address)
             .body(|is| json!({ "email": is["email"] })),
