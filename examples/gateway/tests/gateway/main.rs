@@ -34,3 +34,4 @@ mod smtp;
 mod start;
 mod support;
 mod usage;
+mod windows;
