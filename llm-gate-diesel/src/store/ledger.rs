@@ -104,13 +104,14 @@ pub(super) fn change_limit(
     if change.only_down && change.raises(in_force) {
         return Ok(None);
     }
-    match change.limit() {
+    match change.limit(limits.get(&change.key)) {
         Some(limit) => counters::put_limit(connection, &LimitRow::from(&limit))?,
         None => {
             let nothing = Limit {
                 key: change.key.clone(),
                 zone: change.zone.clone(),
                 amount: Amount::ZERO,
+                voluntary: false,
             };
             counters::delete_limit(connection, &LimitRow::from(&nothing))?
         }

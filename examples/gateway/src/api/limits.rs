@@ -109,6 +109,7 @@ impl Input for NewLimit {
             key: key?,
             zone: zone.unwrap_or(Zone::UTC),
             amount: amount?,
+            voluntary: false,
         }))
     }
 
@@ -141,6 +142,10 @@ pub(super) async fn set(
     let standing = app.store.change_limit(change).await?;
     let standing = standing.ok_or_else(raised)?;
     let standing = Some(standing).filter(|_| is_one(limit.key.subject));
+    // Whether it is voluntary depends on what was there before.
+    let kept = app.store.limits(Some(limit.key.subject)).await?;
+    let kept = kept.into_iter().find(|kept| kept.key == limit.key);
+    let limit = kept.unwrap_or(limit);
     Ok(Answer(LimitView::new(&limit, standing.as_ref())))
 }
 

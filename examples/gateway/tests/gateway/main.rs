@@ -18,6 +18,7 @@ mod keys_managed;
 mod ledger;
 mod limits;
 mod llm;
+mod lowered;
 mod mail;
 mod matrix;
 mod members;

@@ -97,7 +97,7 @@ impl MemoryBooks {
         if change.only_down && change.raises(in_force) {
             return None;
         }
-        match change.limit() {
+        match change.limit(self.limits.get(&change.key)) {
             Some(limit) => self.limits.put(limit),
             None => self.limits.remove(&change.key),
         }

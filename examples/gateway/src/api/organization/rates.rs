@@ -259,7 +259,13 @@ async fn set(app: &App, key: LimitKey, amount: Amount, author: Author) -> Result
         LimitChange::remove(key, author)
     } else {
         let zone = Zone::UTC;
-        LimitChange::set(Limit { key, zone, amount }, author)
+        let limit = Limit {
+            key,
+            zone,
+            amount,
+            voluntary: false,
+        };
+        LimitChange::set(limit, author)
     };
     app.store.change_limit(change).await?;
     Ok(())
