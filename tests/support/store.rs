@@ -142,8 +142,8 @@ impl LedgerStore for WatchedStore {
         self.ask(Kind::Read, self.inner.standings(subject, at))
     }
 
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
-        self.ask(Kind::Write, self.inner.change_limit(change))
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
+        self.ask(Kind::Write, self.inner.change_limits(changes))
     }
 
     fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {

@@ -77,15 +77,22 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn standings(&self, subject: Subject, at: Timestamp)
     -> StoreFuture<'_, Vec<(Limit, Standing)>>;
 
-    /// Sets, changes or removes a limit, and writes that into the ledger. Answers how its counter stands then;
-    /// `None`, with nothing changed, where [`LimitChange::only_down`] forbids it.
+    /// Sets, changes or removes limits, all of them or none, and writes that into the ledger. Answers how the counter of
+    /// each stands then; `None`, with nothing changed, where [`LimitChange::only_down`] forbids one. Each is judged by the
+    /// limits before all of them.
     ///
-    /// An event is left in the same transaction: the change's own ([`LimitChange::event`]), of the project that its
-    /// subject is or is a key of.
+    /// An event of each is left in the same transaction: the change's own ([`LimitChange::event`]), of the project that
+    /// its subject is or is a key of.
     ///
     /// A limit counts what is used from when it is there. It may lie below what is spent: then nothing more is
     /// granted.
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>>;
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>>;
+
+    /// Changes one limit.
+    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
+        let changed = self.change_limits(vec![change]);
+        Box::pin(async move { Ok(changed.await?.and_then(|mut standings| standings.pop())) })
+    }
 
     /// Takes off what a subject has used, so that its limits start anew, and writes that into the ledger: a
     /// [`Credit`](crate::store::rules::EntryKind::Credit) for all its tokens and for the window at hand of each of its

@@ -11,6 +11,7 @@ use super::support::{Gate, Person, on_both};
 on_both! {
     a_spent_minute_of_money_says_when_it_comes_back;
     a_spent_month_of_money_says_when_it_comes_back;
+    a_changed_rate_limit_keeps_its_day;
 }
 
 const PRICE: u64 = 1_000_000;
@@ -107,4 +108,57 @@ async fn a_spent_month_of_money_says_when_it_comes_back(gate: Gate) {
         (too_many, quota, ["200", &reset, &after, "false"]),
         "it moves"
     );
+}
+
+/// What was used today counts today, also where the limit is changed by a route that knows of no zones.
+async fn a_changed_rate_limit_keeps_its_day(gate: Gate) {
+    let root = gate.admin().await;
+    let requests = |id: Option<&str>, zone: &str, amount: u64| {
+        json!({
+            "subject": "project", "id": id, "model": "tiny", "unit": "requests", "period": "day",
+            "zone": zone, "amount": amount,
+        })
+    };
+    let (own, other) = (root.project.clone(), gate.person("ada").await.project);
+    for body in [
+        requests(Some(&own), "Asia/Tokyo", 5),
+        requests(None, "America/New_York", 50),
+    ] {
+        let set = root.put("/api/v1/limits", body).await;
+        assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    }
+    let key = gate.client.bearer(root.key().await.text("api_key"));
+    assert_eq!(chat(&key).await.status, StatusCode::OK);
+    gate.settled(&root).await;
+    for (project, zone, used) in [(&own, "Asia/Tokyo", 1), (&other, "America/New_York", 0)] {
+        let path = format!("/v1/organization/projects/{project}/rate_limits/rl-tiny");
+        let all = json!({
+            "max_requests_per_1_minute": 60, "max_tokens_per_1_minute": 9_000, "max_requests_per_1_day": 3,
+        });
+        let changed = root.post(&path, all).await;
+        assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+        let path = format!("/api/v1/limits?subject=project&id={project}");
+        let listed = root.get(&path).await.json();
+        let limits = listed["limits"].as_array().expect("a list");
+        assert_eq!(limits.len(), 3, "all of them are set: {listed}");
+        let day = limits.iter().find(|limit| limit["period"] == "day");
+        let day = day.expect("it is in force");
+        assert_eq!(
+            (&day["id"], &day["zone"], &day["amount"], &day["used"]),
+            (&json!(project), &json!(zone), &json!(3), &json!(used)),
+            "the day that has begun goes on"
+        );
+    }
+    let project = gate.person("bob").await.project;
+    let query = "subject=project&model=tiny&unit=requests&period=day";
+    let removed = root.delete(&format!("/api/v1/limits?{query}")).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT, "{removed:?}");
+    let path = format!("/v1/organization/projects/{project}/rate_limits/rl-tiny");
+    let changed = root
+        .post(&path, json!({ "max_requests_per_1_day": 3 }))
+        .await;
+    assert_eq!(changed.status, StatusCode::OK, "{changed:?}");
+    let path = format!("/api/v1/limits?subject=project&id={project}");
+    let listed = root.get(&path).await.json();
+    assert_eq!(listed["limits"][0]["zone"], "UTC", "where there was none");
 }

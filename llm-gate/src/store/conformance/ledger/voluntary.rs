@@ -4,7 +4,7 @@ use super::windows::{key, limit, moment};
 use crate::identity::{KeyId, ProjectId, Subject};
 use crate::store::conformance::support::{denied, done, granted, reserve, somebody, tokens};
 use crate::store::{
-    Author, LedgerStore, Limit, LimitChange, LimitKey, Period, Reserve, Standing, Unit,
+    Author, LedgerStore, Limit, LimitChange, LimitKey, Period, Reserve, Standing, Unit, Zone,
 };
 use crate::tokens::Amount;
 
@@ -175,4 +175,41 @@ pub async fn what_an_admin_sets_stands_whoever_set_it_before<S: LedgerStore>(sto
     assert_eq!((&set.key, set.voluntary), (&own, false));
     let kept = done(store.limits(Some(subject)).await);
     assert_eq!(kept, [set], "under its one name");
+}
+
+/// Who is told that a change was refused finds everything as it was.
+pub async fn limits_are_changed_all_or_none<S: LedgerStore>(store: S) {
+    let subject = somebody();
+    let total = key(subject, Unit::Tokens, Period::Total);
+    let minute = key(subject, Unit::Requests, Period::Minute);
+    limit(&store, total.clone(), "UTC", 100).await;
+    let change = |key: &LimitKey, amount| LimitChange {
+        key: key.clone(),
+        zone: Zone::UTC,
+        amount: Some(tokens(amount)),
+        only_down: true,
+        author: Author::system(moment(NOW)),
+    };
+    let set = async || -> Vec<Amount> {
+        let mut set = done(store.limits(Some(subject)).await);
+        set.sort_unstable_by_key(|limit| limit.amount);
+        set.iter().map(|limit| limit.amount).collect()
+    };
+    let refused = vec![change(&minute, 5), change(&total, 101)];
+    let standings = done(store.change_limits(refused).await);
+    assert_eq!(standings, None, "the second would raise one");
+    assert_eq!(set().await, [tokens(100)], "the first is not set either");
+    let may = vec![change(&minute, 5), change(&total, 50)];
+    let standings = done(store.change_limits(may).await).expect("none is raised");
+    let limits: Vec<Option<Amount>> = standings.iter().map(|standing| standing.limit).collect();
+    assert_eq!(
+        limits,
+        [Some(tokens(5)), Some(tokens(50))],
+        "in their order"
+    );
+    assert_eq!(set().await, [tokens(5), tokens(50)]);
+    assert_eq!(
+        done(store.change_limits(Vec::new()).await),
+        Some(Vec::new())
+    );
 }
