@@ -289,6 +289,7 @@ impl CredentialStore for WatchedStore {
         KeyLookup key_by_public_id(public_id: String) -> Option<ApiKeyRecord>;
         Read keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
         Read unrevoked_keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
+        Read key_by_id(id: KeyId) -> Option<ApiKey>;
         Read key(name: KeyName) -> Option<ApiKey>;
         Write change_key(name: KeyName, change: KeyChange, author: Author) -> Option<ApiKey>;
         Write rotate_key(name: KeyName, secret: NewKeySecret) -> Option<ApiKey>;

@@ -1,15 +1,18 @@
-//! Limits that those have set whom they bind.
+//! Limits that those have set whom they bind, and what API keys may do about theirs.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, on_both};
+use super::support::{Gate, Person, on_both, send};
 
 on_both! {
     what_users_set_for_themselves_gives_way_to_a_stricter_default;
     what_owners_and_members_set_gives_way_too;
     what_an_admin_has_granted_is_not_cut_by_the_default_when_it_is_lowered;
+    an_api_key_lowers_limits_and_raises_none;
+    a_key_with_limits_of_its_own_makes_no_other;
+    an_admins_key_with_limits_of_its_own_makes_no_other;
 }
 
 const LARGEST: u64 = (1 << 53) - 1;
@@ -144,4 +147,124 @@ async fn what_an_admin_has_granted_is_not_cut_by_the_default_when_it_is_lowered(
     let each = json!({ "subject": "user", "unit": "tokens", "period": "total", "amount": 10 });
     sets(&root.session, each).await;
     assert_eq!(ada.get("/api/v1/users/me").await.json()["token_limit"], 500);
+}
+
+/// A key of somebody's in the own project: the client that has it, and its path.
+async fn key(gate: &Gate, person: &Person, body: Value) -> (Client, String, String) {
+    let keys = format!("/api/v1/projects/{}/api-keys", person.project);
+    let made = person.post(&keys, body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let id = made.text("id");
+    let path = format!("{keys}/{id}");
+    (gate.client.bearer(made.text("api_key")), id, path)
+}
+
+async fn post(client: &Client, path: &str, body: Value) -> Answer {
+    client.post(path, &body).await.expect("an answer")
+}
+
+async fn patch(client: &Client, path: &str, body: Value) -> StatusCode {
+    let changed = send(client, Method::PATCH, path, &[], body.to_string());
+    changed.await.status
+}
+
+async fn remove(client: &Client, mut body: Value) -> StatusCode {
+    body.as_object_mut().expect("an object").remove("amount");
+    let json = [("content-type", "application/json")];
+    let removed = send(
+        client,
+        Method::DELETE,
+        "/api/v1/limits",
+        &json,
+        body.to_string(),
+    );
+    removed.await.status
+}
+
+async fn an_api_key_lowers_limits_and_raises_none(gate: Gate) {
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let (manages, own, _) = key(&gate, &ada, json!({ "scopes": ["manage"] })).await;
+    let (_, other, _) = key(&gate, &ada, json!({})).await;
+    sets(&root.session, limit("key", Some(&own), 100)).await;
+    sets(&ada.session, limit("key", Some(&other), 100)).await;
+    for id in [&own, &other] {
+        let of = |amount| limit("key", Some(id), amount);
+        let raised = put(&manages, of(101)).await;
+        assert_eq!(raised.status, StatusCode::FORBIDDEN, "{raised:?}");
+        let removed = remove(&manages, of(0)).await;
+        assert_eq!(removed, StatusCode::FORBIDDEN, "none is higher still");
+        sets(&manages, of(50)).await;
+    }
+    let set = sets(&ada.session, limit("key", Some(&other), 200)).await;
+    assert_eq!(
+        set["amount"], 200,
+        "with a login, who manages the project may"
+    );
+    let removed = remove(&ada.session, limit("key", Some(&other), 0)).await;
+    assert_eq!(removed, StatusCode::NO_CONTENT);
+    let (administers, _, _) = key(&gate, &root, json!({ "scopes": ["admin"] })).await;
+    sets(&administers, limit("key", Some(&own), 1_000)).await;
+}
+
+async fn a_key_with_limits_of_its_own_makes_no_other(gate: Gate) {
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let scopes = json!(["inference", "models", "manage"]);
+    let (manages, id, own) = key(&gate, &ada, json!({ "scopes": scopes })).await;
+    let wanted = json!({ "models": ["tiny"] });
+    let made = post(&manages, &keys, wanted.clone()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "it has no limit yet");
+    let other = format!("{keys}/{}", made.text("id"));
+    let services = format!("/api/v1/projects/{}/services", ada.project);
+    let service = ada
+        .post(&services, json!({ "name": "ci" }))
+        .await
+        .text("id");
+
+    sets(&root.session, limit("key", Some(&id), 100)).await;
+    for body in [wanted.clone(), json!({ "service_id": service })] {
+        let refused = post(&manages, &keys, body).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+        let words = refused.text("detail");
+        assert!(words.contains("limits of its own"), "{words}");
+    }
+    let rotated = post(&manages, &format!("{other}/rotate"), json!({})).await;
+    assert_eq!(
+        rotated.status,
+        StatusCode::FORBIDDEN,
+        "its secret is as good"
+    );
+    let wider = patch(&manages, &other, json!({ "models": null })).await;
+    assert_eq!(wider, StatusCode::FORBIDDEN);
+    for less in [json!({ "name": "desk" }), json!({ "scopes": ["models"] })] {
+        assert_eq!(patch(&manages, &other, less).await, StatusCode::OK);
+    }
+    let rotated = post(&manages, &format!("{own}/rotate"), json!({})).await;
+    assert_eq!(
+        rotated.status,
+        StatusCode::OK,
+        "its limits stay: {rotated:?}"
+    );
+
+    let made = ada.post(&keys, wanted).await;
+    assert_eq!(made.status, StatusCode::CREATED, "a login makes keys");
+}
+
+async fn an_admins_key_with_limits_of_its_own_makes_no_other(gate: Gate) {
+    const ADMIN_KEYS: &str = "/v1/organization/admin_api_keys";
+    let root = gate.admin().await;
+    let made = root.post(ADMIN_KEYS, json!({ "name": "terraform" })).await;
+    let admin = gate.client.bearer(made.text("value"));
+    let project = root.post("/api/v1/projects", json!({})).await.text("id");
+    let services = format!("/v1/organization/projects/{project}/service_accounts");
+    sets(&root.session, limit("key", Some(&made.text("id")), 100)).await;
+    for path in [ADMIN_KEYS, services.as_str()] {
+        let refused = post(&admin, path, json!({ "name": "ci" })).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}: {refused:?}");
+    }
+    let listed = root.get(&services).await.json();
+    assert_eq!(listed["data"], json!([]), "nothing was made half");
+    let alone = json!({ "name": "ci", "create_service_account_only": true });
+    let made = post(&admin, &services, alone).await;
+    assert_eq!(made.status, StatusCode::OK, "it has no key: {made:?}");
 }
