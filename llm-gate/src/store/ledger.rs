@@ -77,9 +77,9 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn standings(&self, subject: Subject, at: Timestamp)
     -> StoreFuture<'_, Vec<(Limit, Standing)>>;
 
-    /// Sets, changes or removes limits, all of them or none, and writes that into the ledger. Answers how the counter of
-    /// each stands then; `None`, with nothing changed, where [`LimitChange::only_down`] forbids one. Each is judged by the
-    /// limits before all of them.
+    /// Sets, changes or removes limits, all of them or none, and writes that into the ledger. Answers how the counter
+    /// of each stands then; `None`, with nothing changed, where [`LimitChange::only_down`] forbids one. Each is judged
+    /// by the limits before all of them.
     ///
     /// An event of each is left in the same transaction: the change's own ([`LimitChange::event`]), of the project that
     /// its subject is or is a key of.
@@ -192,8 +192,8 @@ pub struct LimitChange {
     pub zone: Zone,
     /// How much it is from now on, `None` for no limit.
     pub amount: Option<Amount>,
-    /// Whether those ask for it whom it binds: to refuse it where it would raise the limit in force. What they set where
-    /// no admin has set one of its own for them is [voluntary](Limit::voluntary).
+    /// Whether those ask for it whom it binds: to refuse it where it would raise the limit in force. What they set
+    /// where no admin has set one of its own for them is [voluntary](Limit::voluntary).
     pub only_down: bool,
     /// Who asks for it, and when.
     pub author: Author,

@@ -179,8 +179,8 @@ pub struct Limit {
     pub zone: Zone,
     /// How much.
     pub amount: Amount,
-    /// Whether it was set by those whom it binds, who may only lower what binds them. It stands in place of the limit for
-    /// each of its kind only while it is as strict as that.
+    /// Whether it was set by those whom it binds, who may only lower what binds them. It stands in place of the limit
+    /// for each of its kind only while it is as strict as that.
     #[serde(default)]
     pub voluntary: bool,
 }

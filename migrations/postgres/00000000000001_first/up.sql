@@ -169,8 +169,8 @@ CREATE INDEX events_by_actor_key ON events (actor_key, id) WHERE actor_key IS NO
 CREATE INDEX events_by_target ON events (target_id, id);
 
 -- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its
--- kind without a rule of its own. What is voluntary was set by those whom it binds, and gives way to a stricter one for each
--- of their kind.
+-- kind without a rule of its own. What is voluntary was set by those whom it binds, and gives way to a stricter one
+-- for each of their kind.
 CREATE TABLE limits (
     subject_id BYTEA NOT NULL CHECK (octet_length(subject_id) = 16),
     subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key', 'platform')),

@@ -186,8 +186,8 @@ impl Input for WantedKey {
 
 /// Makes an API key. Its secret is shown this once.
 ///
-/// It may never do more than its owner. Owners and admins of the project make keys for its service accounts. An API key that
-/// has limits of its own makes none.
+/// It may never do more than its owner. Owners and admins of the project make keys for its service accounts. An API key
+/// that has limits of its own makes none.
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/api-keys",
@@ -326,8 +326,8 @@ pub(super) fn grantable(
     }
 }
 
-/// Refuses a key with limits of its own to make another one, or to get at what another one may do: what is used with that
-/// would not count here. `which` is the key it is about, where there is one already.
+/// Refuses a key with limits of its own to make another one, or to get at what another one may do: what is used with
+/// that would not count here. `which` is the key it is about, where there is one already.
 pub(super) async fn unlimited(
     app: &App,
     key: Option<KeyName>,

@@ -121,8 +121,8 @@ impl Input for NewLimit {
 /// Sets a limit, or changes it.
 ///
 /// It is in force for the next reservation. Admins set any. Whoever manages a project sets those of its keys; its owners
-/// set and lower those of the project, everybody those of the own account and keys, and nobody of them raises one. With an
-/// API key they lower those of keys too, and raise none.
+/// set and lower those of the project, everybody those of the own account and keys, and nobody of them raises one. With
+/// an API key they lower those of keys too, and raise none.
 #[utoipa::path(
     put,
     path = "/api/v1/limits",

@@ -202,8 +202,8 @@ impl Input for Changes {
             ),
             wanted(
                 "max_requests_per_1_day",
-                "How many requests a day, of the zone that the limit has, UTC where there is none; the largest number for no \
-                 limit",
+                "How many requests a day, of the zone that the limit has, UTC where there is none; the largest \
+                 number for no limit",
                 REQUESTS_DAY,
             ),
         ];
