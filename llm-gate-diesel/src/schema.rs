@@ -154,6 +154,7 @@ diesel::table! {
         window_kind -> Text,
         zone -> Text,
         amount -> BigInt,
+        voluntary -> Bool,
     }
 }
 

@@ -62,7 +62,7 @@ impl LedgerStore for Wire {
     over_the_wire! {
         standing(subject: Subject) -> Standing;
         standings(subject: Subject, at: Timestamp) -> Vec<(Limit, Standing)>;
-        change_limit(change: LimitChange) -> Option<Standing>;
+        change_limits(changes: Vec<LimitChange>) -> Option<Vec<Standing>>;
         reset_usage(reset: UsageReset) -> Standing;
         limits(subject: Option<Subject>) -> Vec<Limit>;
         set_price(price: Price, author: Author) -> Price;

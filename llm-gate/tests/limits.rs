@@ -56,6 +56,7 @@ impl Desk {
             },
             zone: Zone::UTC,
             amount: Amount::new(amount),
+            voluntary: false,
         };
         let change = LimitChange::set(limit, Author::system(self.clock.now()));
         self.rig
@@ -456,6 +457,7 @@ async fn a_default_limit_holds_for_who_has_none() {
         },
         zone: Zone::UTC,
         amount: Amount::new(1),
+        voluntary: false,
     };
     let change = LimitChange::set(limit, Author::system(desk.clock.now()));
     desk.rig

@@ -48,6 +48,7 @@ enum Step {
         unit: Unit,
         period: Period,
         amount: Option<u64>,
+        only_down: bool,
     },
     Wait {
         seconds: i64,
@@ -83,7 +84,10 @@ fn step() -> impl Strategy<Value = Step> {
             proptest::sample::select(Unit::ALL),
             proptest::sample::select(Period::ALL),
             proptest::option::weighted(0.9, 0..300u64),
-        ).prop_map(|(subject, model, unit, period, amount)| Step::Limit { subject, model, unit, period, amount }),
+            any::<bool>(),
+        ).prop_map(|(subject, model, unit, period, amount, only_down)| {
+            Step::Limit { subject, model, unit, period, amount, only_down }
+        }),
         // Back, too.
         1 => (-90..90i64).prop_map(|seconds| Step::Wait { seconds }),
     ]
@@ -353,6 +357,7 @@ fn limit(step: &Step, at: Timestamp) -> Option<LimitChange> {
         unit,
         period,
         amount,
+        only_down,
     } = step
     else {
         return None;
@@ -366,7 +371,7 @@ fn limit(step: &Step, at: Timestamp) -> Option<LimitChange> {
         },
         zone: Zone::UTC,
         amount: amount.map(Amount::new),
-        only_down: false,
+        only_down: *only_down,
         author: Author::system(at),
     })
 }

@@ -205,6 +205,7 @@ async fn every_minute_grants_its_limit_and_no_more_over_all_processes() {
         },
         zone: Zone::UTC,
         amount: Tokens::new(FIT * bound()),
+        voluntary: false,
     };
     let begin = SystemClock.now();
     let set = fleet

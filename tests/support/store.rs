@@ -142,8 +142,8 @@ impl<S: Store> LedgerStore for WatchedStore<S> {
         self.ask(Kind::Read, self.inner.standings(subject, at))
     }
 
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
-        self.ask(Kind::Write, self.inner.change_limit(change))
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
+        self.ask(Kind::Write, self.inner.change_limits(changes))
     }
 
     fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {
@@ -293,6 +293,7 @@ impl<S: Store> CredentialStore for WatchedStore<S> {
         Read keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
         Read unrevoked_keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
         Read owned_keys(owner: UserId, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
+        Read key_by_id(id: KeyId) -> Option<ApiKey>;
         Read key(name: KeyName) -> Option<ApiKey>;
         Write change_key(name: KeyName, change: KeyChange, author: Author) -> Option<ApiKey>;
         Write rotate_key(name: KeyName, secret: NewKeySecret) -> Option<ApiKey>;

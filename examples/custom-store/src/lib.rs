@@ -136,11 +136,11 @@ impl LedgerStore for LogStore {
         self.blocking(move |inner| Ok(inner.books.standings(subject, at)))
     }
 
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
         self.blocking(move |inner| {
-            // One that changes nothing does no harm in the log.
-            inner.append(&[Line::Limit(change.clone())])?;
-            Ok(inner.books.change_limit(&change))
+            // One line, so that half of it never counts. One that changes nothing does no harm in the log.
+            inner.append(&[Line::Limits(changes.clone())])?;
+            Ok(inner.books.change_limits(&changes))
         })
     }
 

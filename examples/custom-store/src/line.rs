@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Line {
     Operation(Operation),
-    Limit(LimitChange),
+    Limits(Vec<LimitChange>),
     Price(Price),
     Reset(Subject, Timestamp),
     Enlist(Timestamp, Duration),
@@ -24,7 +24,7 @@ impl Line {
     pub(crate) fn apply(self, books: &mut MemoryBooks) {
         match self {
             Self::Operation(operation) => drop(books.apply(&operation)),
-            Self::Limit(change) => drop(books.change_limit(&change)),
+            Self::Limits(changes) => drop(books.change_limits(&changes)),
             Self::Price(price) => drop(books.set_price(price)),
             Self::Reset(subject, at) => drop(books.reset_usage(subject, at)),
             Self::Enlist(at, lease) => {

@@ -47,6 +47,7 @@ pub(crate) struct LimitRow {
     pub(crate) window_kind: String,
     pub(crate) zone: String,
     pub(crate) amount: i64,
+    pub(crate) voluntary: bool,
 }
 
 impl From<&Limit> for LimitRow {
@@ -61,6 +62,7 @@ impl From<&Limit> for LimitRow {
             window_kind: key.period.as_str().to_owned(),
             zone: limit.zone.name().to_owned(),
             amount: limit.amount.as_i64(),
+            voluntary: limit.voluntary,
         }
     }
 }
@@ -80,6 +82,7 @@ impl TryFrom<LimitRow> for Limit {
             },
             zone: zone.map_err(|_| Failure::corrupt("a limit in an unknown zone"))?,
             amount: tokens(row.amount)?,
+            voluntary: row.voluntary,
         })
     }
 }

@@ -56,17 +56,21 @@ pub(super) fn lock(
     take_or_make(connection, &keys)
 }
 
-/// Takes what every batch takes that the limits of a subject concern.
-pub(super) fn lock_limits(connection: &mut Connection, subject: Subject) -> Result<(), Failure> {
-    if subject == Subject::Platform || subject.each() == Some(subject) {
+/// Takes what every batch takes that the limits of these subjects concern, in the order of the batches.
+pub(super) fn lock_limits(
+    connection: &mut Connection,
+    subjects: &BTreeSet<Subject>,
+) -> Result<(), Failure> {
+    let is_general = |subject: &&Subject| subject.each().is_none_or(|each| each == **subject);
+    let (general, own): (Vec<&Subject>, _) = subjects.iter().partition(is_general);
+    lock(connection, &own.into_iter().copied().collect())?;
+    if !general.is_empty() {
         let take = "SELECT pg_advisory_xact_lock($1)";
         diesel::sql_query(take)
             .bind::<BigInt, _>(FOR_ALL)
             .execute(connection)?;
-        Ok(())
-    } else {
-        lock(connection, &BTreeSet::from([subject])).map(drop)
     }
+    Ok(())
 }
 
 /// Asks for the server's clock, in microseconds; with a lock, under that of all who share it.

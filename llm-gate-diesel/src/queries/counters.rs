@@ -59,6 +59,7 @@ pub(crate) fn put_limit(connection: &mut Connection, row: &LimitRow) -> QueryRes
         .set((
             limits::amount.eq(excluded(limits::amount)),
             limits::zone.eq(excluded(limits::zone)),
+            limits::voluntary.eq(excluded(limits::voluntary)),
         ))
         .execute(connection)
 }

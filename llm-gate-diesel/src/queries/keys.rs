@@ -88,6 +88,15 @@ pub(crate) fn owned(
     query.load(connection)
 }
 
+/// Reads a key by its identifier alone.
+pub(crate) fn by_id(connection: &mut Connection, key: Id) -> QueryResult<Option<ApiKeyRow>> {
+    api_keys::table
+        .filter(api_keys::id.eq(key))
+        .select(ApiKeyRow::as_select())
+        .first(connection)
+        .optional()
+}
+
 /// Reads a key of a project, one of `owner` where that is named.
 pub(crate) fn one(
     connection: &mut Connection,

@@ -44,13 +44,16 @@ pub(super) fn lock(
     Ok(Vec::new())
 }
 
-/// Takes what every batch takes that the limits of a subject concern: as above.
+/// Takes what every batch takes that the limits of these subjects concern: as above.
 #[expect(
     clippy::unnecessary_wraps,
     clippy::missing_const_for_fn,
     reason = "on PostgreSQL it can fail"
 )]
-pub(super) fn lock_limits(_connection: &mut Connection, _subject: Subject) -> Result<(), Failure> {
+pub(super) fn lock_limits(
+    _connection: &mut Connection,
+    _subjects: &BTreeSet<Subject>,
+) -> Result<(), Failure> {
     Ok(())
 }
 

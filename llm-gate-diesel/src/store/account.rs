@@ -66,7 +66,7 @@ pub(super) fn create(
     if new.token_limit.is_some() {
         let change = LimitChange::total_tokens(Subject::User(new.id), new.token_limit);
         let author = author.clone();
-        ledger::change_limit(connection, desk, &LimitChange { author, ..change })?;
+        ledger::change_limits(connection, desk, &[LimitChange { author, ..change }])?;
     }
     Ok(user)
 }

@@ -198,6 +198,13 @@ impl CredentialStore for Store {
         })
     }
 
+    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>> {
+        self.read(move |connection| {
+            let row = keys::by_id(connection, id.into())?;
+            row.map(ApiKey::try_from).transpose()
+        })
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.read(move |connection| read(connection, name))
     }

@@ -10,7 +10,7 @@ use llm_gate::store::{
 };
 use llm_gate::tokens::Amount;
 
-use super::page::{self, Desk, Page};
+use super::page::{self, Desk, Gate, Page};
 use super::queries::{counters, keys, owners, prices, totals};
 use super::{Connection, Store, batch, event};
 use crate::error::Failure;
@@ -78,39 +78,54 @@ fn standings(
     Ok(in_force.into_iter().zip(standings).collect())
 }
 
-/// Sets or removes a limit.
+/// Sets or removes limits, all or none.
 ///
-/// What every batch takes that the limit concerns is taken first, so that none decides by the old limit after this
+/// What every batch takes that the limits concern is taken first, so that none decides by an old limit after this
 /// has been committed.
-pub(super) fn change_limit(
+pub(super) fn change_limits(
     connection: &mut Connection,
     desk: Desk,
-    change: &LimitChange,
-) -> Result<Option<Standing>, Failure> {
-    let subject = change.key.subject;
-    batch::lock_limits(connection, subject)?;
+    changes: &[LimitChange],
+) -> Result<Option<Vec<Standing>>, Failure> {
+    let subjects: BTreeSet<Subject> = changes.iter().map(|change| change.key.subject).collect();
+    batch::lock_limits(connection, &subjects)?;
     let mut gate = batch::gate(connection, desk)?;
-    let asked = change;
+    let limits = page::limits_of(connection, &subjects)?;
+    let may = |change| rules::may_change(&limits, change);
+    if !changes.iter().all(may) {
+        return Ok(None);
+    }
+    let mut standings = Vec::with_capacity(changes.len());
+    for change in changes {
+        standings.push(change_limit(connection, &mut gate, change)?);
+    }
+    Ok(Some(standings))
+}
+
+/// Sets or removes a limit that may be changed.
+fn change_limit(
+    connection: &mut Connection,
+    gate: &mut Gate,
+    asked: &LimitChange,
+) -> Result<Standing, Failure> {
+    let subject = asked.key.subject;
     let change = LimitChange {
         author: Author {
-            at: gate.now.unwrap_or(change.author.at),
-            ..change.author.clone()
+            at: gate.now.unwrap_or(asked.author.at),
+            ..asked.author.clone()
         },
-        ..change.clone()
+        ..asked.clone()
     };
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
     let entry = rules::limit_entry(&limits, &change);
-    let in_force = limits.on(&entry.counter);
-    if change.only_down && change.raises(in_force) {
-        return Ok(None);
-    }
-    match change.limit() {
+    match change.limit(limits.get(&change.key)) {
         Some(limit) => counters::put_limit(connection, &LimitRow::from(&limit))?,
         None => {
             let nothing = Limit {
                 key: change.key.clone(),
                 zone: change.zone.clone(),
                 amount: Amount::ZERO,
+                voluntary: false,
             };
             counters::delete_limit(connection, &LimitRow::from(&nothing))?
         }
@@ -127,17 +142,17 @@ pub(super) fn change_limit(
     page::post(connection, &mut gate.chain, &[entry], &rows)?;
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
     let standings = standing_on(connection, &limits, &key)?;
-    Ok(Some(standings.into_iter().next().unwrap_or_default()))
+    Ok(standings.into_iter().next().unwrap_or_default())
 }
 
-/// Takes off what a subject has used. It takes what [`change_limit`] takes, in the same order.
+/// Takes off what a subject has used. It takes what [`change_limits`] takes, in the same order.
 fn reset_usage(
     connection: &mut Connection,
     desk: Desk,
     reset: &UsageReset,
 ) -> Result<Standing, Failure> {
     let subject = reset.subject;
-    batch::lock_limits(connection, subject)?;
+    batch::lock_limits(connection, &BTreeSet::from([subject]))?;
     let mut gate = batch::gate(connection, desk)?;
     let at = gate.now.unwrap_or(reset.author.at);
     let limits = page::limits_of(connection, &BTreeSet::from([subject]))?;
@@ -239,7 +254,7 @@ fn set_price(
     author: &Author,
 ) -> Result<Price, Failure> {
     let row = NewPriceRow::new(price, author.at);
-    batch::lock_limits(connection, Subject::Platform)?;
+    batch::lock_limits(connection, &BTreeSet::from([Subject::Platform]))?;
     let before = prices::of_models(connection, std::slice::from_ref(&row.model))?;
     let before = before.into_iter().next().map(Price::try_from).transpose()?;
     prices::retire(connection, &row.model)?;
@@ -312,9 +327,9 @@ impl LedgerStore for Store {
         self.read(move |connection| standings(connection, subject, at))
     }
 
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
         let desk = self.desk();
-        self.write(move |connection| change_limit(connection, desk, &change))
+        self.write(move |connection| change_limits(connection, desk, &changes))
     }
 
     fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {

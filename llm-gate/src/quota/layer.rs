@@ -10,7 +10,8 @@ use super::QuotaService;
 /// with 401 a revoked key or disabled user, with 503 while the books
 /// cannot be written; before the inner service is called, or while it is waited for, where the two
 /// [overlap](Self::overlap). Every answer carries
-/// `x-ratelimit-limit-tokens` and `x-ratelimit-remaining-tokens` of the tightest limit.
+/// `x-ratelimit-limit-tokens` and `x-ratelimit-remaining-tokens` of the tightest limit, a 429 those of the limit that
+/// has decided, in money as `x-ratelimit-limit-cost` and the like.
 #[derive(Clone, Debug)]
 pub struct QuotaLayer {
     pub(super) ledger: Ledger,

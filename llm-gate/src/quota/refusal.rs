@@ -13,10 +13,21 @@ use crate::ledger::{RecordError, Reservation, ReserveError};
 use crate::store::{Denial, DenialReason, Standing, Unit};
 use crate::tokens::Tokens;
 
-// In the names that OpenAI has for them.
-const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
-const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
-const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
+/// How a limit is shown: how much it is, what is left of it, when it comes back.
+type Names = [HeaderName; 3];
+
+/// In the names that OpenAI has for them.
+const TOKENS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+/// OpenAI has none for money; these are what other gateways say.
+const COST: Names = [
+    HeaderName::from_static("x-ratelimit-limit-cost"),
+    HeaderName::from_static("x-ratelimit-remaining-cost"),
+    HeaderName::from_static("x-ratelimit-reset-cost"),
+];
 /// Tells the OpenAI packages whether trying again makes sense.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -29,20 +40,25 @@ const WAIT: Duration = Duration::from_secs(120);
 /// Shows how the tightest limits stand; nothing where there is none.
 pub(super) fn show(headers: &mut HeaderMap, reservation: &Reservation) {
     let now = reservation.granted_at();
-    show_tokens(headers, &reservation.standing(), now);
+    show_amounts(headers, TOKENS, &reservation.standing(), now);
     if let Some(requests) = reservation.requests() {
         show_requests(headers, &requests, now);
     }
 }
 
-fn show_tokens(headers: &mut HeaderMap, standing: &Standing, now: Timestamp) {
+fn show_amounts(
+    headers: &mut HeaderMap,
+    [of, left, reset]: Names,
+    standing: &Standing,
+    now: Timestamp,
+) {
     if let (Some(limit), Some(remaining)) = (standing.limit, standing.remaining()) {
-        headers.insert(LIMIT, limit.get().into());
-        headers.insert(REMAINING, remaining.get().into());
+        headers.insert(of, limit.get().into());
+        headers.insert(left, remaining.get().into());
         if let Some(resets) = standing.resets {
             let seconds = format!("{}s", whole_seconds(resets.since(now)));
             let value = HeaderValue::try_from(seconds).expect("digits and a letter");
-            headers.insert(RESET, value);
+            headers.insert(reset, value);
         }
     }
 }
@@ -167,9 +183,9 @@ fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
     };
     let mut shown = HeaderMap::new();
     match counter.unit {
-        Unit::Tokens => show_tokens(&mut shown, standing, now),
+        Unit::Tokens => show_amounts(&mut shown, TOKENS, standing, now),
         Unit::Requests => show_requests(&mut shown, standing, now),
-        Unit::Money => {}
+        Unit::Money => show_amounts(&mut shown, COST, standing, now),
     }
     shown
         .into_iter()

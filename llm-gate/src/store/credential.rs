@@ -166,6 +166,10 @@ pub trait CredentialStore: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Vec<ApiKey>>;
 
+    /// Finds a key by its identifier alone, wherever it is; revoked and expired ones too. What may be seen of it is for
+    /// the caller to find out.
+    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>>;
+
     /// Reads a key.
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>>;
 

@@ -9,7 +9,7 @@ use crate::identity::{RequestId, Subject};
 use crate::store::Source;
 use crate::store::rules::Entry;
 use crate::store::{
-    Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Period, Price, Standing,
+    Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Price, Standing,
     StoreFuture, Target, Zone,
 };
 use crate::tokens::{Amount, Tokens};
@@ -77,15 +77,22 @@ pub trait LedgerStore: Send + Sync + 'static {
     fn standings(&self, subject: Subject, at: Timestamp)
     -> StoreFuture<'_, Vec<(Limit, Standing)>>;
 
-    /// Sets, changes or removes a limit, and writes that into the ledger. Answers how its counter stands then;
-    /// `None`, with nothing changed, where [`LimitChange::only_down`] forbids it.
+    /// Sets, changes or removes limits, all of them or none, and writes that into the ledger. Answers how the counter
+    /// of each stands then; `None`, with nothing changed, where [`LimitChange::only_down`] forbids one. Each is judged
+    /// by the limits before all of them.
     ///
-    /// An event is left in the same transaction: the change's own ([`LimitChange::event`]), of the project that its
-    /// subject is or is a key of.
+    /// An event of each is left in the same transaction: the change's own ([`LimitChange::event`]), of the project that
+    /// its subject is or is a key of.
     ///
     /// A limit counts what is used from when it is there. It may lie below what is spent: then nothing more is
     /// granted.
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>>;
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>>;
+
+    /// Changes one limit.
+    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
+        let changed = self.change_limits(vec![change]);
+        Box::pin(async move { Ok(changed.await?.and_then(|mut standings| standings.pop())) })
+    }
 
     /// Takes off what a subject has used, so that its limits start anew, and writes that into the ledger: a
     /// [`Credit`](crate::store::rules::EntryKind::Credit) for all its tokens and for the window at hand of each of its
@@ -185,14 +192,15 @@ pub struct LimitChange {
     pub zone: Zone,
     /// How much it is from now on, `None` for no limit.
     pub amount: Option<Amount>,
-    /// Whether to refuse it where it would raise the limit in force.
+    /// Whether those ask for it whom it binds: to refuse it where it would raise the limit in force. What they set
+    /// where no admin has set one of its own for them is [voluntary](Limit::voluntary).
     pub only_down: bool,
     /// Who asks for it, and when.
     pub author: Author,
 }
 
 impl LimitChange {
-    /// Sets a limit.
+    /// Sets a limit, which is not voluntary then.
     #[must_use]
     pub fn set(limit: Limit, author: Author) -> Self {
         Self {
@@ -228,13 +236,17 @@ impl LimitChange {
         }
     }
 
-    /// Returns the limit that it sets, `None` if it removes one.
+    /// Returns the limit that it sets, `None` if it removes one; `before` is the limit under its key.
+    ///
+    /// One that an admin has granted stays the admin's when it is lowered: what holds for each of its kind would cut it
+    /// further.
     #[must_use]
-    pub fn limit(&self) -> Option<Limit> {
+    pub fn limit(&self, before: Option<&Limit>) -> Option<Limit> {
         self.amount.map(|amount| Limit {
             key: self.key.clone(),
             zone: self.zone.clone(),
             amount,
+            voluntary: self.only_down && before.is_none_or(|before| before.voluntary),
         })
     }
 
@@ -243,7 +255,7 @@ impl LimitChange {
     /// Which limit it is about is told on both sides.
     #[must_use]
     pub fn event(&self, before: Option<&Limit>) -> Option<Event> {
-        let after = self.limit();
+        let after = self.limit(before);
         if before == after.as_ref() {
             return None;
         }
@@ -264,15 +276,12 @@ impl LimitChange {
     }
 
     /// Returns whether it would raise the limit in force, `None` being no limit at all.
-    ///
-    /// One by the clocks of another zone begins another day or month, in which nothing is used yet: it is more too.
     #[must_use]
     pub fn raises(&self, in_force: Option<&Limit>) -> bool {
-        let Some(limit) = in_force else {
+        let Some(in_force) = in_force else {
             return false;
         };
-        let windows = matches!(self.key.period, Period::Day | Period::Month);
-        let another_day = windows && self.zone != limit.zone;
-        another_day || self.amount.is_none_or(|amount| amount > limit.amount)
+        let after = self.limit(None);
+        after.is_none_or(|after| !after.within(in_force))
     }
 }

@@ -179,13 +179,39 @@ pub struct Limit {
     pub zone: Zone,
     /// How much.
     pub amount: Amount,
+    /// Whether it was set by those whom it binds, who may only lower what binds them. It stands in place of the limit
+    /// for each of its kind only while it is as strict as that.
+    #[serde(default)]
+    pub voluntary: bool,
+}
+
+impl Limit {
+    /// Returns whether it allows no more than another one of the same use.
+    ///
+    /// One by the clocks of another zone begins another day or month, in which nothing is used yet: it is more.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        let windows = matches!(self.key.period, Period::Day | Period::Month);
+        self.amount <= other.amount && (!windows || self.zone == other.zone)
+    }
+
+    /// Returns whether it is of the same use as another one, whoever's.
+    fn is_like(&self, other: &Self) -> bool {
+        let (one, other) = (&self.key, &other.key);
+        one.unit == other.unit && one.period == other.period && one.model == other.model
+    }
+
+    /// Returns whether it stands in place of what holds for each of its kind.
+    fn replaces(&self, each: &Self) -> bool {
+        self.is_like(each) && (!self.voluntary || self.within(each))
+    }
 }
 
 /// What a limit limits. There is one limit under each key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LimitKey {
     /// Whose use. [`Subject::EACH_USER`] and its like stand for each one that has no limit of its own
-    /// with the same model, unit and period.
+    /// with the same model, unit and period, or only a [voluntary](Limit::voluntary) one that is less strict.
     pub subject: Subject,
     /// Of which model, `None` for all together.
     pub model: Option<Arc<str>>,
@@ -317,13 +343,20 @@ impl Limits {
     }
 
     /// Lists the limits in force for `subject`: its own, and those for each of its kind that it has none of
-    /// its own in place of.
+    /// its own in place of. A [voluntary](Limit::voluntary) one that is less strict than that gives way to it.
     pub fn in_force(&self, subject: Subject) -> impl Iterator<Item = &Limit> {
         let own = self.set(subject);
-        let each = subject.each().map_or(&[][..], |each| self.set(each));
-        own.iter().chain(each.iter().filter(move |each| {
-            subject.each() != Some(subject) && !own.iter().any(|own| replaces(own, each))
-        }))
+        let each = subject.each().filter(|each| *each != subject);
+        let each = each.map_or(&[][..], |each| self.set(each));
+        let stands = |own: &&Limit| {
+            let like = each.iter().find(|each| own.is_like(each));
+            like.is_none_or(|each| own.replaces(each))
+        };
+        let own_in_force = own.iter().filter(stands);
+        let rest = each
+            .iter()
+            .filter(move |each| !own.iter().any(|own| own.replaces(each)));
+        own_in_force.chain(rest)
     }
 
     /// Returns the limit in force on a counter.
@@ -348,9 +381,4 @@ impl Limits {
             .map(move |limit| CounterKey::of(subject, limit, at))
             .filter(move |counter| subject == Subject::Platform || !counter.is_total_tokens())
     }
-}
-
-fn replaces(own: &Limit, each: &Limit) -> bool {
-    let (own, each) = (&own.key, &each.key);
-    own.unit == each.unit && own.period == each.period && own.model == each.model
 }

@@ -7,7 +7,7 @@ macro_rules! pass_on_ledger {
             standing(subject: $crate::identity::Subject) -> $crate::store::Standing;
             standings(subject: $crate::identity::Subject, at: $crate::clock::Timestamp)
                 -> Vec<($crate::store::Limit, $crate::store::Standing)>;
-            change_limit(change: $crate::store::LimitChange) -> Option<$crate::store::Standing>;
+            change_limits(changes: Vec<$crate::store::LimitChange>) -> Option<Vec<$crate::store::Standing>>;
             reset_usage(reset: $crate::store::UsageReset) -> $crate::store::Standing;
             limits(subject: Option<$crate::identity::Subject>) -> Vec<$crate::store::Limit>;
             set_price(price: $crate::store::Price, author: $crate::store::Author) -> $crate::store::Price;

@@ -73,6 +73,10 @@ impl CredentialStore for Watched {
         self.store.owned_keys(owner, before, limit)
     }
 
+    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>> {
+        self.store.key_by_id(id)
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.store.key(name)
     }

@@ -171,6 +171,7 @@ static LIMITS: LazyLock<[Limits; 2]> = LazyLock::new(|| {
         key: LimitKey::total_tokens(user()),
         zone: Zone::UTC,
         amount: tokens(LIMIT),
+        voluntary: false,
     });
     [limits, Limits::default()]
 });

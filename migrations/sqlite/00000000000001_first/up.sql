@@ -172,7 +172,8 @@ CREATE INDEX events_by_actor_key ON events (actor_key, id) WHERE actor_key IS NO
 CREATE INDEX events_by_target ON events (target_id, id);
 
 -- The rules. `model` is empty where a rule holds for all models; an identifier of zeros stands for each of its
--- kind without a rule of its own.
+-- kind without a rule of its own. What is voluntary was set by those whom it binds, and gives way to a stricter one
+-- for each of their kind.
 CREATE TABLE limits (
     subject_id BLOB NOT NULL CHECK (length(subject_id) = 16),
     subject_kind TEXT NOT NULL CHECK (subject_kind IN ('user', 'project', 'key', 'platform')),
@@ -181,6 +182,7 @@ CREATE TABLE limits (
     window_kind TEXT NOT NULL CHECK (window_kind IN ('total', 'month', 'day', 'minute')),
     zone TEXT NOT NULL,
     amount INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
+    voluntary INTEGER NOT NULL DEFAULT 0 CHECK (voluntary IN (0, 1)),
     PRIMARY KEY (subject_id, subject_kind, unit, window_kind, model)
 ) STRICT, WITHOUT ROWID;
 

@@ -192,7 +192,7 @@ fn operation(id: &str, summary: &str, request: Value, streams: bool) -> Value {
         "responses": {
             "200": {
                 "description": "The model's answer, as it gave it",
-                "headers": budget(),
+                "headers": budget(&["tokens", "requests"]),
                 "content": content
             },
             "400": { "description": "The body cannot be understood, or `x-session-id` is no name; `param` names the field" },
@@ -203,7 +203,7 @@ fn operation(id: &str, summary: &str, request: Value, streams: bool) -> Value {
             "429": {
                 "description": "It does not fit into what is left of a limit: `rate_limit_exceeded` where \
                                 waiting helps, else `insufficient_quota`",
-                "headers": budget()
+                "headers": budget(&["tokens", "requests", "cost"])
             },
             "502": { "description": "The model server is away or broke off" },
             "503": { "description": "The books cannot be written, or the models are not known yet" },
@@ -235,9 +235,9 @@ fn answer() -> Value {
 }
 
 /// How the caller stands on its tightest limits.
-fn budget() -> Value {
+fn budget(units: &[&str]) -> Value {
     let mut headers = serde_json::Map::new();
-    for unit in ["tokens", "requests"] {
+    for unit in units {
         for (figure, about) in [
             ("limit", "The tightest limit."),
             ("remaining", "What was left of it when the hold was taken."),

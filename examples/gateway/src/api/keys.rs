@@ -9,7 +9,7 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyGrants, KeyId, Network, Principal, ProjectId, Scope, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, Network, Principal, ProjectId, Scope, Subject, UserId};
 use llm_gate::store::{ApiKey, Author, KeyChange, KeyName, NewKeySecret, StoreErrorKind, UserKind};
 
 use serde_json::{Value, json};
@@ -194,7 +194,8 @@ impl Input for WantedKey {
 
 /// Makes an API key. Its secret is shown this once.
 ///
-/// It may never do more than its owner. Owners and admins of the project make keys for its service accounts.
+/// It may never do more than its owner. Owners and admins of the project make keys for its service accounts. An API key
+/// that has limits of its own makes none.
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/api-keys",
@@ -226,6 +227,7 @@ pub(super) async fn create(
         Owner::Caller
     };
     grantable(&Maker::from(&account), kind, &grants)?;
+    unlimited(&app, account.key, None).await?;
     outlived(&app, account.key, wanted.expires_at).await?;
     let request = KeyRequest {
         name: wanted.name,
@@ -358,6 +360,29 @@ pub(super) fn grantable(maker: &Maker, owner: Owner, grants: &KeyGrants) -> Resu
     } else {
         Ok(())
     }
+}
+
+/// Refuses a key with limits of its own to make another one, or to get at what another one may do: what is used with
+/// that would not count here. `which` is the key it is about, where there is one already.
+pub(super) async fn unlimited(
+    app: &App,
+    key: Option<KeyName>,
+    which: Option<KeyId>,
+) -> Result<(), ApiError> {
+    let Some(key) = key.filter(|key| Some(key.id) != which) else {
+        return Ok(());
+    };
+    if app
+        .store
+        .limits(Some(Subject::Key(key.id)))
+        .await?
+        .is_empty()
+    {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(
+        "an API key that has limits of its own makes, widens and rotates no other",
+    ))
 }
 
 /// Refuses a key that works longer than the one it is made with.
@@ -516,6 +541,7 @@ pub(super) async fn changed(
     if longer || !grants.within(&known.grants) {
         let owner = owner_of(app, maker, known.user).await?;
         grantable(maker, owner, grants)?;
+        unlimited(app, maker.key, Some(known.id)).await?;
         outlived(app, maker.key, until).await?;
     }
     let changed = app.store.change_key(name, change, author).await?;
@@ -578,6 +604,7 @@ pub(super) async fn rotate(
     } else {
         overlap
     };
+    unlimited(&app, account.key, Some(known.id)).await?;
     outlived(&app, account.key, known.expires_at).await?;
     let secret = ApiKeySecret::generate();
     let new = NewKeySecret {

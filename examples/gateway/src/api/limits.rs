@@ -109,6 +109,7 @@ impl Input for NewLimit {
             key: key?,
             zone: zone.unwrap_or(Zone::UTC),
             amount: amount?,
+            voluntary: false,
         }))
     }
 
@@ -120,7 +121,8 @@ impl Input for NewLimit {
 /// Sets a limit, or changes it.
 ///
 /// It is in force for the next reservation. Admins set any. Whoever manages a project sets those of its keys; its owners
-/// set and lower those of the project, everybody those of the own account and keys, and nobody of them raises one.
+/// set and lower those of the project, everybody those of the own account and keys, and nobody of them raises one. With
+/// an API key they lower those of keys too, and raise none.
 #[utoipa::path(
     put,
     path = "/api/v1/limits",
@@ -141,6 +143,10 @@ pub(super) async fn set(
     let standing = app.store.change_limit(change).await?;
     let standing = standing.ok_or_else(raised)?;
     let standing = Some(standing).filter(|_| is_one(limit.key.subject));
+    // Whether it is voluntary depends on what was there before.
+    let kept = app.store.limits(Some(limit.key.subject)).await?;
+    let kept = kept.into_iter().find(|kept| kept.key == limit.key);
+    let limit = kept.unwrap_or(limit);
     Ok(Answer(LimitView::new(&limit, standing.as_ref())))
 }
 
@@ -154,6 +160,14 @@ enum Power {
 }
 
 impl Power {
+    /// Takes what a key may not do: it would raise or remove the limits that it has itself.
+    const fn with(self, key: Option<KeyName>) -> Self {
+        match self {
+            Self::All if key.is_some() => Self::Lower,
+            other => other,
+        }
+    }
+
     /// Returns whether it is for lowering only.
     fn only_down(self) -> Result<bool, ApiError> {
         match self {
@@ -200,18 +214,14 @@ async fn power(app: &App, steward: &Steward, subject: Subject) -> Result<Power, 
             })
         }
         Subject::Key(id) => {
-            for membership in app.store.projects_of(account.user.id).await? {
-                let manages = membership.role.manages();
-                let name = KeyName {
-                    project: membership.project.id,
-                    owner: (!manages).then_some(account.user.id),
-                    id,
-                };
-                if app.store.key(name).await?.is_some() {
-                    return Ok(if manages { Power::All } else { Power::Lower });
-                }
+            let key = app.store.key_by_id(id).await?;
+            let key = key.ok_or_else(|| unknown(subject))?;
+            let membership = app.store.membership(key.project, account.user.id).await?;
+            match membership {
+                Some(membership) if membership.role.manages() => Ok(Power::All.with(account.key)),
+                Some(_) if key.user == account.user.id => Ok(Power::Lower),
+                _ => Err(unknown(subject)),
             }
-            Err(unknown(subject))
         }
         _ => Err(unknown(subject)),
     }

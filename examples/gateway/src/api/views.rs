@@ -529,6 +529,8 @@ pub(crate) struct LimitView {
     zone: String,
     #[schema(value_type = i64, minimum = 0)]
     amount: Amount,
+    /// Whether those have set it whom it binds: it gives way to a stricter one for each of the kind.
+    voluntary: bool,
     #[schema(required, value_type = Option<i64>, minimum = 0)]
     used: Option<Amount>,
     #[schema(required, value_type = Option<i64>, minimum = 0)]
@@ -564,6 +566,7 @@ impl LimitView {
             period: key.period,
             zone: limit.zone.name().to_owned(),
             amount: limit.amount,
+            voluntary: limit.voluntary,
             used: standing.map(|standing| standing.used),
             reserved: standing.map(|standing| standing.reserved),
             overage: standing.map(|standing| standing.overage),

@@ -89,7 +89,12 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
             zone,
         } => {
             let key = which.key(store).await?;
-            let limit = Limit { key, zone, amount };
+            let limit = Limit {
+                key,
+                zone,
+                amount,
+                voluntary: false,
+            };
             let change = LimitChange::set(limit.clone(), Author::now());
             store.change_limit(change).await?;
             say!("{}: {amount}", named(&limit.key))

@@ -18,7 +18,8 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DE
 const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-request-id, retry-after, x-should-retry, x-llm-gate-clamped, x-ratelimit-limit, x-ratelimit-remaining, \
      x-ratelimit-reset, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, \
-     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests",
+     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
+     x-ratelimit-limit-cost, x-ratelimit-remaining-cost, x-ratelimit-reset-cost",
 );
 /// How long a browser may remember, in seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");

@@ -320,7 +320,7 @@ async fn limits_are_listed_with_how_one_stands(gate: Gate) {
         listed["limits"],
         json!([{
             "subject": "project", "id": ada.project, "model": "tiny", "unit": "tokens", "period": "month",
-            "zone": "Europe/Berlin", "amount": 1_000, "used": used, "reserved": 0, "overage": 0,
+            "zone": "Europe/Berlin", "amount": 1_000, "voluntary": false, "used": used, "reserved": 0, "overage": 0,
             "remaining": 1_000 - used, "resets_at": resets,
         }])
     );

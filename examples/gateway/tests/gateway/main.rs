@@ -19,6 +19,7 @@ mod ledger;
 mod limits;
 mod llm;
 mod log;
+mod lowered;
 mod mail;
 mod matrix;
 mod members;
@@ -35,5 +36,6 @@ mod signing;
 mod start;
 mod support;
 mod usage;
+mod windows;
 
 use test_support::smtp;

@@ -61,6 +61,7 @@ pub async fn filled<S: LedgerStore>(store: &S) -> Vec<RequestId> {
             },
             zone: Zone::UTC,
             amount: Tokens::new(500_000),
+            voluntary: false,
         };
         done(store.change_limit(LimitChange::set(limit, at(0))).await);
     }

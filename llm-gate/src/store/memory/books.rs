@@ -92,19 +92,37 @@ impl MemoryBooks {
 
     /// Sets, changes or removes a limit; `None`, with nothing changed, where that would raise it and must not.
     pub fn change_limit(&mut self, change: &LimitChange) -> Option<Standing> {
-        let entry = rules::limit_entry(&self.limits, change);
-        let in_force = self.limits.on(&entry.counter);
-        if change.only_down && change.raises(in_force) {
+        self.change_limits(std::slice::from_ref(change))?.pop()
+    }
+
+    /// Sets, changes or removes limits, all or none.
+    pub fn change_limits(&mut self, changes: &[LimitChange]) -> Option<Vec<Standing>> {
+        if !changes.iter().all(|change| self.may_change(change)) {
             return None;
         }
-        match change.limit() {
+        Some(
+            changes
+                .iter()
+                .map(|change| self.put_limit(change))
+                .collect(),
+        )
+    }
+
+    pub(super) fn may_change(&self, change: &LimitChange) -> bool {
+        rules::may_change(&self.limits, change)
+    }
+
+    /// Changes a limit that may be changed.
+    pub(super) fn put_limit(&mut self, change: &LimitChange) -> Standing {
+        let entry = rules::limit_entry(&self.limits, change);
+        match change.limit(self.limits.get(&change.key)) {
             Some(limit) => self.limits.put(limit),
             None => self.limits.remove(&change.key),
         }
         self.balances.entry(entry.counter.clone()).or_default();
         let standing = rules::counter(self, &entry.counter);
         self.ledger.push(entry);
-        Some(standing)
+        standing
     }
 
     /// Takes off what a subject has used, and returns the lines that the ledger got.

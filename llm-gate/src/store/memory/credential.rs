@@ -193,6 +193,10 @@ impl CredentialStore for MemoryStore {
         })
     }
 
+    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>> {
+        self.read(|people| people.keys.get(&id).map(|kept| kept.key.clone()))
+    }
+
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {
         self.read(|people| people.named(name).map(|kept| kept.key.clone()))
     }

@@ -35,8 +35,8 @@ impl LedgerStore for MemoryStore {
         ready(self.books().map(|books| books.standings(subject, at)))
     }
 
-    fn change_limit(&self, change: LimitChange) -> StoreFuture<'_, Option<Standing>> {
-        self.write_both(|people, books| Ok(people.change_limit(books, &change)))
+    fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
+        self.write_both(|people, books| Ok(people.change_limits(books, &changes)))
     }
 
     fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {

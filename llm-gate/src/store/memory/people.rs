@@ -146,17 +146,23 @@ impl People {
         }
     }
 
-    pub(super) fn change_limit(
+    pub(super) fn change_limits(
         &mut self,
         books: &mut MemoryBooks,
-        change: &LimitChange,
-    ) -> Option<Standing> {
-        let before = books.limit(&change.key).cloned();
-        let standing = books.change_limit(change)?;
-        if let Some(event) = change.event(before.as_ref()) {
-            self.leave(event.of(self.project_of(change.key.subject)));
+        changes: &[LimitChange],
+    ) -> Option<Vec<Standing>> {
+        if !changes.iter().all(|change| books.may_change(change)) {
+            return None;
         }
-        Some(standing)
+        let change = |change: &LimitChange| {
+            let before = books.limit(&change.key).cloned();
+            let standing = books.put_limit(change);
+            if let Some(event) = change.event(before.as_ref()) {
+                self.leave(event.of(self.project_of(change.key.subject)));
+            }
+            standing
+        };
+        Some(changes.iter().map(change).collect())
     }
 
     pub(super) fn reset_usage(&mut self, books: &mut MemoryBooks, reset: &UsageReset) -> Standing {

@@ -81,6 +81,13 @@ pub fn standing(limits: &Limits, key: &CounterKey, balance: Balance) -> Standing
     }
 }
 
+/// Returns whether a limit may be changed: who may only lower it does not raise it. `limits` are those before.
+#[must_use]
+pub fn may_change(limits: &Limits, change: &LimitChange) -> bool {
+    let in_force = || limits.on(&limit_entry(limits, change).counter);
+    !(change.only_down && change.raises(in_force()))
+}
+
 /// Returns the line that the ledger has for a limit that is to be changed, on the window at hand; `limits` are those before.
 #[must_use]
 pub fn limit_entry(limits: &Limits, change: &LimitChange) -> Entry {

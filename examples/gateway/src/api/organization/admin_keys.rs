@@ -19,7 +19,7 @@ use crate::accounts::KeyRequest;
 use crate::api::caller::{Account, AdminAccount};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, Json, Path, Query, Word};
-use crate::api::keys::{Maker, NO_KEY, Owner, grantable, issue, outlived, revoked};
+use crate::api::keys::{Maker, NO_KEY, Owner, grantable, issue, outlived, revoked, unlimited};
 use crate::api::people::NAME;
 use crate::app::App;
 
@@ -233,6 +233,7 @@ pub(super) async fn create(
     let user = &account.user;
     grantable(&Maker::from(&account), Owner::Caller, &grants)?;
     let until = ends(life, account.author.at);
+    unlimited(&app, account.key, None).await?;
     outlived(&app, account.key, until).await?;
     let request = KeyRequest {
         name,

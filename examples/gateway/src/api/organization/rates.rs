@@ -87,15 +87,21 @@ impl Entry for RateView {
     }
 }
 
-/// Reads the limits in force for a project on each model that is served or limited, in the order of their names.
-async fn rates(app: &App, project: ProjectId) -> Result<Vec<RateView>, ApiError> {
-    let subject = Subject::Project(project);
+/// Reads the limits of a project and those for each one.
+async fn limits_of(app: &App, project: Subject) -> Result<Limits, ApiError> {
     let mut limits = Limits::default();
-    for subject in [subject, Subject::EACH_PROJECT] {
+    for subject in [project, Subject::EACH_PROJECT] {
         for limit in app.store.limits(Some(subject)).await? {
             limits.put(limit);
         }
     }
+    Ok(limits)
+}
+
+/// Reads the limits in force for a project on each model that is served or limited, in the order of their names.
+async fn rates(app: &App, project: ProjectId) -> Result<Vec<RateView>, ApiError> {
+    let subject = Subject::Project(project);
+    let limits = limits_of(app, subject).await?;
     let mut amounts = BTreeMap::new();
     for limit in limits.in_force(subject) {
         let LimitKey {
@@ -211,7 +217,8 @@ impl Input for Changes {
             ),
             wanted(
                 "max_requests_per_1_day",
-                "How many requests a day of UTC; the largest number for no limit",
+                "How many requests a day, of the zone that the limit has, UTC where there is none; the largest \
+                 number for no limit",
                 REQUESTS_DAY,
             ),
         ];
@@ -247,35 +254,45 @@ pub(super) async fn change(
     };
     let known = named().await?.ok_or_else(|| ApiError::not_found(NO_RATE))?;
     let model = known.model;
-    for (unit, period, amount) in wanted {
-        if let Some(amount) = amount {
-            let key = LimitKey {
-                subject: Subject::Project(project),
-                model: Some(model.as_str().into()),
-                unit,
-                period,
-            };
-            set(&app, key, amount, author.clone()).await?;
-        }
-    }
+    let subject = Subject::Project(project);
+    let limits = limits_of(&app, subject).await?;
+    let change = |(unit, period, amount): (Unit, Period, Option<Amount>)| {
+        let key = LimitKey {
+            subject,
+            model: Some(model.as_str().into()),
+            unit,
+            period,
+        };
+        changed(key, amount?, &limits, author.clone())
+    };
+    let changes = wanted.into_iter().filter_map(change).collect();
+    app.store.change_limits(changes).await?;
     // A model that is not served is not listed when its last limit is gone.
     let rate = named().await?;
     let rate = rate.unwrap_or_else(|| RateView::new(&model, &BTreeMap::new()));
     Ok(Answer(rate))
 }
 
-/// Sets a limit, or removes it where it would be none.
-async fn set(app: &App, key: LimitKey, amount: Amount, author: Author) -> Result<(), ApiError> {
-    let change = if amount == Amount::MAX {
-        let set = app.store.limits(Some(key.subject)).await?;
-        if !set.iter().any(|limit| limit.key == key) {
-            return Ok(());
-        }
-        LimitChange::remove(key, author)
-    } else {
-        let zone = Zone::UTC;
-        LimitChange::set(Limit { key, zone, amount }, author)
+/// Makes the change that sets a limit, or removes it where it would be none; no change where there is none.
+///
+/// Its day goes on by the clocks that it has begun by.
+fn changed(key: LimitKey, amount: Amount, limits: &Limits, author: Author) -> Option<LimitChange> {
+    if amount == Amount::MAX {
+        limits.get(&key)?;
+        return Some(LimitChange::remove(key, author));
+    }
+    let subject = key.subject;
+    let same = |limit: &&Limit| {
+        let LimitKey { unit, period, .. } = limit.key;
+        (unit, period, &limit.key.model) == (key.unit, key.period, &key.model)
     };
-    app.store.change_limit(change).await?;
-    Ok(())
+    let in_force = limits.in_force(subject).find(same);
+    let zone = in_force.map_or(Zone::UTC, |limit| limit.zone.clone());
+    let limit = Limit {
+        key,
+        zone,
+        amount,
+        voluntary: false,
+    };
+    Some(LimitChange::set(limit, author))
 }

@@ -19,7 +19,9 @@ use crate::accounts::KeyRequest;
 use crate::api::caller::{Admin, By, key_of};
 use crate::api::error::ApiError;
 use crate::api::fields::{FLAG, Fields, Input, Json, Path, Query, Whole};
-use crate::api::keys::{Maker, Owner, SCOPES, beneath, each_once, grantable, issue, outlived};
+use crate::api::keys::{
+    Maker, Owner, SCOPES, beneath, each_once, grantable, issue, outlived, unlimited,
+};
 use crate::api::people::{self, NAME};
 use crate::api::projects::{joined, made_service, put_out};
 use crate::api::words::PROJECT_ROLE;
@@ -169,6 +171,8 @@ impl Input for Wanted {
 }
 
 /// Makes a service account, and a key for calls of models. Made by an API key, its key may do no more than that.
+///
+/// An API key that has limits of its own makes no key.
 #[utoipa::path(
     post,
     path = "/v1/organization/projects/{project_id}/service_accounts",
@@ -196,6 +200,7 @@ pub(super) async fn create(
     let until = ends(life, author.at);
     if !without_key {
         beneath(limit, &grants)?;
+        unlimited(&app, key_of(&caller), None).await?;
         outlived(&app, key_of(&caller), until).await?;
     }
     let service = made_service(&app, project, name.clone(), author.clone()).await?;
@@ -294,6 +299,7 @@ pub(super) async fn create_key(
     }
     grantable(&Maker::admin(&caller), Owner::Service, &grants)?;
     let until = ends(life, author.at);
+    unlimited(&app, key_of(&caller), None).await?;
     outlived(&app, key_of(&caller), until).await?;
     let request = KeyRequest {
         name,

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use llm_gate::auth::{ApiKeySecret, RefreshToken};
 use llm_gate::identity::{KeyGrants, KeyId, Role as PlatformRole, Scope, UserId};
-use llm_gate::store::{Identity, NewApiKey, ProjectRole, UserChange};
+use llm_gate::store::{Identity, Linking, NewApiKey, ProjectRole, UserChange};
 use serde_json::{Map, Value, json};
 
 use super::access::{Role, Row};
@@ -225,6 +225,7 @@ impl Scene {
                 ..KeyGrants::default()
             },
             expires_at: None,
+            at_most: None,
             author: self.author(),
         };
         json!(self.books.create_key(key).await.expect("a store").id)
@@ -285,8 +286,9 @@ impl Scene {
             subject: self.fresh(),
         };
         let (user, subject) = (self.of(person).id, identity.subject.clone());
-        let linked = self.books.link_identity(user, identity, self.author());
-        assert!(linked.await.expect("a store"), "the account is there");
+        let linked = self.books.link_identity(user, identity, None, self.author());
+        let linked = linked.await.expect("a store");
+        assert_eq!(linked, Linking::Done, "the account is there");
         let listed = self.of(person).client.get("/api/v1/users/me/identities");
         let listed = made(listed.await.expect("an answer")).json();
         let mut listed = listed["identities"].as_array().expect("a list").iter();

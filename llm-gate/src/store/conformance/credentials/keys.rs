@@ -270,6 +270,8 @@ pub async fn a_foreign_key_is_none<S: UserStore + CredentialStore>(store: S) {
         Some(made.clone()),
         "its owner sees it as it was"
     );
+    let nobodys = done(store.key_by_id(id).await);
+    assert_eq!(nobodys, None, "an identifier that was never given");
     let managed = KeyName {
         owner: None,
         ..name
@@ -348,6 +350,8 @@ pub async fn what_a_key_may_do_is_kept<S: UserStore + CredentialStore>(store: S)
         assert_eq!(made.grants, grants, "as it was asked for");
         let read = done(store.key(own(&made)).await);
         assert_eq!(read, Some(made.clone()), "in a list and alone");
+        let by_id = done(store.key_by_id(made.id).await);
+        assert_eq!(by_id, Some(made.clone()), "wherever it is");
         let found = done(store.key_by_public_id(public_id).await);
         assert_eq!(
             found.map(|found| found.key),

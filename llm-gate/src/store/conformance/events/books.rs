@@ -51,6 +51,7 @@ pub async fn a_limit_leaves_events<S: Store>(store: S) {
             },
             zone: Zone::UTC,
             amount: Amount::new(amount),
+            voluntary: false,
         };
         let (action, target) = (Action::LimitChanged, (kind, &id as &dyn ToString));
         done(
@@ -91,15 +92,30 @@ pub async fn a_limit_leaves_events<S: Store>(store: S) {
         let event = trail.one(3, Action::LimitRemoved, target, project).await;
         assert_eq!(event.before, to_value(&limit(20)), "there was one");
         assert_eq!(event.after, Value::Null, "and now there is none");
+        let lower = LimitChange {
+            only_down: true,
+            ..LimitChange::set(limit(30), someone(4))
+        };
+        done(store.change_limit(lower).await);
+        let event = trail.one(4, action, target, project).await;
+        assert_eq!(event.after["voluntary"], true, "who is bound has set it");
+        let set = LimitChange::set(limit(30), someone(5));
+        done(store.change_limit(set).await);
+        let event = trail.one(5, action, target, project).await;
+        assert_eq!(
+            (&event.before["voluntary"], &event.after["voluntary"]),
+            (&true.into(), &false.into()),
+            "now an admin has"
+        );
     }
     let mut new = account(None, Some("bob"));
-    new.author = someone(4);
+    new.author = someone(6);
     let bob = done(store.create_user(new).await);
     let (made, limited) = (Action::UserCreated, Action::LimitChanged);
     let added = Action::MemberAdded;
     let expected = sorted([(made, &bob.id), (added, &bob.id), (limited, &bob.id)]);
     assert_eq!(
-        trail.several(4).await,
+        trail.several(6).await,
         expected,
         "one that comes with an account, too"
     );

@@ -8,6 +8,7 @@ mod reserving;
 mod resets;
 mod settling;
 mod tariffs;
+mod voluntary;
 mod windows;
 
 pub use batches::*;
@@ -18,6 +19,7 @@ pub use reserving::*;
 pub use resets::*;
 pub use settling::*;
 pub use tariffs::*;
+pub use voluntary::*;
 pub use windows::*;
 
 use super::rules;
@@ -82,6 +84,11 @@ rules!(__ledger_rules where S: LedgerStore;
     limits_of_all_kinds_hold_together,
     a_limit_of_a_model_counts_its_calls_alone,
     a_default_holds_for_each_without_a_limit_of_its_own,
+    what_somebody_set_for_oneself_gives_way_to_a_stricter_default,
+    what_somebody_set_for_oneself_by_another_zone_gives_way_to_the_default,
+    what_an_admin_has_granted_stays_granted_when_it_is_lowered,
+    what_an_admin_sets_stands_whoever_set_it_before,
+    limits_are_changed_all_or_none,
     a_limit_is_in_force_from_the_next_reservation_on,
     the_largest_limits_hold,
     a_window_gates_extensions,

@@ -59,6 +59,7 @@ pub async fn a_reset_sets_every_window_at_hand_back<S: LedgerStore>(store: S) {
             key,
             zone: Zone::UTC,
             amount: tokens(50),
+            voluntary: false,
         };
         done(store.change_limit(LimitChange::set(limit, at(0))).await);
     }

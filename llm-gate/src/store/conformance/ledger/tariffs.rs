@@ -37,6 +37,7 @@ async fn limit_money<S: LedgerStore>(store: &S, subject: Subject, amount: u64) {
         },
         zone: Zone::UTC,
         amount: Amount::new(amount),
+        voluntary: false,
     };
     done(store.change_limit(LimitChange::set(limit, at(0))).await);
 }

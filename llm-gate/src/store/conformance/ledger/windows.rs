@@ -15,12 +15,12 @@ use crate::store::{
 use crate::tokens::{Amount, Tokens};
 
 /// Reads a moment.
-fn moment(text: &str) -> Timestamp {
+pub(super) fn moment(text: &str) -> Timestamp {
     let moment: jiff::Timestamp = text.parse().expect("a moment");
     Timestamp::from_micros(moment.as_microsecond())
 }
 
-fn key(subject: Subject, unit: Unit, period: Period) -> LimitKey {
+pub(super) fn key(subject: Subject, unit: Unit, period: Period) -> LimitKey {
     LimitKey {
         subject,
         model: None,
@@ -29,10 +29,15 @@ fn key(subject: Subject, unit: Unit, period: Period) -> LimitKey {
     }
 }
 
-async fn limit<S: LedgerStore>(store: &S, key: LimitKey, zone: &str, amount: u64) {
+pub(super) async fn limit<S: LedgerStore>(store: &S, key: LimitKey, zone: &str, amount: u64) {
     let zone: Zone = zone.parse().expect("a zone");
     let amount = tokens(amount);
-    let limit = Limit { key, zone, amount };
+    let limit = Limit {
+        key,
+        zone,
+        amount,
+        voluntary: false,
+    };
     let author = Author::system(moment("2026-01-01T00:00:00Z"));
     done(store.change_limit(LimitChange::set(limit, author)).await);
 }
@@ -457,6 +462,7 @@ pub async fn another_zone_is_no_lower_limit<S: LedgerStore>(store: S) {
             key: key(subject, Unit::Tokens, period),
             zone: zone.parse().expect("a zone"),
             amount: tokens(amount),
+            voluntary: false,
         };
         let change = LimitChange {
             only_down: true,
