@@ -203,5 +203,5 @@ async fn what_was_done_is_never_changed_and_never_deleted() {
     let events = diesel::select(diesel::dsl::sql::<BigInt>("(SELECT COUNT(*) FROM events)"))
         .get_result::<i64>(&mut connection)
         .unwrap();
-    assert_eq!(events, 1, "it stands");
+    assert_eq!(events, 2, "that of the account and of its project stand");
 }

@@ -96,23 +96,17 @@ impl Format {
     }
 }
 
-/// The last day that has a midnight, and another one behind it, on the clocks of every zone.
-const LAST_DAY: Date = jiff::civil::date(9999, 12, 29);
-
 /// Reads a day such as 2026-12-31.
 ///
 /// # Errors
 ///
 /// Says how it is written.
 pub fn day(text: &str) -> Result<Date, &'static str> {
-    let day: Option<Date> = text
+    let day = text
         .parse()
         .ok()
         .filter(|_| text.len() == "2026-12-31".len());
-    match day {
-        Some(day) if day > LAST_DAY => Err("must be a day before 9999-12-30"),
-        day => day.ok_or("must be a day such as 2026-12-31"),
-    }
+    day.ok_or("must be a day such as 2026-12-31")
 }
 
 /// Checks that the first day is not behind the last one.
@@ -147,10 +141,10 @@ impl Export {
         to: Option<Date>,
     ) -> Self {
         let mut query = LineQuery::all(PAGE);
-        if let Some(from) = from.and_then(begins) {
-            query.from = from;
+        // At the end of the calendar some days have no midnight any more, and behind them there is nothing.
+        if let Some(from) = from {
+            query.from = begins(from).unwrap_or(query.to);
         }
-        // Behind the last day of the calendar there is nothing.
         if let Some(to) = to.and_then(|to| begins(to.tomorrow().ok()?)) {
             query.to = to;
         }

@@ -138,7 +138,7 @@ async fn what_was_done_is_never_changed_and_never_deleted() {
         assert_eq!(why, "events are append only", "{statement}");
     }
     let left: String = outside.read(events).await;
-    assert_eq!(left, "1 user.created", "it stands");
+    assert_eq!(left, "2 user.created", "the account and its project stand");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

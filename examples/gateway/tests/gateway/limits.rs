@@ -156,9 +156,12 @@ async fn owners_set_and_lower_the_limits_of_their_projects_and_raise_none(gate: 
         ada.get("/api/v1/limits").await.status,
         StatusCode::FORBIDDEN
     );
-    let path = format!("/api/v1/audit?target_id={project}&action=limit.changed");
-    let events = root.get(&path).await.json();
-    assert_eq!(events["events"].as_array().map(Vec::len), Some(4));
+    for (action, count) in [("changed", 3), ("removed", 1)] {
+        let path = format!("/api/v1/audit?target_id={project}&action=limit.{action}");
+        let events = root.get(&path).await.json();
+        let found = events["events"].as_array().map(Vec::len);
+        assert_eq!(found, Some(count), "{action}: {events}");
+    }
 }
 
 async fn whoever_manages_a_project_limits_its_keys(gate: Gate) {

@@ -40,11 +40,11 @@ impl Span {
             ))
         };
         let all = CallFilter::default();
-        let from = first.map_or(Some(all.from), begins);
-        // Behind the last day of the calendar there is nothing.
+        // At the end of the calendar some days have no midnight any more, and behind them there is nothing.
+        let from = first.map_or(all.from, |first| begins(first).unwrap_or(all.to));
         let to = last.and_then(|last| begins(last.tomorrow().ok()?));
         Some(Self {
-            from: from?,
+            from,
             to: to.unwrap_or(all.to),
             zone,
             clocks,

@@ -111,6 +111,8 @@ pub(super) struct Row {
     seen: Seen,
     /// Whether others than admins of the platform are refused behind the door.
     admins: bool,
+    /// Whether keys of others than those are.
+    keyless: bool,
     /// What is named in the path, the query or the body.
     pub(super) given: Vec<(&'static str, Thing)>,
     pub(super) query: Option<Written>,
@@ -134,6 +136,7 @@ pub(super) fn row(operation: &'static str, door: Door) -> Row {
         place: None,
         seen: Seen::ByAll,
         admins: false,
+        keyless: false,
         given: Vec::new(),
         query: None,
         body: None,
@@ -187,6 +190,12 @@ impl Row {
     /// Is for admins of the platform, although others are let in.
     pub(super) fn for_admins(mut self) -> Self {
         self.admins = true;
+        self
+    }
+
+    /// Is for nobody's key, but for those of admins of the platform.
+    pub(super) fn without_key(mut self) -> Self {
+        self.keyless = true;
         self
     }
 
@@ -258,6 +267,9 @@ impl Row {
                 Role::Stranger => StatusCode::NOT_FOUND,
                 _ => StatusCode::FORBIDDEN,
             };
+        }
+        if self.keyless && caller.kind != Kind::Login && !caller.platform {
+            return StatusCode::FORBIDDEN;
         }
         match self.seen {
             Seen::ByAll => good,

@@ -286,7 +286,9 @@ impl Scene {
             subject: self.fresh(),
         };
         let (user, subject) = (self.of(person).id, identity.subject.clone());
-        let linked = self.books.link_identity(user, identity, None, self.author());
+        let linked = self
+            .books
+            .link_identity(user, identity, None, self.author());
         let linked = linked.await.expect("a store");
         assert_eq!(linked, Linking::Done, "the account is there");
         let listed = self.of(person).client.get("/api/v1/users/me/identities");

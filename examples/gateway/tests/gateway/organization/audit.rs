@@ -230,7 +230,6 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
             ],
         ),
         ("rate_limit.deleted", vec![json!({ "id": "rl-tiny" }); 2]),
-        ("role.assignment.created", vec![assigned(&ada.id, "user")]),
         (
             "role.assignment.deleted",
             vec![
@@ -268,6 +267,20 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
         let told = all.iter().rev().filter(|event| event["type"] == kind);
         let told: Vec<&Value> = told.map(|event| &event[kind]).collect();
         assert_eq!(told, expected.iter().collect::<Vec<_>>(), "{kind}");
+    }
+    // Also those that come with an account, a project and a service account.
+    let joined_now = all
+        .iter()
+        .filter(|event| event["type"] == "role.assignment.created");
+    let joined_now: Vec<&Value> = joined_now
+        .map(|event| &event["role.assignment.created"])
+        .collect();
+    for expected in [
+        assigned(&ada.id, "user"),
+        assigned(&service, "service_account"),
+    ] {
+        let told = joined_now.iter().filter(|told| ***told == expected).count();
+        assert_eq!(told, 1, "{expected}: {joined_now:?}");
     }
     let added = all.iter().filter(|event| event["type"] == "user.added");
     let added: Vec<&Value> = added.map(|event| &event["user.added"]).collect();

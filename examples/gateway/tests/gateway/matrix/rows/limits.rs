@@ -63,9 +63,11 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             .with("limit", Thing::ProjectLimit)
             .inside("id", Role::Platform)
             .query(|is| one(named("project", is))),
+        // A key lowers limits and does no more.
         remove("of a key")
             .with("id", Thing::LimitedKey)
             .place(Role::Admin)
+            .without_key()
             .query(|is| one(named("key", is))),
         row("GET /api/v1/prices", STEWARD),
         row("PUT /api/v1/prices", Door::AdminOrOperator),
