@@ -2,7 +2,7 @@
 """Compares the gateway with its OpenAPI document, by requests that schemathesis makes of the document.
 
 Starts the built gateway in front of a scripted vLLM, both at free ports of 127.0.0.1 with their data in a
-temporary folder; makes an admin, a user, keys and an operator key; and asks with each of them. What a credential is
+temporary folder; makes admins, users, keys and an operator key; and asks with each of them. What a credential is
 good for has to be let in at least once, or nothing would be known of it. What it started ends with it.
 With --postgres there are two gateways on one PostgreSQL, and every request goes to the other one.
 Needs schemathesis (requirements.txt) in the environment that runs this, and the two programs:
@@ -36,6 +36,8 @@ PASSWORD = "correct horse battery"
 RATE_LIMITS = ["PER_ADDRESS", "PER_IDENTITY", "LOGINS_PER_ADDRESS", "FAILURES_PER_ADDRESS", "LOGIN_FAILURES"]
 # How many requests a run makes at least.
 SHORT, LONG = 1_000, 5_000
+# The requests of a short run that are made as well: those of the document's examples, and some at random.
+SOME = "examples,fuzzing"
 SCOPES = ["inference", "models", "usage", "manage"]
 # What nobody can do by guessing: it takes a letter, a provider, or something that was made before.
 UNLIKELY = {
@@ -48,6 +50,11 @@ UNLIKELY = {
     "DELETE /api/v1/limits",
     "DELETE /api/v1/prices",
 }
+# What ends an account, a session or a key, whose identifiers are in answers: also those of who asks.
+ENDS = re.compile(r"account_end_session|users_(change|delete)|organization_users_(change|delete)"
+                  r"|keys_(change|revoke|rotate)|organization_(admin_)?keys_(change|delete)")
+# What takes the own identifier of who is no admin.
+OWN = {"GET /api/v1/limits", "PUT /api/v1/limits"}
 
 
 def main() -> int:
@@ -59,7 +66,7 @@ def main() -> int:
     arguments = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="llm-gate-schemathesis-") as folder, contextlib.ExitStack() as stage:
         gate = Gate(arguments.programs, pathlib.Path(folder), stage, arguments.postgres)
-        return examine(gate, arguments.long)
+        return examine(gate, arguments.long, arguments.postgres)
 
 
 class Gate:
@@ -93,20 +100,16 @@ class Gate:
                 "WEB_URL": front.url,
             }
             environments.append({**environment, "LLM_GATE_DATA_DIR": str(folder / "other")})
-        program = programs / "llm-gate"
+        self.program, self.environment, self.people = programs / "llm-gate", environment, 0
         # A key for whoever operates the gateway, of whom it knows the hash.
         self.operator = secrets.token_urlsafe(32)
         for each in environments:
             each["API_TOKEN_HASH"] = hashlib.sha256(self.operator.encode()).hexdigest()
-        subprocess.run([program, "user", "create", "root", "--admin", "--password-stdin"], cwd=folder,
-                       env=environment, input=PASSWORD, text=True, check=True, stdout=subprocess.DEVNULL)
-        self.servers = [Server(program, folder, each, stage) for each in environments]
+        self.servers = [Server(self.program, folder, each, stage) for each in environments]
         self.url = f"http://{self.servers[0].address}"
         if two:
             front.serve([server.address for server in self.servers])
             self.url = front.url
-        self.post("/api/v1/auth/register", {"username": "ada", "password": PASSWORD})
-        self.admin, self.user = self.enter("root", [*SCOPES, "admin"]), self.enter("ada", SCOPES)
         with urllib.request.urlopen(f"{self.url}/openapi.json", timeout=30) as answer:
             self.document = json.load(answer)
 
@@ -118,8 +121,15 @@ class Gate:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def enter(self, name: str, scopes: list[str]) -> dict:
-        """Logs somebody in, and makes a key for all that it may be for."""
+    def somebody(self, kind: str) -> dict:
+        """Makes somebody, who logs in and has a key for all that it may be for: what came before may have ended others."""
+        if kind == "operator":
+            return {"operator": self.operator}
+        self.people += 1
+        name, scopes = f"{kind}-{self.people}", [*SCOPES, "admin"] if kind == "admin" else SCOPES
+        command = [self.program, "user", "create", name, "--password-stdin", *(["--admin"] if kind == "admin" else [])]
+        subprocess.run(command, cwd=self.folder, env=self.environment, input=PASSWORD, text=True, check=True,
+                       stdout=subprocess.DEVNULL)
         pair = self.post("/api/v1/auth/login", {"username": name, "password": PASSWORD})
         login = pair["access_token"]
         request = urllib.request.Request(self.url + "/api/v1/users/me", headers={"Authorization": f"Bearer {login}"})
@@ -175,35 +185,45 @@ def running(command: list, folder: pathlib.Path, environment: dict):
             process.kill()
 
 
-def examine(gate: Gate, long: bool) -> int:
+def examine(gate: Gate, long: bool, two: bool) -> int:
     # Calls first: what an admin's requests set on limits would refuse the rest of them.
-    # Last what ends the session or the account that asks.
-    calls, ends = "^/(v1/(?!organization/)|chat/)", "^/api/v1/users/me(/sessions)?$"
-    calls, rest, last = (["--include-path-regex", calls], ["--exclude-path-regex", f"{calls}|{ends}"],
-                         ["--include-path-regex", ends])
-    some, few = ("150", "20") if long else ("20", "1")
-    user, admin, operator = gate.user, gate.admin, {"operator": gate.operator}
+    # Last what ends the session or the account that asks, or another.
+    calls, ends, rest = [], [], []
+    for path, item in gate.document["paths"].items():
+        for name in (operation["operationId"] for operation in item.values()):
+            if re.match("^/(v1/(?!organization/)|chat/)", path):
+                calls.append(name)
+            elif name not in ["account_delete", "account_end_sessions"]:
+                (ends if ENDS.fullmatch(name) else rest).append(name)
+    calls, ends, rest = only(calls), only(ends), only(rest)
+    many, few = ["--max-examples", "150" if long else "20"], ["--max-examples", "20" if long else "2"]
+    few += [] if long else ["--phases", SOME]
+    # Two gateways get what one got, in a short run the part of it that leads on from answer to answer.
+    many = few if two and not long else many
     runs = [
-        ("calls, by an API key", user, "api_key", calls, some),
-        ("calls, by a key in X-API-Key", user, "api_key_header", calls, few),
-        ("calls, by a user", user, "session", calls, few),
-        ("the rest, by a user", user, "session", rest, few),
-        ("the rest, by a user's key", user, "api_key", rest, few),
-        ("the rest, by an admin", admin, "session", rest, some),
-        ("the rest, by an admin's key", admin, "api_key_header", rest, few),
-        ("the rest, by the operator", operator, "operator", rest, few),
-        ("what ends a session, by a user", user, "session", last, some),
+        ("calls, by an API key", "user", "api_key", [*calls, *many]),
+        ("calls, by a key in X-API-Key", "user", "api_key_header", [*calls, *few]),
+        ("calls, by a login", "user", "session", [*calls, *few]),
+        ("the rest, by a user", "user", "session", [*rest, *few]),
+        ("the rest, by a user's key", "user", "api_key", [*rest, *few]),
+        ("the rest, by the operator", "operator", "operator", [*rest, *few]),
+        ("the rest, by an admin's key", "admin", "api_key_header", [*rest, *few]),
+        ("the rest, by an admin", "admin", "session", [*rest, *many]),
+        ("what ends sessions", "user", "session", [*only(["account_end_sessions"]), *few]),
+        ("what ends an account", "user", "session", [*only(["account_delete"]), *few]),
+        ("what ends others", "admin", "session", [*ends, *many]),
     ]
     requests, failed = 0, []
-    for words, who, scheme, chosen, examples in runs:
+    for words, kind, scheme, chosen in runs:
         print(f"\n== {words}", flush=True)
-        code, made, answers = ask(gate, scheme, who[scheme], [*chosen, "--max-examples", examples])
+        code, made, answers = ask(gate, scheme, gate.somebody(kind)[scheme], chosen)
         requests += made
         if code:
             failed.append(words)
-        shut = [operation for operation in open_to(gate.document, scheme, who is not user)
-                if answers.get(operation) and not any(status < 400 for status in answers[operation])]
-        if shut := sorted(set(shut) - UNLIKELY):
+        # What an earlier run has made is a conflict, which nobody is told who may not make it.
+        shut = {operation for operation in open_to(gate.document, scheme, kind != "user")
+                if answers.get(operation) and not any(status < 400 or status == 409 for status in answers[operation])}
+        if shut := sorted(shut - UNLIKELY - (OWN if kind == "user" else set())):
             print("\nnever let in, so nothing is known of them:\n  " + "\n  ".join(shut))
             failed.append(f"{words}: {len(shut)} operations were never let in")
     least = LONG if long else SHORT
@@ -222,6 +242,11 @@ def examine(gate: Gate, long: bool) -> int:
         failed.append("a gateway had not much to do")
     print(f"\n{requests:,} requests; " + ("failed: " + "; ".join(failed) if failed else "the gateway does what its document says"))
     return 1 if failed else 0
+
+
+def only(names: list[str]) -> list[str]:
+    """Chooses these operations."""
+    return ["--include-operation-id-regex", f"^({'|'.join(names)})$"]
 
 
 def open_to(document: dict, scheme: str, admin: bool):
