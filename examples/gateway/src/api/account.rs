@@ -67,7 +67,7 @@ impl Input for Profile {
 #[utoipa::path(
     patch,
     path = "/api/v1/users/me",
-    responses((status = 409, description = "The user name or e-mail address is taken"))
+    responses((status = 409, description = "The user name or e-mail address is taken, or the account was changed meanwhile"))
 )]
 pub(super) async fn change(
     State(app): State<App>,
@@ -317,7 +317,7 @@ impl Input for Farewell {
     delete,
     path = "/api/v1/users/me",
     responses(
-        (status = 409, description = "The last admin, or the only owner of a project with other members"),
+        (status = 409, description = "The last admin, the only owner of a project with other members, or the account was changed meanwhile"),
     )
 )]
 pub(super) async fn delete(

@@ -75,6 +75,7 @@ impl Input for Linking {
     path = "/api/v1/users/me/identities",
     responses(
         (status = 404, description = "No such provider"),
+        (status = 409, description = "The account was changed meanwhile"),
         (status = 502, description = "The provider says nothing that can be used"),
     )
 )]
