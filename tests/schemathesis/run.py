@@ -8,7 +8,7 @@ With --postgres there are two gateways on one PostgreSQL, and every request goes
 Needs schemathesis (requirements.txt) in the environment that runs this, and the two programs:
 
     cargo build -p llm-gate-gateway -p scripted-vllm
-    python3 tests/schemathesis/run.py            # about a minute
+    python3 tests/schemathesis/run.py            # three minutes
     python3 tests/schemathesis/run.py --long     # at least 5,000 requests
 """
 
