@@ -24,6 +24,7 @@ struct Step {
 async fn reports_read_by_the_index_of_their_scope() {
     let config = test_db::config().readers(NonZeroUsize::MIN);
     let store = SqliteStore::open(config.clone()).await.unwrap();
+    let talking = support::reports::prepare(&store).await;
     let log = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&log);
     let listen = move |connection: &mut SqliteConnection| {
@@ -34,7 +35,7 @@ async fn reports_read_by_the_index_of_their_scope() {
         });
     };
     store.on_reader(listen).await.unwrap();
-    support::reports::ask(&store).await;
+    support::reports::ask(&store, talking).await;
 
     let mut connection = SqliteConnection::establish(config.path().to_str().unwrap()).unwrap();
     let mut text = String::new();
@@ -48,8 +49,10 @@ async fn reports_read_by_the_index_of_their_scope() {
         text.push_str(&format!("FROM {from}\n"));
         let plan = diesel::sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
         for Step { detail } in plan.load(&mut connection).unwrap() {
+            // Asked once for each call that is read; its own steps stand behind it.
+            let asked = detail.starts_with("CORRELATED SCALAR SUBQUERY");
             assert!(
-                detail.contains("INDEX") || detail == "USE TEMP B-TREE FOR GROUP BY",
+                asked || detail.contains("INDEX") || detail == "USE TEMP B-TREE FOR GROUP BY",
                 "reads a whole table, or sorts calls: {detail} in {statement}"
             );
             text.push_str(&format!("    {detail}\n"));

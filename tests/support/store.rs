@@ -245,6 +245,10 @@ impl<S: Store> UsageStore for WatchedStore<S> {
         self.ask(Kind::Read, self.inner.calls(query))
     }
 
+    fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage> {
+        self.ask(Kind::Read, self.inner.conversations(query))
+    }
+
     fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {
         self.ask(Kind::Read, self.inner.usage(scope, filter))
     }

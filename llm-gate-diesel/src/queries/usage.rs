@@ -4,7 +4,8 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text, Untyped};
 use llm_gate::store::{
-    BucketQuery, CallCursor, CallFilter, CallQuery, Stretch, UsageGroup, UsageScope,
+    BucketQuery, CallCursor, CallFilter, CallQuery, ConversationQuery, Stretch, UsageGroup,
+    UsageScope,
 };
 
 use super::Connection;
@@ -87,6 +88,61 @@ pub(crate) fn calls(connection: &mut Connection, query: &CallQuery) -> QueryResu
         .order((reservations::created_at.desc(), reservations::id.desc()))
         .limit(i64::from(query.count) + 1)
         .select(CallRow::as_select())
+        .load(connection)
+}
+
+/// Lists the last call of each conversation of a project, the newest first, and one more than asked for.
+///
+/// It goes through the calls of the project from the newest on, and asks of each whether another one followed: so a page
+/// costs what was called since the last conversation on it, however long the history is.
+pub(crate) fn last_calls(
+    connection: &mut Connection,
+    query: &ConversationQuery,
+) -> QueryResult<Vec<(Id, String, i64, Id)>> {
+    let later = diesel::alias!(reservations as later);
+    let created_at = later.field(reservations::created_at);
+    let follows = later
+        .filter(later.field(reservations::settled_at).is_not_null())
+        .filter(later.field(reservations::user_id).eq(reservations::user_id))
+        .filter(later.field(reservations::session).eq(reservations::session))
+        .filter(created_at.ge(reservations::created_at))
+        .filter(
+            created_at
+                .gt(reservations::created_at)
+                .or(later.field(reservations::id).gt(reservations::id)),
+        )
+        .filter(
+            later
+                .field(reservations::project_id)
+                .eq(reservations::project_id),
+        )
+        .select(later.field(reservations::id));
+    let mut calls = reservations::table
+        .filter(reservations::settled_at.is_not_null())
+        .filter(reservations::project_id.eq(Id::from(query.project)))
+        .filter(reservations::session.is_not_null())
+        .filter(diesel::dsl::not(diesel::dsl::exists(follows)))
+        .into_boxed::<Database>();
+    if let Some(user) = query.user {
+        calls = calls.filter(reservations::user_id.eq(Id::from(user)));
+    }
+    if let Some(CallCursor { at, id }) = query.after {
+        let at = at.as_micros();
+        calls = calls.filter(reservations::created_at.le(at)).filter(
+            reservations::created_at
+                .lt(at)
+                .or(reservations::id.lt(Id::from(id))),
+        );
+    }
+    calls
+        .order((reservations::created_at.desc(), reservations::id.desc()))
+        .limit(i64::from(query.count) + 1)
+        .select((
+            reservations::user_id,
+            reservations::session.assume_not_null(),
+            reservations::created_at,
+            reservations::id,
+        ))
         .load(connection)
 }
 

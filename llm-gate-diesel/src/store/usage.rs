@@ -1,8 +1,10 @@
 use llm_gate::clock::Timestamp;
+use llm_gate::identity::ConversationId;
 use llm_gate::store::{
     BucketKey, BucketQuery, BucketRow, CallCursor, CallFilter, CallPage, CallQuery, CallRecord,
-    OutOfRange, StoreFuture, Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery, UsageRow,
-    UsageScope, UsageStatistics, UsageStore, UsageSum, UsageTable,
+    Conversation, ConversationPage, ConversationQuery, OutOfRange, StoreFuture, Stretch,
+    UsageGroup, UsageKey, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics,
+    UsageStore, UsageSum, UsageTable,
 };
 
 use super::queries::usage;
@@ -25,6 +27,38 @@ fn page(connection: &mut Connection, query: &CallQuery) -> Result<CallPage, Fail
         .collect::<Result<_, Failure>>()?;
     let next = calls.last().filter(|_| more).map(CallCursor::behind);
     Ok(CallPage { calls, next })
+}
+
+/// Reads which conversations there are by their last calls, and adds up each of them.
+fn conversations(
+    connection: &mut Connection,
+    query: &ConversationQuery,
+) -> Result<ConversationPage, Failure> {
+    let mut ends = usage::last_calls(connection, query)?;
+    let more = ends.len() > query.count as usize;
+    ends.truncate(query.count as usize);
+    let next = ends.last().filter(|_| more);
+    let next = next.map(|(_, _, at, id)| CallCursor {
+        at: Timestamp::from_micros(*at),
+        id: (*id).into(),
+    });
+    let of_project = CallFilter {
+        project: Some(query.project),
+        ..CallFilter::default()
+    };
+    let mut conversation = |(user, name, ..): (Id, String, i64, Id)| {
+        let name: Result<ConversationId, _> = name.parse();
+        let session = name.map_err(|_| Failure::corrupt("the name of a conversation"))?;
+        let user = user.into();
+        let scope = UsageScope::Session(user, session.clone());
+        let sum = usage::sum(connection, &scope, &of_project)?.sum()?;
+        Ok(Conversation { session, user, sum })
+    };
+    let conversations: Result<_, Failure> = ends.into_iter().map(&mut conversation).collect();
+    Ok(ConversationPage {
+        conversations: conversations?,
+        next,
+    })
 }
 
 fn out_of_range(_: OutOfRange) -> Failure {
@@ -148,6 +182,10 @@ fn statistics(connection: &mut Connection) -> Result<UsageStatistics, Failure> {
 impl UsageStore for Store {
     fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage> {
         self.read(move |connection| page(connection, &query))
+    }
+
+    fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage> {
+        self.snapshot(move |connection| conversations(connection, &query))
     }
 
     fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {

@@ -1,7 +1,7 @@
 use crate::store::{
-    BucketQuery, BucketRow, CallFilter, CallPage, CallQuery, OutOfRange, StoreError,
-    StoreErrorKind, StoreFuture, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageStore,
-    UsageSum,
+    BucketQuery, BucketRow, CallFilter, CallPage, CallQuery, ConversationPage, ConversationQuery,
+    OutOfRange, StoreError, StoreErrorKind, StoreFuture, UsageQuery, UsageRow, UsageScope,
+    UsageStatistics, UsageStore, UsageSum,
 };
 
 use super::{MemoryStore, ready};
@@ -9,6 +9,11 @@ use super::{MemoryStore, ready};
 impl UsageStore for MemoryStore {
     fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage> {
         ready(self.books().map(|books| books.calls(&query)))
+    }
+
+    fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage> {
+        let books = self.books();
+        ready(books.and_then(|books| books.conversations(&query).map_err(other)))
     }
 
     fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {

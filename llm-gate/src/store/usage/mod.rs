@@ -1,4 +1,5 @@
 mod bucket;
+mod conversation;
 mod period;
 mod query;
 mod sum;
@@ -6,6 +7,7 @@ mod sum;
 use super::{CallRecord, StoreFuture};
 
 pub use bucket::{BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth};
+pub use conversation::{Conversation, ConversationPage, ConversationQuery};
 pub use period::Stretch;
 pub use query::{
     CallCursor, CallFilter, CallQuery, InvalidCursor, UsageGroup, UsagePeriod, UsageQuery,
@@ -67,6 +69,11 @@ pub trait UsageStore: Send + Sync + 'static {
     /// Lists calls, the newest first. Asked page by page with [`CallQuery::after`], each is listed once, and those
     /// that end in the meantime may be missing.
     fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage>;
+
+    /// Lists the conversations of a project by their last call, the newest first. Asked page by page with
+    /// [`ConversationQuery::after`], each is listed once; those that are gone on with in the meantime move to the
+    /// front, and may be missing.
+    fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage>;
 
     /// Adds calls up; zeros where there are none.
     fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum>;

@@ -4,7 +4,8 @@ use crate::clock::Timestamp;
 use crate::store::rules::State;
 use crate::store::{
     BucketKey, BucketQuery, BucketRow, CallCursor, CallFilter, CallPage, CallQuery, CallRecord,
-    OutOfRange, UsageKey, UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageSum, UsageTable,
+    Conversation, ConversationPage, ConversationQuery, OutOfRange, UsageKey, UsageQuery, UsageRow,
+    UsageScope, UsageStatistics, UsageSum, UsageTable,
 };
 
 use super::MemoryBooks;
@@ -45,6 +46,44 @@ impl MemoryBooks {
         calls.truncate(query.count as usize);
         let next = calls.last().filter(|_| more).map(CallCursor::behind);
         CallPage { calls, next }
+    }
+
+    /// Lists the conversations of a project by their last call, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a sum is out of range.
+    pub fn conversations(&self, query: &ConversationQuery) -> Result<ConversationPage, OutOfRange> {
+        let filter = CallFilter {
+            user: query.user,
+            ..CallFilter::default()
+        };
+        let mut found = BTreeMap::new();
+        for call in self.seen(&UsageScope::Project(query.project), &filter) {
+            let place = CallCursor::behind(&call);
+            let sum = UsageSum::of(&call);
+            let Some(session) = call.session else {
+                continue;
+            };
+            let (last, all) = found
+                .entry((call.user, session))
+                .or_insert_with(|| (place, UsageSum::default()));
+            *last = place.max(*last);
+            *all = all.plus(sum)?;
+        }
+        let mut found: Vec<_> = found
+            .into_iter()
+            .filter(|(_, (last, _))| query.after.is_none_or(|place| *last < place))
+            .collect();
+        found.sort_unstable_by_key(|(_, (last, _))| std::cmp::Reverse(*last));
+        let more = found.len() > query.count as usize;
+        found.truncate(query.count as usize);
+        let next = found.last().filter(|_| more).map(|(_, (last, _))| *last);
+        let conversation = |((user, session), (_, sum))| Conversation { session, user, sum };
+        Ok(ConversationPage {
+            conversations: found.into_iter().map(conversation).collect(),
+            next,
+        })
     }
 
     /// Adds calls up.
