@@ -8,6 +8,7 @@ mod account;
 mod auth;
 mod caller;
 mod calls;
+mod conversations;
 mod cookies;
 mod docs;
 pub mod document;
@@ -116,6 +117,8 @@ fn management_surface() -> Surface {
         )
         .route(operation!(usage::project_calls), &[])
         .route(operation!(usage::project_summary), &[])
+        .route(operation!(conversations::list), &[])
+        .route(operation!(conversations::show), &[])
         .route(operation!(usage::user_daily), &[])
         .route(operation!(usage::user_calls), &[])
         .route(operation!(usage::user_summary), &[])

@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod aliases;
 mod commands;
+mod conversations;
 mod database;
 mod doctor;
 mod document;

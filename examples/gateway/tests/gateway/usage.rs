@@ -35,35 +35,46 @@ on_both! {
 
 /// 2026-01-01 00:00 UTC, when the clock of a gate starts.
 const NOW: i64 = 1_767_225_600_000_000;
-const HOUR: i64 = 3_600_000_000;
+pub(crate) const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 
 /// A call beside the gate, some time ago.
-struct Call<'a> {
-    user: &'a str,
-    project: &'a str,
-    session: Option<&'a str>,
-    model: &'a str,
-    ago: i64,
-    status: u16,
-    stream: bool,
+pub(crate) struct Call<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) project: &'a str,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) model: &'a str,
+    pub(crate) ago: i64,
+    pub(crate) status: u16,
+    pub(crate) stream: bool,
 }
 
-impl<'a> Call<'a> {
-    fn of(person: &'a Person, ago: i64) -> Self {
+impl Default for Call<'_> {
+    fn default() -> Self {
         Self {
-            user: &person.id,
-            project: &person.project,
+            user: "",
+            project: "",
             session: None,
             model: "tiny",
-            ago,
+            ago: HOUR,
             status: 200,
             stream: false,
         }
     }
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn of(person: &'a Person, ago: i64) -> Self {
+        Self {
+            user: &person.id,
+            project: &person.project,
+            ago,
+            ..Self::default()
+        }
+    }
 
     /// Lets it happen: 20 tokens of a prompt, 4 of them cached, and 10 generated.
-    async fn happen(&self, books: &dyn LedgerStore) -> RequestId {
+    pub(crate) async fn happen(&self, books: &dyn LedgerStore) -> RequestId {
         let (id, operations) = self.operations();
         let done = books.apply(operations.to_vec()).await.expect("written");
         assert!(matches!(done[0], Outcome::Granted(_)), "{:?}", done[0]);
@@ -109,7 +120,7 @@ impl<'a> Call<'a> {
 }
 
 /// Gives the model a price: a call costs 40 micro-units of its prompt and 40 of what was generated.
-async fn price(books: &dyn LedgerStore) {
+pub(crate) async fn price(books: &dyn LedgerStore) {
     let rates = Rates {
         prompt: 2_000_000,
         completion: 4_000_000,
@@ -127,13 +138,13 @@ async fn price(books: &dyn LedgerStore) {
     set.expect("set");
 }
 
-fn fine(answer: &Answer) -> Value {
+pub(crate) fn fine(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     answer.json()
 }
 
 /// Reads a table line by line, without the ends.
-fn lines(answer: &Answer) -> Vec<String> {
+pub(crate) fn lines(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let kind = answer.headers["content-type"].to_str().expect("text");
     assert!(kind.starts_with("text/csv"), "{kind}");
@@ -877,6 +888,7 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
     tamper(&gate, "ALTER TABLE reservations RENAME TO elsewhere").await;
     let of_project = format!("projects/{}/usage", ada.project);
     let tokens = format!("tokens/project/{}", ada.project);
+    let talks = format!("projects/{}/conversations", ada.project);
     for path in [
         "usage/daily",
         "usage/daily?format=csv",
@@ -887,6 +899,8 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
         &of_project,
         &format!("{of_project}/calls"),
         &format!("{of_project}/summary"),
+        &talks,
+        &format!("{talks}/chat"),
         &tokens,
     ] {
         let failed = ada.get(&format!("/api/v1/{path}")).await;

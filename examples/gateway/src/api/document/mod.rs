@@ -27,7 +27,7 @@ pub(super) const API_KEY_HEADER: &str = "api_key_header";
 pub(super) const OPERATOR: &str = "operator";
 
 /// What the parts of the surface are for.
-const TAGS: [(&str, &str); 20] = [
+const TAGS: [(&str, &str); 21] = [
     ("calls", "Calls to models, as OpenAI has them"),
     ("models", "The models there are"),
     (
@@ -50,6 +50,10 @@ const TAGS: [(&str, &str); 20] = [
     (
         "tokens",
         "The tokens of conversations, of projects and of everybody",
+    ),
+    (
+        "conversations",
+        "The conversations of projects, as their clients name them",
     ),
     ("limits", "How much of what may be used, for how long"),
     ("prices", "What the tokens of models cost and count"),

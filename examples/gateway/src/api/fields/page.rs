@@ -34,6 +34,11 @@ impl<C> Page<C> {
         self.limit + 1
     }
 
+    /// Returns how many entries are shown at most, for a store that says itself where the next page begins.
+    pub(crate) const fn size(&self) -> u32 {
+        self.limit
+    }
+
     /// Makes the page of what was found, in order; `cursor` names an entry.
     pub(crate) fn of<T>(&self, mut found: Vec<T>, cursor: impl FnOnce(&T) -> C) -> PageOf<T, C> {
         let more = found.len() > self.limit as usize;

@@ -21,7 +21,7 @@ use crate::app::App;
 
 pub(super) use self::input::{cursor, format, limit};
 pub(super) use self::table::{Format, Report, calls as table_of_calls, weight_of};
-pub(super) use self::views::{RecordsView, StatisticsView};
+pub(super) use self::views::{CallView as UsedCallView, RecordsView, StatisticsView, micro_units};
 
 /// Adds up the own calls by day.
 ///

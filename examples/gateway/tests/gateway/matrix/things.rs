@@ -10,6 +10,7 @@ use super::access::{Role, Row};
 use super::scene::{Name, Scene, made};
 use crate::ledger::presume;
 use crate::support::send;
+use crate::usage::Call;
 use test_support::browser::Browser;
 
 /// What a request names. Without another word it is the caller's, or in the project of the scene.
@@ -53,6 +54,10 @@ pub(super) enum Thing {
     RefreshToken,
     Conversation,
     OthersConversation,
+    /// Olga's, in the project.
+    ProjectConversation,
+    /// One in another project.
+    ConversationElsewhere,
     Identity,
     OthersIdentity,
     /// To the platform.
@@ -149,6 +154,8 @@ impl Scene {
             Thing::RefreshToken => json!(self.session(self.of(login).id).await.1.expose()),
             Thing::Conversation => self.conversation(person).await,
             Thing::OthersConversation => self.conversation(other).await,
+            Thing::ProjectConversation => self.conversation_in(&project).await,
+            Thing::ConversationElsewhere => self.conversation_in(&elsewhere).await,
             Thing::Identity => self.identity(login).await,
             Thing::OthersIdentity => self.identity(other).await,
             Thing::Invite => self.invite("/api/v1/invites").await["id"].clone(),
@@ -276,6 +283,19 @@ impl Scene {
         while client.get(path).await.expect("an answer").json()["reserved"] != 0 {
             tokio::task::yield_now().await;
         }
+        json!(session)
+    }
+
+    /// Lets Olga have a conversation for a project; returns what it is called.
+    async fn conversation_in(&mut self, project: &str) -> Value {
+        let session = self.fresh();
+        let call = Call {
+            user: &self.olga.to_string(),
+            project,
+            session: Some(&session),
+            ..Call::default()
+        };
+        call.happen(&*self.books).await;
         json!(session)
     }
 

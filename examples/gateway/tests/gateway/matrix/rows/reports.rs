@@ -27,6 +27,15 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             .foreign(),
         row("GET /api/v1/projects/{id}/usage/calls", READER).inside("id", Role::Member),
         row("GET /api/v1/projects/{id}/usage/summary", READER).inside("id", Role::Member),
+        row("GET /api/v1/projects/{id}/conversations", READER).inside("id", Role::Member),
+        row("GET /api/v1/projects/{id}/conversations/{session}", READER)
+            .inside("id", Role::Member)
+            .with("session", Thing::ProjectConversation),
+        row("GET /api/v1/projects/{id}/conversations/{session}", READER)
+            .about("of another project")
+            .inside("id", Role::Member)
+            .with("session", Thing::ConversationElsewhere)
+            .foreign(),
         admin("GET /api/v1/users/{id}/usage/daily").with("id", Thing::Olga),
         admin("GET /api/v1/users/{id}/usage/calls").with("id", Thing::Olga),
         admin("GET /api/v1/users/{id}/usage/summary").with("id", Thing::Olga),
