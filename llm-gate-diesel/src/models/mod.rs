@@ -6,7 +6,9 @@ mod credential;
 mod event;
 mod invite;
 mod ledger;
+mod price;
 mod project;
+mod reservation;
 mod session;
 mod usage;
 mod user;
@@ -17,10 +19,13 @@ pub(crate) use credential::{ApiKeyRow, ChangedKey};
 pub(crate) use event::EventRow;
 pub(crate) use invite::InviteRow;
 pub(crate) use ledger::{
-    ChainRow, CounterRow, KnownReservation, LedgerRow, LimitRow, NewCounterRow, NewOwnerRow,
-    NewPriceRow, PriceRow, ReservationCounterRow, ReservationEnd, ReservationHold, ReservationRow,
+    ChainRow, CounterRow, LedgerRow, LimitRow, NewCounterRow, ReservationCounterRow,
 };
+pub(crate) use price::{NewPriceRow, PriceRow};
 pub(crate) use project::{MemberRow, NewMemberRow, ProjectRow};
+pub(crate) use reservation::{
+    KnownReservation, NewOwnerRow, ReservationEnd, ReservationHold, ReservationRow,
+};
 pub(crate) use session::{RefreshTokenRow, SessionRow};
 pub(crate) use usage::SumRow;
 pub(crate) use user::{ChangedUser, IdentityRow, LoginRow, TicketRow, UserRow};

@@ -19,7 +19,8 @@ use crate::store::{Ending, Hold};
 use crate::tokens::{Metered, Tokens, Unanswered};
 
 use super::QuotaLayer;
-use super::body::{Bill, QuotaBody, Steps};
+use super::bill::{Bill, Steps};
+use super::body::QuotaBody;
 use super::cut::Choices;
 use super::refusal::{overdue, refused, show, unrecorded};
 use super::rolling::{self, Rolling};

@@ -71,9 +71,11 @@
 //! # }
 //! ```
 
+mod bill;
 mod body;
 mod cut;
 mod future;
+mod guard;
 mod layer;
 mod refusal;
 mod rolling;

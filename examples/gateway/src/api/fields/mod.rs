@@ -4,6 +4,8 @@
 //! A request is an [`Input`]; it names its fields, each with a [`Kind`]. Everything that is wrong with a
 //! request is answered at once.
 
+mod declared;
+mod draft;
 mod extract;
 mod kind;
 mod page;
@@ -12,16 +14,15 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
 
+pub(super) use self::declared::{Declared, schema_of};
+pub(crate) use self::draft::{Draft, Refusals};
 pub(super) use self::extract::{Form, Json, JsonDraft, JsonOrQuery, MAX_BODY, Path, Query, whole};
-use self::kind::Entries;
 pub(super) use self::kind::{
     DAY, FLAG, Given, ID, Kind, List, MODEL, MOMENT, SECRET, TEXT, TOKENS, Text, Whole, Word,
 };
 pub(super) use self::page::Page;
-use super::error::{ApiError, FieldError};
+use super::error::ApiError;
 
 /// What a request may say.
 pub(crate) trait Input: Sized {
@@ -47,17 +48,6 @@ pub(crate) struct Fields {
     declared: Option<Vec<Declared>>,
 }
 
-/// A field as the document has it.
-pub(super) struct Declared {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
-    pub(super) required: bool,
-    nullable: bool,
-    default: Option<Value>,
-    schema: Object,
-    entries: Option<Entries>,
-}
-
 /// Where fields stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -67,20 +57,6 @@ pub(super) enum Place {
     Form,
     /// In the query, where everything is text.
     Query,
-}
-
-/// What is wrong with a request.
-#[derive(Debug)]
-pub(crate) struct Refusals {
-    place: Place,
-    errors: Vec<FieldError>,
-}
-
-/// A request that was read, and that only its handler can judge.
-#[derive(Debug)]
-pub(crate) struct Draft<T> {
-    value: Option<T>,
-    refusals: Refusals,
 }
 
 impl Fields {
@@ -335,115 +311,12 @@ impl Fields {
     }
 }
 
-impl Refusals {
-    fn refuse(&mut self, name: &str, message: impl Into<Cow<'static, str>>) {
-        self.errors.push(FieldError {
-            loc: [self.place.word(), name.to_owned().into()],
-            msg: message.into(),
-            kind: "value_error",
-        });
-    }
-
-    fn refused(&self, name: &str) -> bool {
-        self.errors.iter().any(|error| error.loc[1] == name)
-    }
-}
-
-impl<T> Draft<T> {
-    /// Judges a field that was read well: `check` sees the request, with placeholders where others were not.
-    pub(super) fn check<M: Into<Cow<'static, str>>>(
-        &mut self,
-        name: &str,
-        check: impl FnOnce(&T) -> Result<(), M>,
-    ) {
-        if let Some(value) = &self.value
-            && !self.refusals.refused(name)
-            && let Err(reason) = check(value)
-        {
-            self.refusals.refuse(name, reason);
-        }
-    }
-
-    /// Ends the reading.
-    ///
-    /// # Errors
-    ///
-    /// 422 with everything that is wrong.
-    pub(super) fn finish(self) -> Result<T, ApiError> {
-        match self.value {
-            _ if !self.refusals.errors.is_empty() => Err(ApiError::Fields(self.refusals.errors)),
-            Some(value) => Ok(value),
-            None => Err(ApiError::defect(&"a request was not read and not refused")),
-        }
-    }
-}
-
 impl Place {
     const fn word(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Json | Self::Form => "body",
             Self::Query => "query",
         })
-    }
-}
-
-impl Declared {
-    /// Returns what its values look like in `place`. Only JSON has null.
-    pub(super) fn schema(&self, place: Place) -> Schema {
-        if let Some(Entries { schema, count }) = &self.entries {
-            let mut array = ArrayBuilder::new()
-                .items(schema.clone())
-                .description(Some(self.about))
-                .default(self.default.clone())
-                .min_items(Some(count.0))
-                .max_items(Some(count.1))
-                .build();
-            if self.nullable && place == Place::Json {
-                array.schema_type = or_null(array.schema_type);
-            }
-            return array.into();
-        }
-        let mut object = self.schema.clone();
-        object.description = Some(self.about.to_owned());
-        object.default = self.default.clone();
-        if self.nullable && place == Place::Json {
-            object.schema_type = or_null(object.schema_type);
-            if let Some(words) = &mut object.enum_values {
-                words.push(Value::Null);
-            }
-        }
-        object.into()
-    }
-}
-
-fn or_null(of: utoipa::openapi::schema::SchemaType) -> utoipa::openapi::schema::SchemaType {
-    use utoipa::openapi::schema::SchemaType;
-    match of {
-        SchemaType::Type(one) => SchemaType::from_iter([one, Type::Null]),
-        other => other,
-    }
-}
-
-/// Describes a whole request in `place`.
-pub(super) fn schema_of<T: Input>(place: Place) -> RefOr<Schema> {
-    let mut object = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        // What is not known is refused, so that nobody takes a misspelt field for one that works.
-        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
-    for declared in Fields::declared::<T>() {
-        object = object.property(declared.name, declared.schema(place));
-        if declared.required {
-            object = object.required(declared.name);
-        }
-    }
-    object.examples([T::example()]).build().into()
-}
-
-impl std::fmt::Debug for Declared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Declared")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,31 +1,31 @@
 //! Projects and who belongs to them. One of others looks as if it did not exist; admins of the platform see all.
 
+mod members;
+mod services;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::identity::{ProjectId, UserId};
-use llm_gate::store::{
-    Author, Member, Membership, NewProject, NewService, Project, ProjectOutcome, ProjectRole,
-    StoreErrorKind, User,
-};
-
+use llm_gate::store::{Author, Membership, NewProject, Project, ProjectOutcome, ProjectRole};
 use serde_json::{Value, json};
 
-use super::caller::{Account, Origin};
+pub(super) use self::members::*;
+pub(super) use self::services::*;
+use super::caller::Account;
 use super::document::{Created, NoContent};
 use super::error::ApiError;
-use super::fields::{Fields, ID, Input, Json, Page, Path, Query};
+use super::fields::{Fields, Input, Json, Page, Path, Query};
 use super::people::NAME;
-use super::views::{MemberView, Members, ProjectView, Projects, ServiceView};
-use super::words::PROJECT_ROLE;
+use super::views::{ProjectView, Projects};
 use crate::app::App;
 use crate::names;
 
 /// How many projects somebody may own who makes another one; those that others let one into take no room. It keeps tables
 /// from growing without end and is looked at before, so calls that race may pass it by as many as they are.
 const MAX_PROJECTS: usize = 500;
+
 pub(super) const NO_PROJECT: &str = "no such project";
-pub(super) const NO_MEMBER: &str = "no such member";
 
 /// What somebody may do in a project that is named in a path.
 pub(super) struct Place {
@@ -295,213 +295,4 @@ pub(super) async fn archived(
     let project = outcome(app.store.archive_project(id, author).await?, NO_PROJECT)?;
     app.keys.invalidate_all();
     Ok(project)
-}
-
-/// Lists the members of a project.
-#[utoipa::path(
-    get,
-    path = "/api/v1/projects/{id}/members",
-    responses((status = 404, description = "No such project, or not one of the caller's"))
-)]
-pub(super) async fn members(
-    State(app): State<App>,
-    account: Account,
-    Path(id): Path<String>,
-    Query(page): Query<Page<UserId>>,
-) -> Result<Answer<Members>, ApiError> {
-    let place = place(&app, &account, &id).await?;
-    let found = app
-        .store
-        .members(place.id(), page.after, page.ask())
-        .await?;
-    let page = page.of(found, |member| member.user.id);
-    Ok(Answer(Members {
-        members: page.entries.into_iter().map(MemberView::from).collect(),
-        next_cursor: page.next,
-    }))
-}
-
-/// Somebody to become a member.
-pub(super) struct NewMember {
-    user: UserId,
-    role: ProjectRole,
-}
-
-impl Input for NewMember {
-    const NAME: &'static str = "NewMember";
-
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let user = fields.required("user_id", "Who it is", &ID);
-        let role = fields
-            .optional("role", "What the member may do", &PROJECT_ROLE)
-            .unwrap_or(ProjectRole::Member);
-        Some(Self {
-            user: UserId::from_uuid(user?),
-            role,
-        })
-    }
-
-    fn example() -> Value {
-        json!({"user_id": "01890a5d-ac96-774b-bcce-b302099a8057", "role": "member"})
-    }
-}
-
-/// Makes somebody who has an account a member, or gives a member another role.
-///
-/// Whoever manages the project may do that; only owners make owners, and change what owners are. Nobody asks the user, so
-/// new members count like invites.
-#[utoipa::path(
-    post,
-    path = "/api/v1/projects/{id}/members",
-    responses(
-        (status = 404, description = "No such project or user, or not one of the caller's"),
-        (status = 409, description = "The project would have no owner"),
-    )
-)]
-pub(super) async fn set_member(
-    State(app): State<App>,
-    account: Account,
-    origin: Origin,
-    Path(id): Path<String>,
-    Json(NewMember { user: who, role }): Json<NewMember>,
-) -> Result<Answer<MemberView>, ApiError> {
-    let place = place(&app, &account, &id).await?.managed()?;
-    touches_owner(&app, &place, who, Some(role)).await?;
-    if !account.admin && app.store.membership(place.id(), who).await?.is_none() {
-        let counted = app.rates.invite(account.user.id);
-        counted.map_err(|exceeded| origin.refuse(&exceeded, "new members and invites"))?;
-    }
-    let member = joined(&app, place.id(), who, role, account.author).await?;
-    Ok(Answer(member.into()))
-}
-
-/// Makes somebody a member, or gives a member another role.
-pub(super) async fn joined(
-    app: &App,
-    project: ProjectId,
-    who: UserId,
-    role: ProjectRole,
-    author: Author,
-) -> Result<Member, ApiError> {
-    let set = app.store.set_member(project, who, role, author).await?;
-    outcome(set, super::people::NO_USER)
-}
-
-/// Puts a member out, and revokes the member's keys here. Members may leave by themselves.
-#[utoipa::path(
-    delete,
-    path = "/api/v1/projects/{id}/members/{user}",
-    responses(
-        (status = 404, description = "No such project or member, or not one of the caller's"),
-        (status = 409, description = "The project would have no owner"),
-    )
-)]
-pub(super) async fn remove_member(
-    State(app): State<App>,
-    account: Account,
-    Path((id, member)): Path<(String, String)>,
-) -> Result<NoContent, ApiError> {
-    let mut place = place(&app, &account, &id).await?;
-    let who: UserId = member.parse().map_err(|_| ApiError::not_found(NO_MEMBER))?;
-    if who != account.user.id {
-        place = place.managed()?;
-        touches_owner(&app, &place, who, None).await?;
-    }
-    put_out(&app, place.id(), who, account.author).await?;
-    Ok(NoContent)
-}
-
-/// Puts a member out, and has its keys forgotten where they are known.
-pub(super) async fn put_out(
-    app: &App,
-    project: ProjectId,
-    who: UserId,
-    author: Author,
-) -> Result<Member, ApiError> {
-    let removed = app.store.remove_member(project, who, author).await?;
-    let member = outcome(removed, NO_MEMBER)?;
-    app.keys.invalidate_all();
-    Ok(member)
-}
-
-/// Refuses admins of a project what only its owners may do.
-async fn touches_owner(
-    app: &App,
-    place: &Place,
-    who: UserId,
-    role: Option<ProjectRole>,
-) -> Result<(), ApiError> {
-    if place.owns {
-        return Ok(());
-    }
-    let now = app.store.membership(place.id(), who).await?;
-    let is_owner = now.is_some_and(|membership| membership.role == ProjectRole::Owner);
-    if is_owner || role == Some(ProjectRole::Owner) {
-        Err(unowned())
-    } else {
-        Ok(())
-    }
-}
-
-/// A service that is wanted.
-pub(super) struct WantedService {
-    name: String,
-}
-
-impl Input for WantedService {
-    const NAME: &'static str = "NewService";
-
-    fn read(fields: &mut Fields) -> Option<Self> {
-        let name = fields.required("name", "What it is called", &NAME);
-        Some(Self { name: name? })
-    }
-
-    fn example() -> Value {
-        json!({"name": "ci"})
-    }
-}
-
-/// Makes a service account: a member that has API keys and cannot log in.
-#[utoipa::path(
-    post,
-    path = "/api/v1/projects/{id}/services",
-    responses(
-        (status = 404, description = "No such project, or not one of the caller's"),
-        (status = 409, description = "The project has as many services as it may"),
-    )
-)]
-pub(super) async fn create_service(
-    State(app): State<App>,
-    account: Account,
-    Path(id): Path<String>,
-    Json(WantedService { name }): Json<WantedService>,
-) -> Result<Created<ServiceView>, ApiError> {
-    let place = place(&app, &account, &id).await?.managed()?;
-    let service = made_service(&app, place.id(), name, account.author).await?;
-    Ok(Created(service.into()))
-}
-
-/// Makes a service account.
-pub(super) async fn made_service(
-    app: &App,
-    project: ProjectId,
-    name: String,
-    author: Author,
-) -> Result<User, ApiError> {
-    let new = NewService {
-        id: UserId::new(),
-        name,
-        project,
-        author,
-    };
-    let made = match app.store.create_service(new).await {
-        Err(error) if error.kind() == StoreErrorKind::Conflict => {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                "the project has as many services as it may: delete one first",
-            ));
-        }
-        other => other?,
-    };
-    made.ok_or_else(|| ApiError::not_found(NO_PROJECT))
 }

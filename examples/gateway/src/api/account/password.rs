@@ -1,0 +1,262 @@
+//! The password of the own account, with and without knowing the one before.
+
+use axum::extract::State;
+use http::StatusCode;
+use llm_gate::auth::MailToken;
+use llm_gate::store::{TicketPurpose, User};
+use serde_json::{Value, json};
+
+use super::letters::{reached, ticket, worn};
+use crate::accounts;
+use crate::api::caller::{By, Login, Origin};
+use crate::api::document::{Accepted, NoContent};
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Input, Json, JsonDraft, SECRET};
+use crate::api::people::EMAIL;
+use crate::app::App;
+use crate::config::Secret;
+use crate::mail::Letter;
+use crate::passwords::Verdict;
+
+/// A password in place of another.
+pub(in crate::api) struct NewPassword {
+    current: Option<Secret>,
+    new: Secret,
+}
+
+impl Input for NewPassword {
+    const NAME: &'static str = "PasswordChange";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let current = fields.optional(
+            "current_password",
+            "The password now; needed unless the account has none",
+            &SECRET,
+        );
+        let new = fields.required("new_password", "The password from now on", &SECRET);
+        Some(Self {
+            current,
+            new: new.unwrap_or_else(|| Secret::from("")),
+        })
+    }
+
+    fn example() -> Value {
+        json!({"current_password": "correct horse battery", "new_password": "battery horse correct"})
+    }
+}
+
+/// Sets another password, and ends all other sessions.
+#[utoipa::path(
+    put,
+    path = "/api/v1/users/me/password",
+    responses((status = 409, description = "The account or its password was changed meanwhile"))
+)]
+pub(in crate::api) async fn set_password(
+    State(app): State<App>,
+    Login {
+        user,
+        author,
+        session,
+    }: Login,
+    origin: Origin,
+    JsonDraft(mut draft): JsonDraft<NewPassword>,
+) -> Result<NoContent, ApiError> {
+    draft.check("new_password", |wanted| {
+        check_password(&app, &user, &wanted.new)
+    });
+    let NewPassword { current, new } = draft.finish()?;
+    let proven = prove(&app, &origin, &user, "current_password", current).await?;
+    let hash = app.passwords.hash(new).await?;
+    let change = app
+        .store
+        .change_password(user.id, proven, hash, session, author);
+    if !change.await? {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "the password was changed meanwhile: this one was not set",
+        ));
+    }
+    tell_of_password(&app, &user);
+    Ok(NoContent)
+}
+
+fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), String> {
+    let names: Vec<&str> = [&user.email, &user.username]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    app.policy
+        .check(password.expose(), &names)
+        .map_err(|reason| reason.to_string())
+}
+
+/// Checks the password of somebody who has logged in, before something that a stolen session must not do. Wrong ones count
+/// like those of logins. Returns the hash that holds, `None` of who has no password.
+pub(in crate::api) async fn prove(
+    app: &App,
+    origin: &Origin,
+    user: &User,
+    field: &'static str,
+    password: Option<Secret>,
+) -> Result<Option<String>, ApiError> {
+    let names = || [&user.username, &user.email].into_iter().flatten();
+    let name = names().next().cloned().unwrap_or_default();
+    let record = app.store.user_by_login(name.clone()).await?;
+    // The name may be another one by now: then nobody knows whether there is a password.
+    let record = record.filter(|record| record.user.id == user.id);
+    let record = record.ok_or_else(|| {
+        ApiError::new(
+            StatusCode::CONFLICT,
+            "the account was changed meanwhile: try again",
+        )
+    })?;
+    let Some(hash) = record.hash else {
+        // Whoever has no password is known by another provider only.
+        return Ok(None);
+    };
+    let wrong = || ApiError::in_body(field, "is not the password");
+    let password = password.ok_or_else(wrong)?;
+    let login = app.rates.logins.begin(origin.network, &name);
+    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
+    match app.passwords.verify(password, Some(hash.clone())).await? {
+        Verdict::Right { .. } => {
+            login.succeeded(names().map(String::as_str));
+            Ok(Some(hash))
+        }
+        _ => {
+            login.failed();
+            Err(wrong())
+        }
+    }
+}
+
+fn tell_of_password(app: &App, user: &User) {
+    if let Some((mailer, email)) = reached(app, user) {
+        mailer.post(Letter::password_changed(mailer.web_url(), email));
+    }
+}
+
+/// Who has forgotten a password.
+pub(in crate::api) struct Forgotten {
+    email: String,
+}
+
+impl Input for Forgotten {
+    const NAME: &'static str = "ForgottenPassword";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let email = fields.required("email", "The e-mail address of the account", &EMAIL);
+        Some(Self { email: email? })
+    }
+
+    fn example() -> Value {
+        json!({"email": "ada@example.org"})
+    }
+}
+
+/// Mails somebody what sets a new password.
+///
+/// The answer is the same whether there is such an account or not.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/password/forgot",
+    responses((status = 409, description = "No mail is sent here"))
+)]
+pub(in crate::api) async fn forgot_password(
+    State(app): State<App>,
+    By(author): By,
+    Json(Forgotten { email }): Json<Forgotten>,
+) -> Result<Accepted, ApiError> {
+    let Some(mailer) = app.mailer.clone() else {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "no mail is sent here: ask your administrator for a new password",
+        ));
+    };
+    // What is done for an account that there is, takes longer than what is done for none. So nobody waits for it.
+    tokio::spawn(async move {
+        let found = match app.store.user_by_login(accounts::login(&email)).await {
+            Ok(found) => found.map(|record| record.user),
+            Err(error) => {
+                return tracing::warn!(error = &error as &dyn std::error::Error, "no letter");
+            }
+        };
+        let user = found.filter(|user| !user.disabled && user.email.as_deref() == Some(&email));
+        let Some(user) = user else {
+            return;
+        };
+        if app.rates.letter(&email).is_err() {
+            return tracing::info!(user = %user.id, "a letter was not written: too many to this address");
+        }
+        match ticket(&app, &user, &email, TicketPurpose::ResetPassword, &author).await {
+            Ok(token) => mailer.post(Letter::reset_password(
+                mailer.web_url(),
+                &email,
+                token.expose(),
+            )),
+            Err(_) => tracing::warn!("a letter was not written: the store cannot answer"),
+        }
+    });
+    Ok(Accepted)
+}
+
+/// What was mailed, and a new password.
+pub(in crate::api) struct Reset {
+    token: Secret,
+    password: Secret,
+}
+
+impl Input for Reset {
+    const NAME: &'static str = "PasswordReset";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let token = fields.required("token", "What stands in the link that was mailed", &SECRET);
+        let password = fields.required("password", "The password from now on", &SECRET);
+        Some(Self {
+            token: token.unwrap_or_else(|| Secret::from("")),
+            password: password.unwrap_or_else(|| Secret::from("")),
+        })
+    }
+
+    fn example() -> Value {
+        json!({"token": "lgm_…", "password": "battery horse correct"})
+    }
+}
+
+/// Sets a new password with what was mailed, and ends all sessions.
+///
+/// Where the address was not confirmed before, somebody else may have made the account. So its API keys and logins with
+/// other providers end too, others are put out of its personal project with its services, and its invites are withdrawn.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/password/reset",
+    responses((status = 403, description = "The link is used, or too old"))
+)]
+pub(in crate::api) async fn reset_password(
+    State(app): State<App>,
+    By(author): By,
+    JsonDraft(mut draft): JsonDraft<Reset>,
+) -> Result<NoContent, ApiError> {
+    draft.check("password", |wanted| {
+        app.policy.check(wanted.password.expose(), &[])
+    });
+    let Reset { token, password } = draft.finish()?;
+    let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
+    // Looked at first, so that nobody makes the gate hash passwords for nothing.
+    let owner = app
+        .store
+        .ticket(token.hash(), TicketPurpose::ResetPassword, author.at)
+        .await?;
+    let owner = owner.ok_or_else(worn)?;
+    if let Err(reason) = check_password(&app, &owner, &password) {
+        return Err(ApiError::in_body("password", reason));
+    }
+    let hash = app.passwords.hash(password).await?;
+    let user = app.store.reset_password(token.hash(), hash, author).await?;
+    let user = user.ok_or_else(worn)?;
+    // Keys that somebody made before the address was confirmed are revoked.
+    app.keys.invalidate_all();
+    tell_of_password(&app, &user);
+    Ok(NoContent)
+}

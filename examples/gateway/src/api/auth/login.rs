@@ -1,0 +1,181 @@
+//! Entering with a password.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use llm_gate::identity::SessionId;
+use serde_json::{Value, json};
+
+use super::{note_failure, open, pair};
+use crate::accounts::{self};
+use crate::api::caller::Origin;
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Form, Input, Json, SECRET, TEXT, Word};
+use crate::api::views::TokenPair;
+use crate::app::App;
+use crate::config::Secret;
+use crate::passwords::Verdict;
+
+/// Who wants to enter.
+pub(in crate::api) struct Login {
+    name: String,
+    password: Secret,
+}
+
+impl Input for Login {
+    const NAME: &'static str = "Login";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        let names = [
+            fields.optional(
+                "username",
+                "The user name; this or the e-mail address",
+                &TEXT,
+            ),
+            fields.optional("email", "The e-mail address; this or the user name", &TEXT),
+        ];
+        let password = fields.required("password", "The password", &SECRET);
+        let ([Some(name), None] | [None, Some(name)]) = names else {
+            if !fields.refused("username") && !fields.refused("email") {
+                fields.refuse(
+                    "username",
+                    "a user name or an e-mail address is required, and only one",
+                );
+            }
+            return None;
+        };
+        Some(Self {
+            name,
+            password: password?,
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "username": "ada", "password": "correct horse battery" })
+    }
+}
+
+/// Opens a session with a password.
+///
+/// The answer is the same for an unknown user, a wrong password and a disabled account.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/login",
+    responses((status = 401, description = "Wrong user name or password"))
+)]
+pub(in crate::api) async fn login(
+    State(app): State<App>,
+    origin: Origin,
+    Json(Login { name, password }): Json<Login>,
+) -> Result<Answer<TokenPair>, ApiError> {
+    enter(&app, &origin, &name, password).await
+}
+
+/// The password form of OAuth 2.
+pub(in crate::api) struct PasswordGrant {
+    username: Secret,
+    password: Secret,
+}
+
+impl Input for PasswordGrant {
+    const NAME: &'static str = "PasswordGrant";
+
+    fn read(fields: &mut Fields) -> Option<Self> {
+        const GRANT: Word<()> = Word::new(
+            || vec!["password"],
+            |word| (word == "password").then_some(()),
+        );
+        let username = fields.required("username", "The user name or e-mail address", &SECRET);
+        let password = fields.required("password", "The password", &SECRET);
+        fields.optional("grant_type", "The only one there is", &GRANT);
+        // Who the client is and what it wants makes no difference here.
+        fields.ignored(&["scope", "client_id", "client_secret"]);
+        Some(Self {
+            username: username?,
+            password: password?,
+        })
+    }
+
+    fn example() -> Value {
+        json!({ "grant_type": "password", "username": "ada", "password": "correct horse battery" })
+    }
+}
+
+/// Opens a session with the password form of OAuth 2.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/token",
+    responses((status = 401, description = "Wrong user name or password"))
+)]
+pub(in crate::api) async fn token(
+    State(app): State<App>,
+    origin: Origin,
+    Form(PasswordGrant { username, password }): Form<PasswordGrant>,
+) -> Result<Answer<TokenPair>, ApiError> {
+    enter(&app, &origin, username.expose(), password).await
+}
+
+/// The one answer for an unknown user, a wrong password and a disabled account.
+fn wrong() -> ApiError {
+    ApiError::unauthorized("wrong user name or password")
+}
+
+/// Checks a password and opens a session. The work is the same whether the user exists or not.
+async fn enter(
+    app: &App,
+    origin: &Origin,
+    name: &str,
+    password: Secret,
+) -> Result<Answer<TokenPair>, ApiError> {
+    let name = accounts::login(name);
+    let login = app.rates.logins.begin(origin.network, &name);
+    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "failed logins"))?;
+    let record = app.store.user_by_login(name.clone()).await?;
+    let kept = record.as_ref().and_then(|record| record.hash.clone());
+    let known = record.as_ref().map(|record| record.user.id);
+    let verdict = app.passwords.verify(password, kept).await?;
+    let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
+        tracing::info!(address = %origin.network, "login refused");
+        origin.refused("invalid");
+        login.failed();
+        note_failure(app, origin, known).await?;
+        return Err(wrong());
+    };
+    if record.user.disabled {
+        tracing::info!(user = %record.user.id, "login of a disabled user refused");
+        origin.refused("revoked");
+        login.failed();
+        note_failure(app, origin, known).await?;
+        return Err(wrong());
+    }
+    let names = [&record.user.username, &record.user.email];
+    login.succeeded(names.into_iter().flatten().map(String::as_str));
+    let mut hashes = vec![record.hash.clone()];
+    if let (Some(stronger), Some(hash)) = (stronger, record.hash) {
+        hashes.push(Some(stronger.clone()));
+        let replaced = app
+            .store
+            .replace_password_hash(record.user.id, hash, stronger);
+        if let Err(error) = replaced.await {
+            // The old hash still works; the next login tries again.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "hash not replaced"
+            );
+        }
+    }
+    let session = SessionId::new();
+    let refresh = open(app, origin, &record.user, session).await?;
+    // Another password ends the sessions there are. One that was opened meanwhile with the old one is ended here.
+    let now = app.store.user_by_login(name).await?;
+    let holds = now.is_some_and(|now| {
+        now.user.id == record.user.id && !now.user.disabled && hashes.contains(&now.hash)
+    });
+    if !holds {
+        let author = origin.author.clone();
+        app.store
+            .end_session(record.user.id, session, author)
+            .await?;
+        return Err(wrong());
+    }
+    Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
+}
