@@ -131,9 +131,11 @@ fn settings(config: &PgConfig) -> String {
     )
 }
 
-/// Begins a transaction that adds up whole tables, in one unchanging state of them.
-pub(super) const AUDIT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-     SET LOCAL enable_seqscan = on;
+/// Begins a transaction that sees one unchanging state.
+pub(super) const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+/// Lets a transaction add up whole tables. Not for what anybody may ask for.
+pub(super) const AUDIT: &str = "SET LOCAL enable_seqscan = on;
      SET LOCAL enable_hashjoin = on;
      SET LOCAL enable_mergejoin = on;
      SET LOCAL statement_timeout = 0;";

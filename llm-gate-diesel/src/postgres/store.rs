@@ -154,6 +154,14 @@ impl PgStore {
         self.work(move |connection| transaction::snapshot(connection, body))
     }
 
+    /// Runs `body`, which reads whole tables for as long as it takes, over one unchanging state.
+    pub(super) fn audit<T: Send + 'static>(
+        &self,
+        body: impl Fn(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.work(move |connection| transaction::audit(connection, body))
+    }
+
     /// Runs `body` on a connection of the pool, outside of any transaction: to watch it or to break it.
     ///
     /// # Errors

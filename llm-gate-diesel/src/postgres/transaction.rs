@@ -8,7 +8,7 @@ use diesel::result::Error as DieselError;
 use uuid::Uuid;
 
 use super::Connection;
-use super::connect::AUDIT;
+use super::connect::{AUDIT, SNAPSHOT};
 use crate::error::Failure;
 
 /// How often a transaction is tried that lost to others.
@@ -38,12 +38,23 @@ pub(super) fn write<T>(
     once(connection, &body)
 }
 
-/// Runs `body`, which may read whole tables, over one unchanging state of the database.
+/// Runs `body` over one unchanging state of the database.
 pub(super) fn snapshot<T>(
     connection: &mut Connection,
     body: impl Fn(&mut Connection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     once(connection, &|connection: &mut Connection| {
+        connection.batch_execute(SNAPSHOT)?;
+        body(connection)
+    })
+}
+
+/// Runs `body`, which reads whole tables for as long as it takes, over one unchanging state of the database.
+pub(super) fn audit<T>(
+    connection: &mut Connection,
+    body: impl Fn(&mut Connection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    snapshot(connection, |connection: &mut Connection| {
         connection.batch_execute(AUDIT)?;
         body(connection)
     })

@@ -2,10 +2,10 @@
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text, Untyped};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Untyped};
 use llm_gate::store::{
-    BucketQuery, CallCursor, CallFilter, CallQuery, ConversationQuery, Stretch, UsageGroup,
-    UsageScope,
+    BucketQuery, CallCursor, CallFilter, CallQuery, ConversationCursor, ConversationQuery, Stretch,
+    UsageGroup, UsageScope,
 };
 
 use super::Connection;
@@ -29,7 +29,7 @@ macro_rules! seen {
                 .filter(reservations::session.eq(session.as_str())),
             UsageScope::All => query,
             // Not known here, so nothing of it is seen.
-            _ => query.filter(sql::<diesel::sql_types::Bool>("1 = 0")),
+            _ => query.filter(sql::<Bool>("1 = 0")),
         };
         if filter.from.as_micros() > i64::MIN {
             query = query.filter(reservations::created_at.ge(filter.from.as_micros()));
@@ -91,59 +91,50 @@ pub(crate) fn calls(connection: &mut Connection, query: &CallQuery) -> QueryResu
         .load(connection)
 }
 
-/// Lists the last call of each conversation of a project, the newest first, and one more than asked for.
-///
-/// It goes through the calls of the project from the newest on, and asks of each whether another one followed: so a page
-/// costs what was called since the last conversation on it, however long the history is.
-pub(crate) fn last_calls(
+/// Adds calls of a project up by conversation, the one with the newest call first, and one more than asked for.
+pub(crate) fn conversations(
     connection: &mut Connection,
     query: &ConversationQuery,
-) -> QueryResult<Vec<(Id, String, i64, Id)>> {
-    let later = diesel::alias!(reservations as later);
-    let created_at = later.field(reservations::created_at);
-    let follows = later
-        .filter(later.field(reservations::settled_at).is_not_null())
-        .filter(later.field(reservations::user_id).eq(reservations::user_id))
-        .filter(later.field(reservations::session).eq(reservations::session))
-        .filter(created_at.ge(reservations::created_at))
-        .filter(
-            created_at
-                .gt(reservations::created_at)
-                .or(later.field(reservations::id).gt(reservations::id)),
-        )
-        .filter(
-            later
-                .field(reservations::project_id)
-                .eq(reservations::project_id),
-        )
-        .select(later.field(reservations::id));
-    let mut calls = reservations::table
-        .filter(reservations::settled_at.is_not_null())
-        .filter(reservations::project_id.eq(Id::from(query.project)))
-        .filter(reservations::session.is_not_null())
-        .filter(diesel::dsl::not(diesel::dsl::exists(follows)))
-        .into_boxed::<Database>();
-    if let Some(user) = query.user {
-        calls = calls.filter(reservations::user_id.eq(Id::from(user)));
-    }
-    if let Some(CallCursor { at, id }) = query.after {
-        let at = at.as_micros();
-        calls = calls.filter(reservations::created_at.le(at)).filter(
-            reservations::created_at
-                .lt(at)
-                .or(reservations::id.lt(Id::from(id))),
-        );
-    }
-    calls
-        .order((reservations::created_at.desc(), reservations::id.desc()))
-        .limit(i64::from(query.count) + 1)
+) -> QueryResult<Vec<(Id, String, SumRow)>> {
+    let rows = reservations::table
+        .group_by((reservations::user_id, reservations::session))
         .select((
             reservations::user_id,
             reservations::session.assume_not_null(),
-            reservations::created_at,
-            reservations::id,
+            SumRow::columns(),
         ))
-        .load(connection)
+        .into_boxed::<Database>()
+        .filter(reservations::session.is_not_null());
+    let scope = UsageScope::Project(query.project);
+    let mut rows = seen!(rows, &scope, &query.filter);
+    if let Some(ConversationCursor {
+        last,
+        user,
+        session,
+    }) = &query.after
+    {
+        let (last, user) = (last.as_micros(), Id::from(*user));
+        rows = rows.having(
+            sql::<Bool>("(MAX(created_at) < ")
+                .bind::<BigInt, _>(last)
+                .sql(" OR (MAX(created_at) = ")
+                .bind::<BigInt, _>(last)
+                .sql(" AND (user_id < ")
+                .bind::<Binary, _>(user)
+                .sql(" OR (user_id = ")
+                .bind::<Binary, _>(user)
+                .sql(" AND session < ")
+                .bind::<Text, _>(session.as_str().to_owned())
+                .sql("))))"),
+        );
+    }
+    rows.order((
+        sql::<BigInt>("MAX(created_at) DESC"),
+        reservations::user_id.desc(),
+        reservations::session.desc(),
+    ))
+    .limit(i64::from(query.count) + 1)
+    .load(connection)
 }
 
 /// Adds calls up.
@@ -184,7 +175,7 @@ pub(crate) fn by_id(
         .group_by(sql::<Untyped>("1, 2"))
         .select((
             sql::<BigInt>(&day(stretch)),
-            sql::<Nullable<diesel::sql_types::Binary>>(key),
+            sql::<Nullable<Binary>>(key),
             SumRow::columns(),
         ))
         .into_boxed::<Database>();
@@ -229,7 +220,7 @@ pub(crate) fn in_buckets(
 ) -> QueryResult<Vec<Bucket>> {
     let groups = query.groups;
     let column = |wanted: bool, name: &'static str| if wanted { name } else { "NULL" };
-    let id = |wanted, name| sql::<Nullable<diesel::sql_types::Binary>>(column(wanted, name));
+    let id = |wanted, name| sql::<Nullable<Binary>>(column(wanted, name));
     let mut rows = reservations::table
         .group_by(sql::<Untyped>("1, 2, 3, 4, 5"))
         .select((

@@ -123,6 +123,13 @@ impl SqliteStore {
         self.read(body)
     }
 
+    pub(super) fn audit<T: Send + 'static>(
+        &self,
+        body: impl Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        self.read(body)
+    }
+
     /// Runs `body` on the writer's connection, outside of any transaction: to watch it or to break it.
     ///
     /// # Errors

@@ -359,7 +359,7 @@ impl LedgerStore for Store {
     }
 
     fn totals(&self) -> StoreFuture<'_, Totals> {
-        self.snapshot(add_up)
+        self.audit(add_up)
     }
 
     fn enlist(&self, at: Timestamp, lease: Duration) -> StoreFuture<'_, OwnerId> {

@@ -29,36 +29,21 @@ fn page(connection: &mut Connection, query: &CallQuery) -> Result<CallPage, Fail
     Ok(CallPage { calls, next })
 }
 
-/// Reads which conversations there are by their last calls, and adds up each of them.
 fn conversations(
     connection: &mut Connection,
     query: &ConversationQuery,
 ) -> Result<ConversationPage, Failure> {
-    let mut ends = usage::last_calls(connection, query)?;
-    let more = ends.len() > query.count as usize;
-    ends.truncate(query.count as usize);
-    let next = ends.last().filter(|_| more);
-    let next = next.map(|(_, _, at, id)| CallCursor {
-        at: Timestamp::from_micros(*at),
-        id: (*id).into(),
-    });
-    let of_project = CallFilter {
-        project: Some(query.project),
-        ..CallFilter::default()
+    let found = usage::conversations(connection, query)?;
+    let conversation = |(user, session, sum): (Id, String, SumRow)| {
+        let session: Result<ConversationId, _> = session.parse();
+        Ok(Conversation {
+            session: session.map_err(|_| Failure::corrupt("the name of a conversation"))?,
+            user: user.into(),
+            sum: sum.sum()?,
+        })
     };
-    let mut conversation = |(user, name, ..): (Id, String, i64, Id)| {
-        let name: Result<ConversationId, _> = name.parse();
-        let session = name.map_err(|_| Failure::corrupt("the name of a conversation"))?;
-        let user = user.into();
-        let scope = UsageScope::Session(user, session.clone());
-        let sum = usage::sum(connection, &scope, &of_project)?.sum()?;
-        Ok(Conversation { session, user, sum })
-    };
-    let conversations: Result<_, Failure> = ends.into_iter().map(&mut conversation).collect();
-    Ok(ConversationPage {
-        conversations: conversations?,
-        next,
-    })
+    let found: Result<_, Failure> = found.into_iter().map(conversation).collect();
+    Ok(ConversationPage::of(found?, query.count))
 }
 
 fn out_of_range(_: OutOfRange) -> Failure {
@@ -185,7 +170,7 @@ impl UsageStore for Store {
     }
 
     fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage> {
-        self.snapshot(move |connection| conversations(connection, &query))
+        self.read(move |connection| conversations(connection, &query))
     }
 
     fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {
@@ -203,6 +188,6 @@ impl UsageStore for Store {
     }
 
     fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {
-        self.snapshot(statistics)
+        self.audit(statistics)
     }
 }

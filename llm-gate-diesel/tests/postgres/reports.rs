@@ -37,7 +37,6 @@ async fn reports_read_by_the_index_of_their_scope() {
     let config = postgres::config().await.connections(NonZeroUsize::MIN);
     let store = PgStore::open(config.clone()).await.unwrap();
     Outside::of(&config).await.run(FILL).await;
-    let talking = reports::prepare(&store).await;
     let log = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&log);
     let listen = move |connection: &mut _| {
@@ -48,7 +47,7 @@ async fn reports_read_by_the_index_of_their_scope() {
         });
     };
     store.on_connection(listen).await.unwrap();
-    reports::ask(&store, talking).await;
+    reports::ask(&store).await;
     let asked = log.lock().unwrap().clone();
     let text = store.on_connection(move |connection| {
         connection

@@ -1,40 +1,21 @@
 //! What reports ask a store for.
 
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::Subject;
 use llm_gate::identity::{ConversationId, KeyId, ProjectId, RequestId, UserId};
 use llm_gate::store::{
-    BucketQuery, BucketWidth, CallCursor, CallFilter, CallInfo, CallQuery, ConversationQuery,
-    LedgerStore, Reserve, UsageGroup, UsagePeriod, UsageQuery, UsageScope, UsageStore,
+    BucketQuery, BucketWidth, CallCursor, CallFilter, CallQuery, ConversationCursor,
+    ConversationQuery, UsageGroup, UsagePeriod, UsageQuery, UsageScope, UsageStore,
 };
 
-use super::{granted, reserve, settle};
-
-fn session() -> ConversationId {
-    "chat".parse().unwrap()
-}
-
-/// Lets a call be made that is part of a conversation; returns its project.
-pub async fn prepare(store: &impl LedgerStore) -> ProjectId {
-    let (user, project) = (UserId::new(), ProjectId::new());
-    let reserve = Reserve {
-        call: CallInfo::new(user, project, "chat", "model").session(Some(session())),
-        ..reserve(Subject::User(user), 10)
-    };
-    assert!(granted(store, &reserve).await);
-    store.apply(vec![settle(reserve.id, 10)]).await.unwrap();
-    project
-}
-
-/// Asks what the routes ask: a page, a page behind it, a sum and sums by day, of each scope, and for the conversations of
-/// a project that has one.
-pub async fn ask(store: &impl UsageStore, talking: ProjectId) {
-    let session = session();
+/// Asks what the routes ask: a page, a page behind it, a sum and sums by day, of each scope, and for conversations of a
+/// project.
+pub async fn ask(store: &impl UsageStore) {
+    let session: ConversationId = "chat".parse().unwrap();
     let month = CallFilter::within(Timestamp::from_micros(1), Timestamp::from_micros(9));
     for scope in [
         UsageScope::User(UserId::new()),
         UsageScope::Project(ProjectId::new()),
-        UsageScope::Session(UserId::new(), session),
+        UsageScope::Session(UserId::new(), session.clone()),
         UsageScope::All,
     ] {
         let page = CallQuery {
@@ -72,22 +53,30 @@ pub async fn ask(store: &impl UsageStore, talking: ProjectId) {
             store.usage_by(query).await.unwrap();
         }
     }
-    let conversations = ConversationQuery::new(talking, 100);
+    let (project, user) = (ProjectId::new(), UserId::new());
+    let conversations = ConversationQuery::new(project, month.clone(), 100);
     let behind = ConversationQuery {
-        user: Some(UserId::new()),
-        after: Some(CallCursor {
-            at: Timestamp::from_micros(5),
-            id: RequestId::new(),
+        after: Some(ConversationCursor {
+            last: Timestamp::from_micros(5),
+            user,
+            session: session.clone(),
         }),
         ..conversations.clone()
     };
-    let found = store.conversations(conversations).await.unwrap();
-    assert_eq!(
-        found.conversations.len(),
-        1,
-        "or the sums are not asked for"
-    );
-    store.conversations(behind).await.unwrap();
+    for query in [conversations, behind] {
+        store.conversations(query).await.unwrap();
+    }
+    let one = UsageScope::Session(user, session);
+    let there = CallFilter {
+        project: Some(project),
+        ..CallFilter::default()
+    };
+    store.usage(one.clone(), there.clone()).await.unwrap();
+    let page = CallQuery {
+        filter: there,
+        ..CallQuery::new(one, 100)
+    };
+    store.calls(page).await.unwrap();
     let minutes = BucketQuery::new(
         Timestamp::from_micros(1),
         Timestamp::from_micros(9),

@@ -73,9 +73,9 @@ pub use project::{
 pub use session::{MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore};
 pub use usage::{
     BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth, CallCursor, CallFilter, CallPage,
-    CallQuery, Conversation, ConversationPage, ConversationQuery, InvalidCursor, OutOfRange,
-    Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageStatistics,
-    UsageStore, UsageSum, UsageTable,
+    CallQuery, Conversation, ConversationCursor, ConversationPage, ConversationQuery,
+    InvalidCursor, OutOfRange, Stretch, UsageGroup, UsageKey, UsagePeriod, UsageQuery, UsageRow,
+    UsageScope, UsageStatistics, UsageStore, UsageSum, UsageTable,
 };
 pub use user::{
     Identity, Linking, MAX_SERVICES, NewService, NewTicket, NewUser, PasswordRecord, TicketPurpose,

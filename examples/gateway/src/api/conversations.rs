@@ -6,20 +6,27 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::HeaderMap;
 use llm_gate::identity::{ConversationId, UserId};
-use llm_gate::store::{CallCursor, CallFilter, CallQuery, ConversationQuery, UsageScope};
+use llm_gate::store::{
+    CallCursor, CallFilter, CallQuery, Conversation, ConversationCursor, ConversationQuery,
+    UsageScope, Zone,
+};
 use serde_json::{Value, json};
 
 use super::caller::Reader;
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, Page, Path, Query};
 use super::projects;
-use super::usage::{Format, Report, cursor, format, limit, table_of_calls};
-use super::views::{ConversationView, Conversations};
+use super::usage::{
+    BY_DAYS, Format, Report, cursor, days, format, limit, of_days, table_of_calls, zone,
+};
+use super::views::{ConversationWithCalls, Conversations};
 use crate::app::App;
 
 /// Which conversations are wanted.
 pub(super) struct Wanted {
-    page: Page<CallCursor>,
+    page: Page<ConversationCursor>,
+    days: u32,
+    zone: Zone,
     user: Option<UserId>,
 }
 
@@ -28,20 +35,27 @@ impl Input for Wanted {
 
     fn read(fields: &mut Fields) -> Option<Self> {
         let page = Page::read(fields);
-        let user = user(fields);
-        Some(Self { page: page?, user })
+        let days = days(fields);
+        let zone = zone(fields);
+        let user = fields.optional("user_id", "Only those of a user", &ID);
+        Some(Self {
+            page: page?,
+            days,
+            zone,
+            user: user.map(UserId::from_uuid),
+        })
     }
 
     fn example() -> Value {
-        json!({ "limit": 50 })
+        json!({ "days": 7, "zone": "Europe/Berlin" })
     }
 }
 
 /// Which calls of a conversation are wanted.
 pub(super) struct CallsWanted {
+    user: Option<UserId>,
     limit: u32,
     cursor: Option<CallCursor>,
-    user: Option<UserId>,
     format: Option<Format>,
 }
 
@@ -49,10 +63,11 @@ impl Input for CallsWanted {
     const NAME: &'static str = "CallsOfConversation";
 
     fn read(fields: &mut Fields) -> Option<Self> {
+        let user = fields.optional("user_id", "Whose it is; the own one unless said", &ID);
         Some(Self {
+            user: user.map(UserId::from_uuid),
             limit: limit(fields),
             cursor: cursor(fields),
-            user: user(fields),
             format: format(fields),
         })
     }
@@ -62,15 +77,10 @@ impl Input for CallsWanted {
     }
 }
 
-fn user(fields: &mut Fields) -> Option<UserId> {
-    fields
-        .optional("user_id", "Only those of a user", &ID)
-        .map(UserId::from_uuid)
-}
-
-/// Lists the conversations of a project, the one that was gone on with last before the others.
+/// Lists the conversations of a project that were gone on with in the last days, the one with the newest call first.
 ///
-/// A conversation is what one user has called under one name. Calls without a name and calls under way are in none.
+/// A conversation is what one user calls for one project under one name. What is said of it is of its calls in those days.
+/// Calls without a name and calls under way are in none.
 #[utoipa::path(
     get,
     path = "/api/v1/projects/{id}/conversations",
@@ -83,25 +93,30 @@ pub(super) async fn list(
     Query(wanted): Query<Wanted>,
 ) -> Result<Answer<Conversations>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
-    let query = ConversationQuery {
+    let filter = CallFilter {
         user: wanted.user,
+        ..of_days(&app, wanted.days, &wanted.zone)?
+    };
+    let query = ConversationQuery {
+        project,
+        filter,
+        count: wanted.page.size(),
         after: wanted.page.after,
-        ..ConversationQuery::new(project, wanted.page.size())
     };
     let page = app.store.conversations(query).await?;
-    Ok(Answer(Conversations::new(project, page)))
+    Ok(Answer(Conversations::new(project, wanted.days, page)))
 }
 
-/// Shows what was called in a project under the name of a conversation, the newest call first.
+/// Shows a conversation of a project with all its calls, the newest first; another member's with `user_id`.
 ///
-/// With `user_id` that user's only: two who give the same name have two conversations. As CSV all calls, without pages.
+/// As CSV all its calls, without pages.
 #[utoipa::path(
     get,
     path = "/api/v1/projects/{id}/conversations/{session}",
     params(("session" = String, Path, description = "What the client has called it: `x-session-id`")),
     responses((
         status = 404,
-        description = "No such project, or not one of the caller's; no call there has such a name"
+        description = "No such project, or not one of the caller's; no call there is part of such a conversation"
     ))
 )]
 pub(super) async fn show(
@@ -110,18 +125,18 @@ pub(super) async fn show(
     Path((project, session)): Path<(String, String)>,
     headers: HeaderMap,
     Query(wanted): Query<CallsWanted>,
-) -> Result<Report<ConversationView>, ApiError> {
+) -> Result<Report<ConversationWithCalls>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
     let unknown = || ApiError::not_found("no such conversation");
     let session: ConversationId = session.parse().map_err(|_| unknown())?;
-    let scope = UsageScope::Project(project);
+    let user = wanted.user.unwrap_or(account.user.id);
+    let scope = UsageScope::Session(user, session.clone());
     let filter = CallFilter {
-        session: Some(session.clone()),
-        user: wanted.user,
+        project: Some(project),
         ..CallFilter::default()
     };
-    let all = app.store.usage(scope.clone(), filter.clone()).await?;
-    if all.calls == 0 {
+    let sum = app.store.usage(scope.clone(), filter.clone()).await?;
+    if sum.calls == 0 {
         return Err(unknown());
     }
     let query = CallQuery {
@@ -130,9 +145,13 @@ pub(super) async fn show(
         ..CallQuery::new(scope, wanted.limit)
     };
     if Format::of(wanted.format, &headers) == Format::Csv {
-        return table_of_calls(Arc::clone(&app.store), query, all.calls).await;
+        return table_of_calls(Arc::clone(&app.store), query, sum.calls, BY_DAYS).await;
     }
     let page = app.store.calls(query).await?;
-    let view = ConversationView::new(project, session, all, page);
-    Ok(Report::Json(view))
+    let conversation = Conversation { session, user, sum };
+    Ok(Report::Json(ConversationWithCalls::new(
+        project,
+        conversation,
+        page,
+    )))
 }

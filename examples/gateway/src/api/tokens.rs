@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::fields::{Fields, Input, Path, Query};
 use super::projects;
 use super::usage::{
-    Format, RecordsView, Report, StatisticsView, cursor, format, limit, table_of_calls,
+    BY_DAYS, Format, RecordsView, Report, StatisticsView, cursor, format, limit, table_of_calls,
 };
 use super::views::moment;
 use crate::app::App;
@@ -66,7 +66,7 @@ async fn records(
         ..CallQuery::new(scope, asked.limit)
     };
     if Format::of(asked.format, headers) == Format::Csv {
-        return table_of_calls(Arc::clone(&app.store), query, all.calls).await;
+        return table_of_calls(Arc::clone(&app.store), query, all.calls, BY_DAYS).await;
     }
     Ok(Report::Json(view(all, app.store.calls(query).await?)))
 }

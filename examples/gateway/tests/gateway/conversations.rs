@@ -9,6 +9,7 @@ use super::usage::{Call, HOUR, fine, lines, price};
 
 on_both! {
     conversations_of_a_project_are_listed_to_its_members;
+    conversations_are_those_of_the_last_days;
     a_conversation_has_its_calls_and_what_they_come_to;
     what_a_client_names_is_a_conversation_of_the_project_it_is_in;
     a_foreign_conversation_is_none;
@@ -102,43 +103,72 @@ async fn conversations_of_a_project_are_listed_to_its_members(gate: Gate) {
     assert_eq!(names(&hers), [("plan", &*ada.id), ("docs", &*ada.id)]);
 }
 
+async fn conversations_are_those_of_the_last_days(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let books = books(&gate).await;
+    for (session, hours) in [
+        ("plan", 0),
+        ("plan", 5),
+        ("docs", 40 * 24),
+        ("plan", 400 * 24),
+    ] {
+        called(&ada, &ada.project, session, hours * HOUR)
+            .happen(&*books)
+            .await;
+    }
+    let listed = async |query: &str| {
+        let page = fine(&ada.get(&format!("{}{query}", path(&ada))).await);
+        let all = page["conversations"].as_array().expect("a list").iter();
+        let one = |one: &Value| (one["session_id"].clone(), one["call_count"].clone());
+        (
+            page["period_days"].clone(),
+            all.map(one).collect::<Vec<_>>(),
+        )
+    };
+    let (plan, docs) = (json!("plan"), json!("docs"));
+    let month = vec![(plan.clone(), json!(2))];
+    assert_eq!(listed("").await, (json!(30), month), "a month unless said");
+    let today = vec![(plan.clone(), json!(1))];
+    assert_eq!(listed("?days=1").await, (json!(1), today));
+    let zone = "?days=1&zone=America/New_York";
+    let both = vec![(plan.clone(), json!(2))];
+    assert_eq!(listed(zone).await.1, both, "there it is still yesterday");
+    let year = vec![(plan, json!(2)), (docs, json!(1))];
+    assert_eq!(listed("?days=366").await.1, year);
+    let all = fine(&ada.get(&format!("{}/plan", path(&ada))).await);
+    assert_eq!(all["call_count"], 3, "the conversation itself has all");
+}
+
 async fn a_conversation_has_its_calls_and_what_they_come_to(gate: Gate) {
     let (ada, bob) = scene(&gate).await;
     let plan = format!("{}/plan", path(&ada));
-    let both = fine(&bob.get(&plan).await);
-    assert_eq!(
-        (&both["project_id"], &both["session_id"]),
-        (&json!(ada.project), &json!("plan"))
-    );
-    assert_eq!(
-        (&both["call_count"], &both["tokens_used"]),
-        (&json!(3), &json!(90))
-    );
-    let calls = both["calls"].as_array().expect("a list");
-    let of: Vec<&Value> = calls.iter().map(|call| &call["user_id"]).collect();
-    assert_eq!(of, [&*ada.id, &*bob.id, &*ada.id], "the newest first");
+    let listed = fine(&ada.get(&path(&ada)).await)["conversations"].clone();
     let usage = format!(
         "/api/v1/projects/{}/usage/calls?session_id=plan",
         ada.project
     );
-    let reported = fine(&ada.get(&usage).await);
-    assert_eq!(both["calls"], reported["calls"], "as they are reported");
-
-    let hers = fine(&bob.get(&format!("{plan}?user_id={}", ada.id)).await);
-    let listed = fine(&ada.get(&path(&ada)).await)["conversations"][1].clone();
-    for (name, figure) in listed.as_object().expect("an object") {
-        let same = name == "user_id" || hers[name] == *figure;
-        assert!(same, "{name} of the list is that of the conversation");
+    for (person, other, entry) in [(&ada, &bob, &listed[1]), (&bob, &ada, &listed[3])] {
+        let own = fine(&person.get(&plan).await);
+        assert_eq!(own["project_id"], json!(ada.project));
+        for (name, figure) in entry.as_object().expect("an object") {
+            assert_eq!(own[name], *figure, "{name}: as it is listed");
+        }
+        let reported = fine(&ada.get(&format!("{usage}&user_id={}", person.id)).await);
+        assert_eq!(own["calls"], reported["calls"], "as they are reported");
+        let seen = fine(&other.get(&format!("{plan}?user_id={}", person.id)).await);
+        assert_eq!(seen, own, "by all members");
     }
-    let first = fine(&ada.get(&format!("{plan}?limit=2")).await);
-    assert_eq!(first["call_count"], 3, "of all pages");
+    let calls = fine(&ada.get(&plan).await)["calls"].clone();
+    let first = fine(&ada.get(&format!("{plan}?limit=1")).await);
+    assert_eq!(first["call_count"], 2, "of all pages");
+    assert_eq!(first["calls"], json!([calls[0]]), "the newest first");
     let cursor = first["next_cursor"].as_str().expect("there is more");
-    let last = fine(&ada.get(&format!("{plan}?limit=2&cursor={cursor}")).await);
-    assert_eq!(last["calls"], json!([calls[2]]));
+    let last = fine(&ada.get(&format!("{plan}?limit=1&cursor={cursor}")).await);
+    assert_eq!(last["calls"], json!([calls[1]]));
     assert_eq!(last["next_cursor"], Value::Null);
 
     let table = lines(&ada.get(&format!("{plan}?format=csv")).await);
-    assert_eq!(table.len(), 4, "a head and all calls: {table:?}");
+    assert_eq!(table.len(), 3, "a head and all calls: {table:?}");
 }
 
 async fn what_a_client_names_is_a_conversation_of_the_project_it_is_in(gate: Gate) {
@@ -166,7 +196,10 @@ async fn what_a_client_names_is_a_conversation_of_the_project_it_is_in(gate: Gat
         &ada.get(&format!("{}/0199-a:b%2Fc%3Fd%25", path(&ada)))
             .await,
     );
-    assert_eq!(found["session_id"], "0199-a:b/c?d%", "any name has a path");
+    assert_eq!(
+        found["session_id"], "0199-a:b/c?d%",
+        "as it is written in a path"
+    );
     assert_eq!(found["tokens_used"], answer["usage"]["total_tokens"]);
     assert_eq!(found["calls"][0]["key_id"], key.json()["id"]);
 }
@@ -185,7 +218,7 @@ async fn a_foreign_conversation_is_none(gate: Gate) {
     }
     let long = "x".repeat(129);
     let others = format!("plan?user_id={}", eve.id);
-    for unknown in ["nobodys", "PLAN", "pla", "a%20b", &long, &others] {
+    for unknown in ["nobodys", "docs", "PLAN", "pla", "a%20b", &long, &others] {
         let answer = bob.get(&format!("{}/{unknown}", path(&ada))).await;
         assert_eq!(
             answer.status,
@@ -211,6 +244,9 @@ async fn what_is_asked_wrongly_is_refused_by_name(gate: Gate) {
         (&all, "limit=101", "limit"),
         (&all, "cursor=x", "cursor"),
         (&all, "user_id=1", "user_id"),
+        (&all, "days=0", "days"),
+        (&all, "days=367", "days"),
+        (&all, "zone=Mars/Olympus", "zone"),
         (&all, "session_id=plan", "session_id"),
         (&plan, "limit=1001", "limit"),
         (&plan, "cursor=x", "cursor"),

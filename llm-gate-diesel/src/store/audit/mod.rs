@@ -89,7 +89,7 @@ fn refund(
 impl AuditStore for Store {
     fn verify(&self, check: Check) -> StoreFuture<'_, Verification> {
         let desk = self.desk();
-        self.snapshot(move |connection| {
+        self.audit(move |connection| {
             let now = batch::now(connection, desk)?;
             let at: Timestamp = now.unwrap_or(check.at);
             let mut verification = Verification::default();

@@ -7,7 +7,7 @@ mod sum;
 use super::{CallRecord, StoreFuture};
 
 pub use bucket::{BucketGroups, BucketKey, BucketQuery, BucketRow, BucketWidth};
-pub use conversation::{Conversation, ConversationPage, ConversationQuery};
+pub use conversation::{Conversation, ConversationCursor, ConversationPage, ConversationQuery};
 pub use period::Stretch;
 pub use query::{
     CallCursor, CallFilter, CallQuery, InvalidCursor, UsageGroup, UsagePeriod, UsageQuery,
@@ -70,9 +70,9 @@ pub trait UsageStore: Send + Sync + 'static {
     /// that end in the meantime may be missing.
     fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage>;
 
-    /// Lists the conversations of a project by their last call, the newest first. Asked page by page with
-    /// [`ConversationQuery::after`], each is listed once; those that are gone on with in the meantime move to the
-    /// front, and may be missing.
+    /// Lists the conversations of a project by the last of the calls that are looked at, the newest first. Asked page by
+    /// page with [`ConversationQuery::after`], each is listed once; those that are gone on with in the meantime move to
+    /// the front, and may be missing.
     fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage>;
 
     /// Adds calls up; zeros where there are none.

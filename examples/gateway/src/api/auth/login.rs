@@ -6,7 +6,7 @@ use llm_gate::identity::SessionId;
 use serde_json::{Value, json};
 
 use super::{note_failure, open, pair};
-use crate::accounts::{self};
+use crate::accounts;
 use crate::api::caller::Origin;
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Form, Input, Json, SECRET, TEXT, Word};

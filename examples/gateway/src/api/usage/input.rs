@@ -43,7 +43,7 @@ pub(in crate::api) fn format(fields: &mut Fields) -> Option<Format> {
     )
 }
 
-fn zone(fields: &mut Fields) -> Zone {
+pub(in crate::api) fn zone(fields: &mut Fields) -> Zone {
     let zone = fields.optional(
         "zone",
         "On whose clocks days begin: an IANA name, UTC unless said",
@@ -70,6 +70,16 @@ pub(in crate::api) fn cursor(fields: &mut Fields) -> Option<CallCursor> {
     )
 }
 
+pub(in crate::api) fn days(fields: &mut Fields) -> u32 {
+    let days = Whole::new(1, 366, |days| days.try_into().ok());
+    fields.or(
+        "days",
+        "How many days, of which today is the last",
+        &days,
+        30,
+    )
+}
+
 /// The last days.
 pub(in crate::api) struct DaysAsked {
     pub(super) days: u32,
@@ -82,14 +92,8 @@ impl Input for DaysAsked {
     const NAME: &'static str = "DaysAsked";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        let days = Whole::new(1, 366, |days| days.try_into().ok());
         Some(Self {
-            days: fields.or(
-                "days",
-                "How many days, of which today is the last",
-                &days,
-                30,
-            ),
+            days: days(fields),
             zone: zone(fields),
             group: fields.optional("group", "What the sums of a day are told apart by", &GROUP),
             format: format(fields),

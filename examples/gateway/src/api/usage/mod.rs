@@ -19,8 +19,9 @@ use super::fields::{Path, Query};
 use super::{projects, users};
 use crate::app::App;
 
-pub(super) use self::input::{cursor, format, limit};
-pub(super) use self::table::{Format, Report, calls as table_of_calls, weight_of};
+pub(super) use self::input::{cursor, days, format, limit, zone};
+pub(super) use self::report::of_days;
+pub(super) use self::table::{BY_DAYS, Format, Report, calls as table_of_calls, weight_of};
 pub(super) use self::views::{CallView as UsedCallView, RecordsView, StatisticsView, micro_units};
 
 /// Adds up the own calls by day.

@@ -8,10 +8,11 @@ use jiff::civil::Date;
 use llm_gate::clock::Timestamp;
 use llm_gate::store::{
     CallFilter, CallQuery, UsageGroup, UsagePeriod, UsageQuery, UsageRow, UsageScope, UsageSum,
+    Zone,
 };
 
 use super::input::{CallsAsked, DaysAsked, MonthAsked};
-use super::table::{self, Format, Report};
+use super::table::{self, FEWER_DAYS, Format, Report};
 use super::views::{CallsView, DayView, DaysView, MonthView, UsedView};
 use super::whose::Whose;
 use crate::api::error::ApiError;
@@ -22,7 +23,7 @@ const MAX_ROWS: u32 = 10_000;
 
 /// Days of a zone that a report is of.
 struct Span {
-    zone: llm_gate::store::Zone,
+    zone: Zone,
     clocks: jiff::tz::TimeZone,
     from: Timestamp,
     to: Timestamp,
@@ -30,7 +31,7 @@ struct Span {
 
 impl Span {
     /// Reaches from the beginning of one day to the end of another.
-    fn of(zone: llm_gate::store::Zone, first: Option<Date>, last: Option<Date>) -> Option<Self> {
+    fn of(zone: Zone, first: Option<Date>, last: Option<Date>) -> Option<Self> {
         let clocks = jiff::tz::TimeZone::get(zone.name()).ok()?;
         // Where clocks are set forward over midnight, a day begins behind the gap.
         let begins = |day: Date| {
@@ -96,12 +97,17 @@ async fn days(
 }
 
 /// Works out which days are asked for: so many, and today is the last.
-fn last_days(app: &App, asked: &DaysAsked) -> Result<Span, ApiError> {
-    let span = Span::of(asked.zone.clone(), None, None).ok_or_else(no_such_day)?;
+fn last_days(app: &App, days: u32, zone: &Zone) -> Result<Span, ApiError> {
+    let span = Span::of(zone.clone(), None, None).ok_or_else(no_such_day)?;
     let today = span.day(app.clock.now()).ok_or_else(no_such_day)?;
-    let back = jiff::Span::new().days(i64::from(asked.days) - 1);
+    let back = jiff::Span::new().days(i64::from(days) - 1);
     let first = today.checked_sub(back).map_err(|_| no_such_day())?;
-    Span::of(asked.zone.clone(), Some(first), Some(today)).ok_or_else(no_such_day)
+    Span::of(zone.clone(), Some(first), Some(today)).ok_or_else(no_such_day)
+}
+
+/// Wants the calls of so many days, of which today is the last.
+pub(in crate::api) fn of_days(app: &App, days: u32, zone: &Zone) -> Result<CallFilter, ApiError> {
+    Ok(last_days(app, days, zone)?.filter())
 }
 
 /// Adds up calls by day.
@@ -111,7 +117,7 @@ pub(super) async fn daily(
     headers: &HeaderMap,
     asked: &DaysAsked,
 ) -> Result<Report<DaysView>, ApiError> {
-    let span = last_days(app, asked)?;
+    let span = last_days(app, asked.days, &asked.zone)?;
     let (days, all) = days(app, whose.scope(), &span, asked.group).await?;
     if Format::of(asked.format, headers) == Format::Csv {
         return Ok(table::days("usage", &days, asked.group));
@@ -147,7 +153,7 @@ pub(super) async fn calls(
         ..CallQuery::new(scope, asked.limit)
     };
     if Format::of(asked.format, headers) == Format::Csv {
-        return table::calls(Arc::clone(&app.store), query, all.calls).await;
+        return table::calls(Arc::clone(&app.store), query, all.calls, FEWER_DAYS).await;
     }
     let page = app.store.calls(query).await?;
     let shown = (asked.offset, asked.limit);

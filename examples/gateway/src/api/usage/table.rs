@@ -23,6 +23,10 @@ use crate::export::cell;
 const MAX_CALLS: u64 = 100_000;
 const PAGE: u32 = 1_000;
 
+/// What a table that would be too long is refused by, and what to do: where the route takes days, and where it does not.
+pub(super) const FEWER_DAYS: (&str, &str) = ("start_date", "ask for fewer days");
+pub(in crate::api) const BY_DAYS: (&str, &str) = ("format", "ask a list of calls for some days");
+
 const CALL_COLUMNS: [&str; 23] = [
     "id",
     "timestamp",
@@ -232,13 +236,14 @@ pub(in crate::api) async fn calls<T>(
     store: Arc<dyn Store>,
     query: CallQuery,
     total: u64,
+    (field, instead): (&'static str, &str),
 ) -> Result<Report<T>, ApiError> {
     if query.after.is_some() || query.skip > 0 {
         return Err(ApiError::field("format", "a table has no pages"));
     }
     if total > MAX_CALLS {
-        let words = format!("a table has at most {MAX_CALLS} calls: ask for fewer days");
-        return Err(ApiError::field("start_date", words));
+        let words = format!("a table has at most {MAX_CALLS} calls: {instead}");
+        return Err(ApiError::field(field, words));
     }
     let mut head = String::new();
     line(&mut head, &CALL_COLUMNS.map(|name| json!(name)));
@@ -281,7 +286,7 @@ mod tests {
     async fn a_table_that_would_be_too_long_is_none() {
         for (total, fits) in [(0, true), (MAX_CALLS, true), (MAX_CALLS + 1, false)] {
             let query = CallQuery::new(UsageScope::All, 1);
-            let table = calls::<Value>(Arc::new(MemoryStore::new()), query, total).await;
+            let table = calls::<Value>(Arc::new(MemoryStore::new()), query, total, BY_DAYS).await;
             let refused = matches!(table, Err(ApiError::Fields(_)));
             assert_eq!(refused, !fits, "{total}");
         }

@@ -1,16 +1,20 @@
 use jiff::Timestamp as Moment;
 use llm_gate::identity::{ConversationId, ProjectId, UserId};
-use llm_gate::store::{CallPage, Conversation, ConversationPage, UsageSum};
+use llm_gate::store::{CallPage, Conversation, ConversationPage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::moment;
 use crate::api::usage::{UsedCallView, micro_units};
 
-/// What the calls of a conversation come to.
+/// What a user has called for a project under one name.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ConversationUsage)]
-struct SumView {
+#[schema(as = Conversation)]
+pub(crate) struct ConversationView {
+    #[schema(value_type = String)]
+    session_id: ConversationId,
+    #[schema(value_type = String, format = Uuid)]
+    user_id: UserId,
     call_count: u64,
     /// Tokens that were charged.
     tokens_used: u64,
@@ -25,9 +29,11 @@ struct SumView {
     last_call: Option<Moment>,
 }
 
-impl From<UsageSum> for SumView {
-    fn from(sum: UsageSum) -> Self {
+impl From<Conversation> for ConversationView {
+    fn from(Conversation { session, user, sum }: Conversation) -> Self {
         Self {
+            session_id: session,
+            user_id: user,
             call_count: sum.calls,
             tokens_used: sum.tokens,
             prompt_tokens: sum.prompt,
@@ -40,60 +46,38 @@ impl From<UsageSum> for SumView {
     }
 }
 
-/// A conversation of a project.
-#[derive(Serialize, ToSchema)]
-#[schema(as = ConversationOfProject)]
-pub(crate) struct ConversationEntry {
-    #[schema(value_type = String)]
-    session_id: ConversationId,
-    #[schema(value_type = String, format = Uuid)]
-    user_id: UserId,
-    #[serde(flatten)]
-    sum: SumView,
-}
-
-impl From<Conversation> for ConversationEntry {
-    fn from(conversation: Conversation) -> Self {
-        Self {
-            session_id: conversation.session,
-            user_id: conversation.user,
-            sum: conversation.sum.into(),
-        }
-    }
-}
-
-/// A page of conversations, the one that was gone on with last before the others.
+/// A page of conversations, the one with the newest call first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Conversations {
     #[schema(value_type = String, format = Uuid)]
     project_id: ProjectId,
-    conversations: Vec<ConversationEntry>,
+    period_days: u32,
+    /// What their calls come to in those days.
+    conversations: Vec<ConversationView>,
     /// Where the next page begins; null on the last one.
     #[schema(required)]
     next_cursor: Option<String>,
 }
 
 impl Conversations {
-    pub(crate) fn new(project: ProjectId, page: ConversationPage) -> Self {
+    pub(crate) fn new(project: ProjectId, days: u32, page: ConversationPage) -> Self {
         let conversations = page.conversations.into_iter();
         Self {
             project_id: project,
-            conversations: conversations.map(ConversationEntry::from).collect(),
+            period_days: days,
+            conversations: conversations.map(ConversationView::from).collect(),
             next_cursor: page.next.map(|next| next.to_string()),
         }
     }
 }
 
-/// What was called in a project under the name of a conversation.
+/// A conversation with its calls.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Conversation)]
-pub(crate) struct ConversationView {
+pub(crate) struct ConversationWithCalls {
     #[schema(value_type = String, format = Uuid)]
     project_id: ProjectId,
-    #[schema(value_type = String)]
-    session_id: ConversationId,
     #[serde(flatten)]
-    sum: SumView,
+    conversation: ConversationView,
     /// The newest first.
     calls: Vec<UsedCallView>,
     /// Where the next page begins; null on the last one.
@@ -101,17 +85,11 @@ pub(crate) struct ConversationView {
     next_cursor: Option<String>,
 }
 
-impl ConversationView {
-    pub(crate) fn new(
-        project: ProjectId,
-        session: ConversationId,
-        all: UsageSum,
-        page: CallPage,
-    ) -> Self {
+impl ConversationWithCalls {
+    pub(crate) fn new(project: ProjectId, conversation: Conversation, page: CallPage) -> Self {
         Self {
             project_id: project,
-            session_id: session,
-            sum: all.into(),
+            conversation: conversation.into(),
             calls: page.calls.into_iter().map(UsedCallView::from).collect(),
             next_cursor: page.next.map(|next| next.to_string()),
         }

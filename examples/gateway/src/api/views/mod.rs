@@ -19,7 +19,7 @@ pub(crate) use self::accounts::{
     AuthUrl, Identities, Identity, IdentityView, MeView, Registered, SessionView, Sessions,
     TokenPair, UsageView, UserView, Users,
 };
-pub(crate) use self::conversations::{ConversationView, Conversations};
+pub(crate) use self::conversations::{ConversationWithCalls, Conversations};
 pub(crate) use self::events::{EventView, Events};
 pub(crate) use self::keys::{IssuedKey, KeyView, Keys};
 pub(crate) use self::ledger::{CallView, FindingView, Presumed, Verified};

@@ -54,9 +54,9 @@ pub(super) enum Thing {
     RefreshToken,
     Conversation,
     OthersConversation,
-    /// Olga's, in the project.
+    /// The caller's, in the project.
     ProjectConversation,
-    /// One in another project.
+    /// The caller's, in another project.
     ConversationElsewhere,
     Identity,
     OthersIdentity,
@@ -154,8 +154,8 @@ impl Scene {
             Thing::RefreshToken => json!(self.session(self.of(login).id).await.1.expose()),
             Thing::Conversation => self.conversation(person).await,
             Thing::OthersConversation => self.conversation(other).await,
-            Thing::ProjectConversation => self.conversation_in(&project).await,
-            Thing::ConversationElsewhere => self.conversation_in(&elsewhere).await,
+            Thing::ProjectConversation => self.conversation_in(&project, person).await,
+            Thing::ConversationElsewhere => self.conversation_in(&elsewhere, person).await,
             Thing::Identity => self.identity(login).await,
             Thing::OthersIdentity => self.identity(other).await,
             Thing::Invite => self.invite("/api/v1/invites").await["id"].clone(),
@@ -286,11 +286,11 @@ impl Scene {
         json!(session)
     }
 
-    /// Lets Olga have a conversation for a project; returns what it is called.
-    async fn conversation_in(&mut self, project: &str) -> Value {
+    /// Has somebody have had a conversation for a project; returns what it is called.
+    async fn conversation_in(&mut self, project: &str, person: Name) -> Value {
         let session = self.fresh();
         let call = Call {
-            user: &self.olga.to_string(),
+            user: &self.of(person).id.to_string(),
             project,
             session: Some(&session),
             ..Call::default()

@@ -1,12 +1,18 @@
 use super::super::support::{done, granted, later};
 use super::{Call, happen, name};
 use crate::identity::{ProjectId, UserId};
-use crate::store::{Conversation, ConversationQuery, Ending, LedgerStore, UsageStore, UsageSum};
+use crate::store::{
+    CallFilter, Conversation, ConversationQuery, Ending, LedgerStore, UsageStore, UsageSum,
+};
 
 /// Who talks, and under what name.
 fn whose(found: &[Conversation]) -> Vec<(UserId, String)> {
     let whose = |one: &Conversation| (one.user, one.session.to_string());
     found.iter().map(whose).collect()
+}
+
+fn asked(project: ProjectId, count: u32) -> ConversationQuery {
+    ConversationQuery::new(project, CallFilter::default(), count)
 }
 
 /// Asks page by page, `count` at once.
@@ -42,7 +48,7 @@ pub async fn conversations_are_listed_by_their_last_call<S: LedgerStore + UsageS
         call("long", 20),
     ];
     happen(&store, &calls).await;
-    let found = all(&store, ConversationQuery::new(project, 10)).await;
+    let found = all(&store, asked(project, 10)).await;
     let order = ["long", "new", "old"].map(|session| (ada, session.to_owned()));
     assert_eq!(whose(&found), order);
     let sum = found[0].sum;
@@ -50,13 +56,13 @@ pub async fn conversations_are_listed_by_their_last_call<S: LedgerStore + UsageS
     assert_eq!((sum.prompt, sum.completion, sum.cached), (60, 30, 12));
     assert_eq!((sum.first, sum.last), (Some(later(5)), Some(later(40))));
     for count in 1..=3 {
-        let paged = all(&store, ConversationQuery::new(project, count)).await;
+        let paged = all(&store, asked(project, count)).await;
         assert_eq!(paged, found, "each once, by {count}");
     }
-    let all_at_once = ConversationQuery::new(project, 3);
+    let all_at_once = asked(project, 3);
     let page = done(store.conversations(all_at_once).await);
     assert_eq!(page.next, None, "none is behind the last");
-    let other = ConversationQuery::new(ProjectId::new(), 10);
+    let other = asked(ProjectId::new(), 10);
     assert_eq!(all(&store, other).await, []);
 }
 
@@ -78,11 +84,11 @@ pub async fn conversations_of_one_moment_are_listed_each_once<S: LedgerStore + U
         }
     }
     happen(&store, &calls).await;
-    let at_once = all(&store, ConversationQuery::new(project, 100)).await;
+    let at_once = all(&store, asked(project, 100)).await;
     assert_eq!(at_once.len(), 6);
     assert!(at_once.iter().all(|one| one.sum.calls == 2), "{at_once:?}");
     for count in [1, 2, 4] {
-        let paged = all(&store, ConversationQuery::new(project, count)).await;
+        let paged = all(&store, asked(project, count)).await;
         assert_eq!(paged, at_once, "by {count}");
     }
 }
@@ -105,16 +111,23 @@ pub async fn a_conversation_is_of_one_user_in_one_project<S: LedgerStore + Usage
         call(eve, play, 8),
     ];
     happen(&store, &calls).await;
-    let found = all(&store, ConversationQuery::new(work, 10)).await;
+    let found = all(&store, asked(work, 10)).await;
     let chat = |user| (user, "chat".to_owned());
     assert_eq!(whose(&found), [chat(ada), chat(eve)]);
     assert_eq!((found[0].sum.calls, found[1].sum.calls), (2, 1));
     assert_eq!(found[0].sum.last, Some(later(3)), "of this project");
-    let of = |user| ConversationQuery {
-        user: Some(user),
-        ..ConversationQuery::new(work, 10)
+    let of = |user| {
+        let filter = CallFilter {
+            user: Some(user),
+            ..CallFilter::default()
+        };
+        ConversationQuery::new(work, filter, 1)
     };
     assert_eq!(whose(&all(&store, of(eve)).await), [chat(eve)]);
+    let before = CallFilter::within(later(0), later(3));
+    let then = all(&store, ConversationQuery::new(work, before, 1)).await;
+    assert_eq!(whose(&then), [chat(eve), chat(ada)], "as it was then");
+    assert_eq!(then[1].sum.calls, 1, "only what is looked at");
     assert_eq!(all(&store, of(UserId::new())).await, []);
 }
 
@@ -138,7 +151,7 @@ pub async fn what_has_no_name_or_has_not_ended_is_no_conversation<S: LedgerStore
     };
     happen(&store, &[call(None, 2), failed, call(Some("chat"), 4)]).await;
     granted(&store, &call(Some("chat"), 5).reserve()).await;
-    let found = all(&store, ConversationQuery::new(project, 10)).await;
+    let found = all(&store, asked(project, 10)).await;
     assert_eq!(whose(&found), [(ada, "chat".to_owned())]);
     let sum = UsageSum {
         calls: 2,

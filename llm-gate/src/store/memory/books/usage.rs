@@ -1,11 +1,13 @@
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
+use crate::identity::{ConversationId, UserId};
 use crate::store::rules::State;
 use crate::store::{
     BucketKey, BucketQuery, BucketRow, CallCursor, CallFilter, CallPage, CallQuery, CallRecord,
-    Conversation, ConversationPage, ConversationQuery, OutOfRange, UsageKey, UsageQuery, UsageRow,
-    UsageScope, UsageStatistics, UsageSum, UsageTable,
+    Conversation, ConversationCursor, ConversationPage, ConversationQuery, OutOfRange, UsageKey,
+    UsageQuery, UsageRow, UsageScope, UsageStatistics, UsageSum, UsageTable,
 };
 
 use super::MemoryBooks;
@@ -40,7 +42,7 @@ impl MemoryBooks {
                     .is_none_or(|place| CallCursor::behind(call) < place)
             })
             .collect();
-        calls.sort_unstable_by_key(|call| std::cmp::Reverse(CallCursor::behind(call)));
+        calls.sort_unstable_by_key(|call| Reverse(CallCursor::behind(call)));
         let mut calls: Vec<CallRecord> = calls.into_iter().skip(query.skip as usize).collect();
         let more = calls.len() > query.count as usize;
         calls.truncate(query.count as usize);
@@ -54,36 +56,21 @@ impl MemoryBooks {
     ///
     /// Fails where a sum is out of range.
     pub fn conversations(&self, query: &ConversationQuery) -> Result<ConversationPage, OutOfRange> {
-        let filter = CallFilter {
-            user: query.user,
-            ..CallFilter::default()
-        };
-        let mut found = BTreeMap::new();
-        for call in self.seen(&UsageScope::Project(query.project), &filter) {
-            let place = CallCursor::behind(&call);
+        let mut sums: BTreeMap<(UserId, ConversationId), UsageSum> = BTreeMap::new();
+        for call in self.seen(&UsageScope::Project(query.project), &query.filter) {
             let sum = UsageSum::of(&call);
-            let Some(session) = call.session else {
-                continue;
-            };
-            let (last, all) = found
-                .entry((call.user, session))
-                .or_insert_with(|| (place, UsageSum::default()));
-            *last = place.max(*last);
-            *all = all.plus(sum)?;
+            if let Some(session) = call.session {
+                let all = sums.entry((call.user, session)).or_default();
+                *all = all.plus(sum)?;
+            }
         }
-        let mut found: Vec<_> = found
-            .into_iter()
-            .filter(|(_, (last, _))| query.after.is_none_or(|place| *last < place))
-            .collect();
-        found.sort_unstable_by_key(|(_, (last, _))| std::cmp::Reverse(*last));
-        let more = found.len() > query.count as usize;
-        found.truncate(query.count as usize);
-        let next = found.last().filter(|_| more).map(|(_, (last, _))| *last);
-        let conversation = |((user, session), (_, sum))| Conversation { session, user, sum };
-        Ok(ConversationPage {
-            conversations: found.into_iter().map(conversation).collect(),
-            next,
-        })
+        let conversation = |((user, session), sum)| Conversation { session, user, sum };
+        let mut found: Vec<Conversation> = sums.into_iter().map(conversation).collect();
+        found.sort_by_cached_key(|one| Reverse(ConversationCursor::behind(one)));
+        if query.after.is_some() {
+            found.retain(|one| ConversationCursor::behind(one) < query.after);
+        }
+        Ok(ConversationPage::of(found, query.count))
     }
 
     /// Adds calls up.
