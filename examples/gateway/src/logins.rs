@@ -9,6 +9,10 @@
 //! | one account, from all addresses together | ten times that | addresses that have not logged in to it before |
 //! | one address, whatever it gets wrong | `rate_limits.failures_per_address` | the same |
 //!
+//! Beside that a login costs a hash, right or wrong. Strangers take it from what their address may cost
+//! (`rate_limits.logins_per_address`), with all else that costs one; who has logged in to the account from there before
+//! has as much for itself. So no neighbour keeps anybody out who was there before.
+//!
 //! Who logs in from where it has logged in before is touched only by failures on the same account from the same
 //! address. Who comes from somewhere else while many addresses guess has to be as quick as they are, at a rate
 //! that is spent by ten of them and not by one; its sessions, refresh tokens and API keys work on. A guesser with
@@ -60,6 +64,7 @@ pub struct Login {
     strangers: Option<Held<Account>>,
     address: Option<Held<Network>>,
     proof: Option<(Limits, Network)>,
+    familiar: Option<(Network, Account)>,
 }
 
 impl Logins {
@@ -89,6 +94,8 @@ impl Logins {
             stranger = !limits.known.knows(&(network, account));
             if stranger {
                 login.strangers = Some(limits.strangers.hold(account)?);
+            } else {
+                login.familiar = Some((network, account));
             }
             login.proof = Some((limits.clone(), network));
         }
@@ -100,6 +107,12 @@ impl Logins {
 }
 
 impl Login {
+    /// Returns who it is of, if that account was logged in to from there before.
+    #[must_use]
+    pub const fn familiar(&self) -> Option<(Network, u64)> {
+        self.familiar
+    }
+
     /// Says that it was refused.
     pub fn failed(self) {
         let Self {

@@ -9,7 +9,7 @@ use llm_gate::identity::UserId;
 use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, Limiter, RateLimitLayer};
 
 use crate::config::{RateLimitConfig, RateSetting};
-use crate::logins::Logins;
+use crate::logins::{Login, Logins};
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
@@ -17,6 +17,18 @@ const ADDRESSES: usize = 1 << 18;
 fn limiter<K: Hash + Eq>(setting: RateSetting, clock: &Arc<dyn Clock>) -> Option<Limiter<K>> {
     let rate = setting.rate()?;
     Some(Limiter::new(rate, Arc::clone(clock)).capacity(ADDRESSES))
+}
+
+/// What a letter is for. Each is counted by itself: none that somebody provokes keeps another from its reader, or tells
+/// whether another was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To confirm the address.
+    Verify,
+    /// To set a new password.
+    Reset,
+    /// To invite its reader.
+    Invite,
 }
 
 /// The rate limits in force.
@@ -28,8 +40,12 @@ pub struct Rates {
     pub identity: RateLimitLayer,
     /// Requests from one address that cost a password hash, or a question to another provider.
     pub hashing: RateLimitLayer,
+    /// Requests of one caller that cost as much.
+    pub proving: RateLimitLayer,
     /// Wrong passwords.
     pub logins: Logins,
+    /// Logins to an account from where somebody has logged in to it before.
+    familiar: Option<Limiter<(Network, u64)>>,
     failures: Option<Failures>,
     letters: Option<Limiter<u64>>,
     invites: Option<Limiter<UserId>>,
@@ -48,15 +64,17 @@ impl Rates {
         };
         let failures = config.failures_per_address.rate();
         let failures = failures.map(|rate| Failures::new(rate, Arc::clone(clock)));
+        let per_principal = |setting: RateSetting| {
+            setting.rate().map_or_else(RateLimitLayer::off, |rate| {
+                RateLimitLayer::per_principal(rate, Arc::clone(clock))
+            })
+        };
         Self {
             address: per_address(config.per_address),
-            identity: config
-                .per_identity
-                .rate()
-                .map_or_else(RateLimitLayer::off, |rate| {
-                    RateLimitLayer::per_principal(rate, Arc::clone(clock))
-                }),
+            identity: per_principal(config.per_identity),
             hashing: per_address(config.logins_per_address),
+            proving: per_principal(config.logins_per_address),
+            familiar: limiter(config.logins_per_address, clock),
             logins: Logins::new(config.login_failures.rate(), failures.clone(), clock),
             failures,
             letters: limiter(config.letters_per_receiver, clock),
@@ -65,14 +83,32 @@ impl Rates {
         }
     }
 
-    /// Counts a letter to an address, normalised, that somebody asked for. It may be anybody's.
+    /// Begins a login, and counts what it costs; `name` is what was typed, normalised.
+    ///
+    /// # Errors
+    ///
+    /// Fails when too many have failed, or cost too much.
+    pub fn login(&self, network: Network, name: &str) -> Result<Login, Exceeded> {
+        let login = self.logins.begin(network, name)?;
+        match (login.familiar(), &self.familiar) {
+            (Some(who), Some(familiar)) => familiar.take(who).map(drop)?,
+            (Some(_), None) => {}
+            (None, _) => self.hashing.count(network)?,
+        }
+        Ok(login)
+    }
+
+    /// Counts a letter of a kind to an address, normalised, that somebody asked for. It may be anybody's.
     ///
     /// # Errors
     ///
     /// Fails when too many have gone there.
-    pub fn letter(&self, email: &str) -> Result<(), Exceeded> {
+    pub fn letter(&self, purpose: Purpose, email: &str) -> Result<(), Exceeded> {
         match &self.letters {
-            Some(letters) => letters.take(self.hasher.hash_one(email)).map(drop),
+            Some(letters) => {
+                let count = self.hasher.hash_one((purpose, email));
+                letters.take(count).map(drop)
+            }
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{Limiter, Rate, RateLimitService};
+use super::{Exceeded, Limiter, Rate, RateLimitService};
 use crate::address::{ClientAddress, Network};
 use crate::clock::Clock;
 use crate::error::Envelope;
@@ -84,6 +84,18 @@ impl RateLimitLayer {
     pub fn capacity(mut self, keys: usize) -> Self {
         self.limiter = self.limiter.map(|limiter| limiter.capacity(keys));
         self
+    }
+
+    /// Counts something from an address as a request that passes, where only its handler can tell that it counts.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there were too many.
+    pub fn count(&self, network: Network) -> Result<(), Exceeded> {
+        match &self.limiter {
+            Some(limiter) => limiter.take(Counted::Network(network)).map(drop),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -6,10 +7,10 @@ use http::request::Parts;
 use llm_gate::address::{ClientAddress, Network};
 use llm_gate::error::Rejection;
 use llm_gate::identity::{
-    Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId,
+    Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId, Subject,
 };
 use llm_gate::limit::{Endpoint, Exceeded};
-use llm_gate::store::{Actor, Author, KeyName, StoreError, User};
+use llm_gate::store::{Actor, Author, KeyName, StoreError, StoreErrorKind, User};
 
 use super::error::ApiError;
 use crate::app::App;
@@ -83,23 +84,22 @@ impl Admin {
     /// Refuses a key that has bounds: who is an admin by it, with a password or an address of somebody's choice, has
     /// none.
     pub(crate) async fn makes_admins(&self, app: &App) -> Result<(), ApiError> {
-        let Some((key, grants)) = &self.key else {
-            return Ok(());
-        };
-        let bounded = || {
-            ApiError::forbidden(
+        match &self.key {
+            Some((key, grants)) if bounded(app, *key, grants).await? => Err(ApiError::forbidden(
                 "an API key with bounds (an end, networks, models) makes and changes no admins: use a login, or a key without",
-            )
-        };
-        if grants.models.is_some() || grants.networks.is_some() {
-            return Err(bounded());
-        }
-        let key = app.store.key(*key).await?;
-        match key {
-            Some(key) if key.expires_at.is_none() => Ok(()),
-            _ => Err(bounded()),
+            )),
+            _ => Ok(()),
         }
     }
+}
+
+/// Tells whether a key has bounds that whoever it lets in would not have.
+async fn bounded(app: &App, key: KeyName, grants: &KeyGrants) -> Result<bool, ApiError> {
+    if grants.models.is_some() || grants.networks.is_some() {
+        return Ok(true);
+    }
+    let key = app.store.key(key).await?;
+    Ok(key.is_none_or(|key| key.expires_at.is_some()))
 }
 
 /// As [`Admin`], and with an account, to which belongs what is made here. The operator has none.
@@ -186,19 +186,64 @@ impl Origin {
     }
 }
 
-/// Looks up the user of a caller; `None` where it may do nothing any more, or where its session has ended.
+/// Looks up the user of a caller; `None` where it may do nothing any more, where its session has ended, and where its key
+/// is revoked or over, whatever is still remembered of it. Of a key the caller gets the grants it has now.
 pub(crate) async fn still_there(
     app: &App,
-    principal: &Principal,
+    principal: &mut Principal,
 ) -> Result<Option<User>, StoreError> {
+    let now = app.clock.now();
     if let Some(session) = principal.session {
-        let session = app.store.session(session, app.clock.now()).await?;
+        let session = app.store.session(session, now).await?;
         if session.is_none_or(|session| session.user != principal.user) {
             return Ok(None);
         }
     }
+    if let Some(name) = key_of(principal) {
+        let key = app.store.key(name).await?;
+        let key = key.filter(|key| key.revoked_at.is_none());
+        let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| end > now)) else {
+            return Ok(None);
+        };
+        principal.grants = Some(Arc::new(key.grants));
+    }
     let user = app.store.user(principal.user).await?;
     Ok(user.filter(|user| !user.disabled))
+}
+
+/// Who takes an answer that is sent in parts for as long as it takes.
+pub(crate) struct Taker {
+    app: App,
+    principal: Option<Principal>,
+}
+
+impl Taker {
+    /// Makes sure that it may still have something, before the next part is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails where it may not, or where nobody knows.
+    pub(crate) async fn ask(&mut self) -> Result<(), StoreError> {
+        let Some(principal) = &mut self.principal else {
+            return Ok(());
+        };
+        if principal.has_account() && still_there(&self.app, principal).await?.is_none() {
+            let why = "whoever reads it has lost the right to";
+            return Err(StoreError::with_source(StoreErrorKind::Other, why));
+        }
+        Ok(())
+    }
+}
+
+impl FromRequestParts<App> for Taker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self {
+            app: app.clone(),
+            principal: parts.extensions.get().cloned(),
+        })
+    }
 }
 
 impl FromRequestParts<App> for Anyone {
@@ -206,13 +251,13 @@ impl FromRequestParts<App> for Anyone {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         // Put there by the auth layer around these routes.
-        let Some(principal) = parts.extensions.get::<Principal>().cloned() else {
+        let Some(mut principal) = parts.extensions.get::<Principal>().cloned() else {
             return Err(Rejection::unauthorized().into());
         };
         if !principal.has_account() {
             return Ok(Self::Operator);
         }
-        match still_there(app, &principal).await? {
+        match still_there(app, &mut principal).await? {
             Some(user) => Ok(Self::Account { principal, user }),
             None => {
                 // The credential was good, and what it stands for has ended.
@@ -268,6 +313,20 @@ impl FromRequestParts<App> for AdminAccount {
 }
 
 impl Account {
+    /// Refuses a key that has bounds, or limits of its own: whoever manages a project by it has none.
+    pub(crate) async fn gives_power(&self, app: &App) -> Result<(), ApiError> {
+        let (Some(key), Some(grants)) = (self.key, &self.grants) else {
+            return Ok(());
+        };
+        let limits = app.store.limits(Some(Subject::Key(key.id))).await?;
+        if limits.is_empty() && !bounded(app, key, grants).await? {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(
+            "an API key with bounds (an end, networks, models) or limits of its own lets nobody manage a project",
+        ))
+    }
+
     async fn read(parts: &mut Parts, app: &App, scope: Scope) -> Result<Self, ApiError> {
         let By(author) = By::from_request_parts(parts, app).await?;
         let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
@@ -326,9 +385,10 @@ impl FromRequestParts<App> for Lister {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let principal = parts.extensions.get::<Principal>().cloned();
-        // Whether it may do anything at all comes first.
-        Anyone::from_request_parts(parts, app).await?;
+        let principal = match Anyone::from_request_parts(parts, app).await? {
+            Anyone::Account { principal, .. } => Some(principal),
+            Anyone::Operator => parts.extensions.get::<Principal>().cloned(),
+        };
         match principal {
             Some(principal) if principal.allows(Scope::Models) => Ok(Self(principal)),
             Some(_) => Err(Rejection::missing_scope(Scope::Models).into()),

@@ -12,7 +12,7 @@ use llm_gate::store::{
 };
 use serde_json::{Value, json};
 
-use super::caller::Reader;
+use super::caller::{Reader, Taker};
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, Page, Path, Query};
 use super::projects;
@@ -124,6 +124,7 @@ pub(super) async fn show(
     Reader(account): Reader,
     Path((project, session)): Path<(String, String)>,
     headers: HeaderMap,
+    taker: Taker,
     Query(wanted): Query<CallsWanted>,
 ) -> Result<Report<ConversationWithCalls>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
@@ -145,7 +146,7 @@ pub(super) async fn show(
         ..CallQuery::new(scope, wanted.limit)
     };
     if Format::of(wanted.format, &headers) == Format::Csv {
-        return table_of_calls(Arc::clone(&app.store), query, sum.calls, BY_DAYS).await;
+        return table_of_calls(Arc::clone(&app.store), taker, query, sum.calls, BY_DAYS).await;
     }
     let page = app.store.calls(query).await?;
     let conversation = Conversation { session, user, sum };

@@ -23,6 +23,7 @@ use super::words::{PROJECT_ROLE, ROLE};
 use crate::app::App;
 use crate::config::Secret;
 use crate::mail::Letter;
+use crate::rates::Purpose;
 
 /// How long an invite is good.
 const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -80,6 +81,9 @@ pub(super) async fn create_for_project(
     }
     if role == ProjectRole::Owner && !place.owns {
         return Err(unowned());
+    }
+    if role.manages() {
+        account.gives_power(&app).await?;
     }
     if !account.admin {
         let counted = app.rates.invite(account.user.id);
@@ -161,7 +165,7 @@ pub(super) async fn issue(
     wanted: Wanted<'_>,
 ) -> Result<(Invite, InviteToken), ApiError> {
     if app.mailer.is_some() {
-        let counted = app.rates.letter(&wanted.email);
+        let counted = app.rates.letter(Purpose::Invite, &wanted.email);
         counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
     }
     let token = InviteToken::generate();

@@ -13,7 +13,7 @@ use llm_gate::store::Check;
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::caller::{Admin, By};
+use super::caller::{Admin, By, Taker};
 use super::document::{Reply, Sketch};
 use super::error::ApiError;
 use super::fields::{DAY, Fields, Input, Page, Path, Query, Word};
@@ -117,18 +117,23 @@ impl Reply for Download {
 pub(super) async fn export(
     State(app): State<App>,
     _: Admin,
+    taker: Taker,
     Query(Extract { format, from, to }): Query<Extract>,
 ) -> Result<Download, ApiError> {
     // Nothing is kept open between pages, however slowly the client reads.
     let mut export = Export::new(Arc::clone(&app.store), format, from, to);
     // While nothing is sent, a store that cannot answer is still a 503.
     let first = export.next().await?.unwrap_or_default();
-    let rest = stream::try_unfold(export, |mut export| async move {
-        let next = export.next().await.inspect_err(|error| {
+    let rest = stream::try_unfold((export, taker), |(mut export, mut taker)| async move {
+        let next = match taker.ask().await {
+            Ok(()) => export.next().await,
+            Err(error) => Err(error),
+        };
+        let next = next.inspect_err(|error| {
             // The client sees an answer that breaks off.
             tracing::warn!(error = error as &dyn std::error::Error, "export broken off");
         })?;
-        Ok::<_, llm_gate::store::StoreError>(next.map(|text| (text, export)))
+        Ok::<_, llm_gate::store::StoreError>(next.map(|text| (text, (export, taker))))
     });
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
     let word = format.word();

@@ -49,7 +49,7 @@ use tower::util::MapRequestLayer;
 
 use self::document::{Routers, Surface, operation};
 use self::error::ApiError;
-use self::fields::MAX_BODY;
+use self::fields::{MAX_BODY, whole};
 pub(crate) use self::views::{micros, moment};
 use crate::app::App;
 use crate::edge::{self, Caller};
@@ -63,11 +63,8 @@ fn management_surface() -> Surface {
             operation!(auth::register).hashing(),
             &["/auth/register", "/api/auth/register"],
         )
-        .route(
-            operation!(auth::login).hashing(),
-            &["/auth/login", "/api/auth/login"],
-        )
-        .route(operation!(auth::token).hashing(), &["/auth/token"])
+        .route(operation!(auth::login), &["/auth/login", "/api/auth/login"])
+        .route(operation!(auth::token), &["/auth/token"])
         .route(
             operation!(auth::refresh),
             &["/auth/refresh", "/api/auth/refresh"],
@@ -211,9 +208,10 @@ pub fn management(app: App) -> Router {
     let hashes = rates.hashing.clone().envelope(Envelope::Detail);
     let hashing = hashing
         .route_layer(middleware::from_fn(edge::contain))
-        .route_layer(hashes.clone());
-    // Who is nobody is refused before the hash is counted.
-    let proving = proving.route_layer(hashes);
+        .route_layer(hashes);
+    // Who is nobody is refused before the hash is counted, and no neighbour takes from what somebody else has.
+    let proves = rates.proving.clone().envelope(Envelope::Detail);
+    let proving = proving.route_layer(proves);
     behind(known.merge(proving), auth, &app, Envelope::Detail)
         .merge(hashing)
         .merge(open)
@@ -245,6 +243,7 @@ fn behind(routes: Router<App>, auth: AnyAuthLayer, app: &App, envelope: Envelope
         .route_layer(MapRequestLayer::new(Caller::note::<Body>))
         .route_layer(auth)
         .route_layer(rates.failures().envelope(envelope))
+        .route_layer(middleware::from_fn(whole))
 }
 
 /// Refuses a body that says itself that it is too large, without reading it.
@@ -264,11 +263,10 @@ fn organization(app: &App) -> Router<App> {
         .envelope(Envelope::OpenAi)
         .operators(true);
     let routes = organization::surface().routers().known;
-    let routes = routes
+    behind(routes, auth, app, Envelope::OpenAi)
         .route_layer(DefaultBodyLimit::max(MAX_BODY))
         .route_layer(middleware::from_fn(refuse_too_long))
-        .route_layer(middleware::map_response(error::as_openai));
-    behind(routes, auth, app, Envelope::OpenAi)
+        .route_layer(middleware::map_response(error::as_openai))
 }
 
 /// Lays out the OpenAI surface. Everything below `/v1` that is not answered here goes to the stack, which

@@ -45,9 +45,9 @@ pub(super) async fn overview(
 )]
 pub(super) async fn all(
     State(app): State<App>,
-    Extension(principal): Extension<Principal>,
+    Extension(mut principal): Extension<Principal>,
 ) -> Result<Answer<Models>, Refused> {
-    let models = known(&app, &principal).await?;
+    let models = known(&app, &mut principal).await?;
     let allowed = models
         .iter()
         .filter(|model| principal.allows_model(&model.id));
@@ -70,10 +70,10 @@ pub(super) async fn all(
 )]
 pub(super) async fn show(
     State(app): State<App>,
-    Extension(principal): Extension<Principal>,
+    Extension(mut principal): Extension<Principal>,
     id: Result<axum::extract::Path<String>, PathRejection>,
 ) -> Result<Answer<ModelView>, Refused> {
-    let models = known(&app, &principal).await?;
+    let models = known(&app, &mut principal).await?;
     // A name that is not text is that of no model.
     let id = id.map(|axum::extract::Path(id)| id).unwrap_or_default();
     let found = models
@@ -134,7 +134,7 @@ pub(super) async fn wrong_method(method: Method) -> Response {
     refuse(rejection.code("method_not_allowed"))
 }
 
-async fn known(app: &App, principal: &Principal) -> Result<Arc<[UpstreamModel]>, Refused> {
+async fn known(app: &App, principal: &mut Principal) -> Result<Arc<[UpstreamModel]>, Refused> {
     // These routes reserve nothing, so nobody is stopped by a frozen counter.
     match still_there(app, principal).await {
         Ok(Some(_)) => {}

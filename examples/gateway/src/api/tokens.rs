@@ -8,7 +8,7 @@ use llm_gate::identity::ConversationId;
 use llm_gate::store::{CallCursor, CallFilter, CallPage, CallQuery, UsageScope, UsageSum};
 use serde_json::{Value, json};
 
-use super::caller::{Admin, Reader};
+use super::caller::{Admin, Reader, Taker};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Path, Query};
 use super::projects;
@@ -52,6 +52,7 @@ async fn records(
     scope: UsageScope,
     asked: &RecordsAsked,
     headers: &HeaderMap,
+    taker: Taker,
     view: impl FnOnce(UsageSum, CallPage) -> RecordsView,
 ) -> Result<Report<RecordsView>, ApiError> {
     let all = app
@@ -66,7 +67,7 @@ async fn records(
         ..CallQuery::new(scope, asked.limit)
     };
     if Format::of(asked.format, headers) == Format::Csv {
-        return table_of_calls(Arc::clone(&app.store), query, all.calls, BY_DAYS).await;
+        return table_of_calls(Arc::clone(&app.store), taker, query, all.calls, BY_DAYS).await;
     }
     Ok(Report::Json(view(all, app.store.calls(query).await?)))
 }
@@ -83,6 +84,7 @@ pub(super) async fn session(
     Reader(account): Reader,
     Path(session): Path<String>,
     headers: HeaderMap,
+    taker: Taker,
     Query(asked): Query<RecordsAsked>,
 ) -> Result<Report<RecordsView>, ApiError> {
     let session: ConversationId = session
@@ -90,7 +92,7 @@ pub(super) async fn session(
         .map_err(|_| ApiError::not_found(NO_SESSION))?;
     let scope = UsageScope::Session(account.user.id, session.clone());
     let view = |all, page| RecordsView::of_session(session, all, page);
-    records(&app, scope, &asked, &headers, view).await
+    records(&app, scope, &asked, &headers, taker, view).await
 }
 
 /// Shows the tokens of a project, whoever used them. As CSV all its calls, without pages.
@@ -104,11 +106,20 @@ pub(super) async fn project(
     Reader(account): Reader,
     Path(project): Path<String>,
     headers: HeaderMap,
+    taker: Taker,
     Query(asked): Query<RecordsAsked>,
 ) -> Result<Report<RecordsView>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
     let view = |all, page| RecordsView::of_project(project, all, page);
-    records(&app, UsageScope::Project(project), &asked, &headers, view).await
+    records(
+        &app,
+        UsageScope::Project(project),
+        &asked,
+        &headers,
+        taker,
+        view,
+    )
+    .await
 }
 
 /// Shows what everybody has used, ever.

@@ -28,6 +28,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
 
 pub use self::policy::{MAX_LENGTH, Policy};
 use crate::config::{PasswordConfig, Secret};
@@ -136,7 +138,7 @@ impl Passwords {
             let kept = PasswordHash::new(&kept).map_err(failed)?;
             runs.fetch_add(1, Ordering::Relaxed);
             let right = argon2(params.clone())
-                .verify_password(password.expose().as_bytes(), &kept)
+                .verify_password(normal(password.expose()).as_bytes(), &kept)
                 .is_ok();
             let old = Params::try_from(&kept).map_err(failed)?;
             if !right || !known {
@@ -197,9 +199,15 @@ fn rest(old: &Params, today: &Params) -> Option<Params> {
 fn hash(params: Params, password: &Secret, runs: &AtomicU64) -> Result<String, PasswordError> {
     runs.fetch_add(1, Ordering::Relaxed);
     argon2(params)
-        .hash_password(password.expose().as_bytes())
+        .hash_password(normal(password.expose()).as_bytes())
         .map(|hash| hash.to_string())
         .map_err(failed)
+}
+
+/// Writes a password in one way, whatever keyboard it was typed on: an "ü" may be one character or two. NFKC, which NIST
+/// SP 800-63B-4 names (section 3.1.1.2) beside NFKD.
+fn normal(password: &str) -> Zeroizing<String> {
+    Zeroizing::new(password.nfkc().collect())
 }
 
 fn failed(error: impl std::fmt::Display) -> PasswordError {
@@ -310,6 +318,25 @@ mod tests {
         // What is stronger than today's has saved nothing.
         assert!(rest(&params(65_536, 3), &params(19_456, 2)).is_none());
         assert!(rest(&params(19_456, 2), &params(19_456, 2)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_password_is_the_same_however_its_characters_are_composed() {
+        let passwords = Passwords::with_threads(&weak(), 1);
+        let composed = "gr\u{fc}ne \u{c4}pfel im Garten";
+        let decomposed = "gru\u{308}ne A\u{308}pfel im Garten";
+        assert_ne!(composed, decomposed);
+        let hash = passwords.hash(decomposed.into()).await.expect("hashed");
+        for typed in [composed, decomposed] {
+            let verdict = passwords.verify(typed.into(), Some(hash.clone())).await;
+            let right = matches!(verdict, Ok(Verdict::Right { .. }));
+            assert!(right, "{}", typed.escape_unicode());
+        }
+        let another = passwords.verify("grune Apfel im Garten".into(), Some(hash));
+        assert!(
+            matches!(another.await, Ok(Verdict::Wrong)),
+            "not less than that"
+        );
     }
 
     #[tokio::test]

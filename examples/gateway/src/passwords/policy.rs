@@ -31,6 +31,7 @@ impl Policy {
     /// Refuses passwords that are too short or too long, well known, one character or short pattern
     /// repeated, or made of one of the names.
     pub fn check(&self, password: &str, names: &[&str]) -> Result<(), String> {
+        let password = &*super::normal(password);
         let length = password.chars().count();
         if length < self.min_length {
             return Err(format!("must have at least {} characters", self.min_length));

@@ -712,21 +712,26 @@ async fn nobody_fills_the_mailbox_of_somebody_else() {
     let third = ada.post(&verification, json!({})).await;
     assert_eq!(third.status, StatusCode::TOO_MANY_REQUESTS, "{third:?}");
     assert!(third.headers.contains_key("retry-after"));
-    let forgot = json!({ "email": "ada@example.org" });
-    let silent = gate.post(FORGOT, forgot.clone()).await;
-    assert_eq!(
-        silent.status,
-        StatusCode::ACCEPTED,
-        "the answer tells nothing of the account"
-    );
-    gate.clock.advance(Duration::from_secs(1800));
-    gate.post(FORGOT, forgot).await;
-    gate.running.shutdown().await;
-    let subjects = ["Confirm", "Confirm", "Choose a new password"];
+    let reset = async || {
+        let forgot = gate.post(FORGOT, json!({ "email": "ada@example.org" }));
+        let told = forgot.await.status;
+        assert_eq!(told, StatusCode::ACCEPTED, "nothing of the account");
+    };
+    for _ in 0..3 {
+        reset().await;
+    }
+    let mut subjects = vec!["Confirm", "Confirm"];
+    // Whoever makes others write keeps no letter away that gives the account back.
+    subjects.extend(["Choose a new password"; 2]);
     for subject in subjects {
         let letter = sink.next().await;
         let expected = format!("Subject: {subject}");
         assert!(letter.text.contains(&expected), "{}", letter.text);
     }
+    gate.clock.advance(Duration::from_secs(1800));
+    reset().await;
+    gate.running.shutdown().await;
+    let later = sink.next().await;
+    assert!(later.text.contains("Subject: Choose"), "{}", later.text);
     assert!(sink.try_next().is_none(), "two, and one half an hour later");
 }

@@ -288,6 +288,7 @@ async fn a_service_is_called_by_its_id() {
     let ada = gate.person("ada").await;
     let project = ada.make_project().await;
     let services = format!("/api/v1/projects/{project}/services");
+    gate.allow_services(&project).await;
     let service = ada
         .post(&services, json!({ "name": "ci" }))
         .await

@@ -114,6 +114,58 @@ async fn a_revoked_key_stops_at_once() {
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
 }
 
+#[tokio::test]
+async fn a_request_that_is_held_back_ends_with_its_key_too() {
+    let gate = start().await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let own = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let admin = "/v1/organization/admin_api_keys".to_owned();
+    for (person, scopes, path) in [
+        (&ada, json!(["manage"]), own),
+        (&root, json!(["admin"]), admin),
+    ] {
+        let keys = format!("/api/v1/projects/{}/api-keys", person.project);
+        for (end, body) in [
+            ("revoke", json!({})),
+            ("rotate", json!({ "overlap_seconds": 0 })),
+        ] {
+            let made = person.post(&keys, json!({ "scopes": scopes })).await;
+            let bearer = format!("Bearer {}", made.text("api_key"));
+            let successor = json!({ "name": "successor" });
+            let held = gate.held_back(&path, &bearer, successor).await;
+            let path = format!("{keys}/{}/{end}", made.text("id"));
+            let ended = person.post(&path, body).await;
+            assert_eq!(ended.status, StatusCode::OK, "{ended:?}");
+            gate.told_everywhere();
+            assert_eq!(held.let_go().await, 401, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_makes_no_successor_where_it_is_still_remembered() {
+    let gate = start_pair().await;
+    let ada = gate.person("ada").await;
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let made = ada.post(&keys, json!({ "scopes": ["manage"] })).await;
+    let path = format!("{keys}/{}", made.text("id"));
+    let client = gate.client.bearer(made.text("api_key"));
+    let ask = async || {
+        // One gateway, and the other one.
+        let scopes = json!({ "scopes": ["manage"] });
+        let first = client.post(&keys, &scopes).await.expect("an answer");
+        let second = client.post(&keys, &scopes).await.expect("an answer");
+        [first.status.as_u16(), second.status.as_u16()]
+    };
+    assert_eq!(ask().await, [201; 2], "known to both from now on");
+    let narrowed = ada.patch(&path, json!({ "scopes": ["inference"] })).await;
+    assert_eq!(narrowed.status, StatusCode::OK, "{narrowed:?}");
+    assert_eq!(ask().await, [403; 2], "it may less by now");
+    let revoked = ada.post(&format!("{path}/revoke"), json!({})).await;
+    assert_eq!(revoked.status, StatusCode::OK, "{revoked:?}");
+    assert_eq!(ask().await, [401; 2], "no second is left");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_gets_no_reservation_and_after_a_second_no_answer_from_any_gateway() {
     let gate = start_pair().await;

@@ -216,6 +216,7 @@ async fn a_key_with_limits_of_its_own_makes_no_other(gate: Gate) {
     assert_eq!(made.status, StatusCode::CREATED, "it has no limit yet");
     let other = format!("{keys}/{}", made.text("id"));
     let services = format!("/api/v1/projects/{}/services", ada.project);
+    gate.allow_services(&ada.project).await;
     let service = ada
         .post(&services, json!({ "name": "ci" }))
         .await

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use llm_gate::identity::{ProjectId, UserId};
 use llm_gate::store::{Author, MAX_SERVICES, NewProject, NewService, ProjectRole};
+use llm_gate_gateway::client::Answer;
 use llm_gate_gateway::config::Config;
 use serde_json::{Value, json};
 
@@ -169,6 +170,7 @@ async fn a_service_has_keys_and_nothing_else() {
     let team = team().await;
     let Team { gate, ada, eve, .. } = &team;
     let services = format!("/api/v1/projects/{}/services", team.project);
+    gate.allow_services(&team.project).await;
     let made = eve.post(&services, json!({ "name": "ci" })).await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     let service = made.text("id");
@@ -215,10 +217,114 @@ async fn a_service_has_keys_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn services_are_made_where_an_admin_bounds_what_they_use() {
+    let (gate, ada, root) = {
+        let gate = start().await;
+        let (ada, root) = (gate.person("ada").await, gate.admin().await);
+        (gate, ada, root)
+    };
+    let services = format!("/api/v1/projects/{}/services", ada.project);
+    let body = json!({ "name": "ci" });
+    let limit = |unit: &str, model: Value| {
+        json!({
+            "subject": "project", "id": ada.project, "unit": unit, "model": model,
+            "period": "total", "amount": 1_000,
+        })
+    };
+    let may = async || ada.post(&services, body.clone()).await.status;
+    assert_eq!(
+        may().await,
+        StatusCode::FORBIDDEN,
+        "her own limit is passed by"
+    );
+    let own = ada
+        .put("/api/v1/limits", limit("tokens", Value::Null))
+        .await;
+    assert_eq!(own.status, StatusCode::OK, "{own:?}");
+    assert_eq!(
+        may().await,
+        StatusCode::FORBIDDEN,
+        "whatever she sets herself"
+    );
+    for (unit, model) in [("requests", Value::Null), ("tokens", json!("tiny"))] {
+        let set = root.put("/api/v1/limits", limit(unit, model)).await;
+        assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    }
+    assert_eq!(
+        may().await,
+        StatusCode::FORBIDDEN,
+        "these bound not all of it"
+    );
+    let by_root = root.post(&services, body.clone()).await;
+    assert_eq!(by_root.status, StatusCode::CREATED, "{by_root:?}");
+    let set = root
+        .put("/api/v1/limits", limit("tokens", Value::Null))
+        .await;
+    assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    assert_eq!(may().await, StatusCode::CREATED);
+    drop(gate);
+}
+
+#[tokio::test]
+async fn a_key_with_bounds_lets_nobody_manage() {
+    let gate = start().await;
+    let (ada, eve) = (gate.person("ada").await, gate.person("eve").await);
+    let root = gate.admin().await;
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let members = format!("/api/v1/projects/{}/members", ada.project);
+    let plain = ada.post(&keys, json!({ "scopes": ["manage"] })).await;
+    let limited = ada.post(&keys, json!({ "scopes": ["manage"] })).await;
+    let limit = json!({
+        "subject": "key", "id": limited.text("id"), "unit": "tokens", "period": "total", "amount": 9,
+    });
+    let set = root.put("/api/v1/limits", limit).await;
+    assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    let mut bounded = vec![limited];
+    for bound in [
+        json!({ "expires_at": "2026-01-02T00:00:00Z" }),
+        json!({ "models": ["tiny"] }),
+        json!({ "networks": ["127.0.0.0/8", "::1"] }),
+    ] {
+        let mut wanted = bound.clone();
+        wanted["scopes"] = json!(["manage"]);
+        bounded.push(ada.post(&keys, wanted).await);
+    }
+    let sets = async |key: &Answer, role: &str| {
+        let client = gate.client.bearer(key.text("api_key"));
+        let body = json!({ "user_id": eve.id, "role": role });
+        client
+            .post(&members, &body)
+            .await
+            .expect("an answer")
+            .status
+    };
+    for key in &bounded {
+        for role in ["admin", "owner"] {
+            assert_eq!(sets(key, role).await, StatusCode::FORBIDDEN, "{role}");
+        }
+        assert_eq!(
+            sets(key, "member").await,
+            StatusCode::OK,
+            "who manages nothing"
+        );
+        let client = gate.client.bearer(key.text("api_key"));
+        let body = json!({ "email": "grace@example.org", "role": "admin" });
+        let invites = format!("/api/v1/projects/{}/invites", ada.project);
+        let invited = client.post(&invites, &body).await.expect("an answer");
+        assert!(
+            !invited.status.is_success(),
+            "nor by an invite: {invited:?}"
+        );
+    }
+    assert_eq!(sets(&plain, "admin").await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_service_owns_no_project_in_place_of_a_person() {
     let team = team().await;
     let ada = &team.ada;
     let services = format!("/api/v1/projects/{}/services", team.project);
+    team.gate.allow_services(&team.project).await;
     let service = ada.post(&services, json!({ "name": "ci" })).await;
     let body = json!({ "user_id": service.text("id"), "role": "owner" });
     ada.post(&team.members, body).await;
@@ -248,6 +354,7 @@ async fn a_project_has_no_more_services_than_allowed(gate: Gate) {
     }
     let body = json!({ "name": "one more" });
     let services = format!("/api/v1/projects/{project}/services");
+    gate.allow_services(&project.to_string()).await;
     let full = ada.post(&services, body.clone()).await;
     assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
     let accounts = format!("/v1/organization/projects/{project}/service_accounts");

@@ -419,14 +419,26 @@ async fn logins_and_registrations_of_one_address_are_bounded_because_each_costs_
         .await
         .expect("an answer");
     assert_eq!(registered.status, StatusCode::CREATED);
-    for path in ["/auth/login", "/api/v1/auth/login"] {
-        let answer = there.post(path, &body).await.expect("an answer");
-        assert_eq!(answer.status, StatusCode::OK, "{path}");
-    }
-    for path in ["/auth/register", "/auth/login", "/auth/token"] {
-        let answer = there.post(path, &body).await.expect("an answer");
+    let entered = there.post("/auth/login", &body).await;
+    assert_eq!(entered.expect("an answer").status, StatusCode::OK);
+    let nobody = json!({ "username": "eve", "password": PASSWORD });
+    let refused = there.post("/api/v1/auth/login", &nobody).await;
+    assert_eq!(refused.expect("an answer").status, StatusCode::UNAUTHORIZED);
+    for path in ["/auth/register", "/auth/login", "/api/v1/auth/login"] {
+        let answer = there.post(path, &nobody).await.expect("an answer");
         assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
         assert_eq!(answer.headers["retry-after"], "20");
+    }
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let by_form = format!("username=eve&password={PASSWORD}").replace(' ', "+");
+    let answer = send(&there, Method::POST, "/auth/token", &form, by_form).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{answer:?}");
+    for status in [200, 200, 200, 429] {
+        let answer = there.post("/auth/login", &body).await.expect("an answer");
+        assert_eq!(
+            answer.status, status,
+            "who was there before has as much for itself"
+        );
     }
     assert_eq!(
         login(&gate.client, "ada", PASSWORD).await.status,
@@ -517,11 +529,11 @@ async fn whoever_is_told_that_something_is_away_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn proving_the_password_again_costs_from_the_same_rate_as_a_login() {
+async fn proving_the_password_again_costs_what_a_login_does_but_nobody_else() {
     if about_one("each gateway counts by itself") {
         return;
     }
-    let gate = start_with(|config| config.rate_limits.logins_per_address = rate("4/hour")).await;
+    let gate = start_with(|config| config.rate_limits.logins_per_address = rate("2/hour")).await;
     let ada = gate.person("ada").await;
     let wrong = json!({ "current_password": "wrong horse battery", "new_password": "battery horse correct" });
     let path = "/api/v1/users/me/password";

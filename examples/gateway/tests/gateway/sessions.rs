@@ -345,31 +345,18 @@ async fn an_access_token_ends_with_its_session() {
 
 #[tokio::test]
 async fn a_request_that_is_held_back_ends_with_its_session_too() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let gate = start().await;
     let ada = gate.person("ada").await;
-    let body = json!({ "scopes": ["manage"] }).to_string();
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
     let mut request = ada
         .session
         .request(Method::POST, "/x", "")
         .expect("a request");
     let token = request.headers_mut().remove("authorization").expect("sent");
     let token = token.to_str().expect("text");
-    let head = format!(
-        "POST /api/v1/projects/{}/api-keys HTTP/1.1\r\nhost: gate\r\nauthorization: {token}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
-        ada.project,
-        body.len()
-    );
-    let address = gate.url().replace("http://", "");
-    let mut held = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("it listens");
-    held.write_all(head.as_bytes()).await.expect("sent");
-    // The body is asked for, so the request is under way.
-    let mut seen = [0; 25];
-    held.read_exact(&mut seen).await.expect("an interim answer");
-    assert!(seen.starts_with(b"HTTP/1.1 100"), "{}", seen.escape_ascii());
+    let held = gate
+        .held_back(&path, token, json!({ "scopes": ["manage"] }))
+        .await;
     let left = gate
         .post(
             "/api/v1/auth/logout",
@@ -377,10 +364,7 @@ async fn a_request_that_is_held_back_ends_with_its_session_too() {
         )
         .await;
     assert_eq!(left.status, StatusCode::NO_CONTENT);
-    held.write_all(body.as_bytes()).await.expect("sent");
-    let mut status = [0; 12];
-    held.read_exact(&mut status).await.expect("an answer");
-    assert_eq!(&status, b"HTTP/1.1 401", "{}", status.escape_ascii());
+    assert_eq!(held.let_go().await, 401);
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use llm_gate::store::Store;
+use llm_gate::identity::Subject;
+use llm_gate::store::{Author, Limit, LimitChange, LimitKey, Period, Store, Unit, Zone};
 use llm_gate::test_util::ManualClock;
+use llm_gate::tokens::Amount;
 use llm_gate_diesel::test_db::postgres;
 use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
 use llm_gate_gateway::client::{Answer, Client};
@@ -110,11 +112,70 @@ impl Gate {
         format!("http://{}", self.address)
     }
 
+    /// Lets whoever manages a project make services in it, as an admin does: by a limit.
+    pub(crate) async fn allow_services(&self, project: &str) {
+        let limit = Limit {
+            key: LimitKey {
+                subject: Subject::Project(project.parse().expect("an id")),
+                model: None,
+                unit: Unit::Tokens,
+                period: Period::Total,
+            },
+            zone: Zone::UTC,
+            amount: Amount::new(1_000_000_000),
+            voluntary: false,
+        };
+        let change = LimitChange::set(limit, Author::now());
+        let set = self.books().await.change_limit(change).await;
+        assert!(set.expect("written").is_some());
+    }
+
+    /// Sends the head of a request with a bearer, and waits until its body is asked for.
+    pub(crate) async fn held_back(&self, path: &str, bearer: &str, body: Value) -> Held {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: gate\r\nauthorization: {bearer}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            body.len()
+        );
+        let address = self.url().replace("http://", "");
+        let connected = tokio::net::TcpStream::connect(address).await;
+        let mut connection = connected.expect("it listens");
+        let sent = connection.write_all(head.as_bytes()).await;
+        sent.expect("sent");
+        let mut seen = [0; 25];
+        let read = connection.read_exact(&mut seen).await;
+        read.expect("an interim answer");
+        assert!(seen.starts_with(b"HTTP/1.1 100"), "{}", seen.escape_ascii());
+        Held { connection, body }
+    }
+
     /// Lets the time go by in which another gateway may still remember a key as it was.
     pub(crate) fn told_everywhere(&self) {
         if paired() {
             self.clock.advance(std::time::Duration::from_secs(1));
         }
+    }
+}
+
+/// A request that is under way, but for its body.
+pub(crate) struct Held {
+    connection: tokio::net::TcpStream,
+    body: String,
+}
+
+impl Held {
+    /// Sends the body; returns the status of the answer.
+    pub(crate) async fn let_go(mut self) -> u16 {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let sent = self.connection.write_all(self.body.as_bytes()).await;
+        sent.expect("sent");
+        let mut head = [0; 12];
+        let read = self.connection.read_exact(&mut head).await;
+        read.expect("an answer");
+        let head = std::str::from_utf8(&head).expect("text");
+        head[9..].parse().expect("a status")
     }
 }
 

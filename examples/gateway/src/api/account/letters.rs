@@ -13,6 +13,7 @@ use crate::api::fields::{Fields, Input, Json, SECRET};
 use crate::app::App;
 use crate::config::Secret;
 use crate::mail::{Letter, Mailer};
+use crate::rates::Purpose;
 
 /// How long a mailed secret is good.
 pub(in crate::api) const VERIFY_FOR: std::time::Duration =
@@ -46,7 +47,7 @@ pub(in crate::api) async fn request_verification(
             "there is no address to confirm, or no mail is sent here",
         ));
     };
-    let counted = app.rates.letter(email);
+    let counted = app.rates.letter(Purpose::Verify, email);
     counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
     let token = ticket(&app, &user, email, TicketPurpose::VerifyEmail, &author).await?;
     mailer.post(Letter::verify_email(
@@ -73,7 +74,7 @@ pub(in crate::api) async fn mail_verification(
     let Some((mailer, email)) = unconfirmed(app, user) else {
         return Ok(());
     };
-    if app.rates.letter(email).is_err() {
+    if app.rates.letter(Purpose::Verify, email).is_err() {
         tracing::info!(user = %user.id, "a letter was not written: too many to this address");
         return Ok(());
     }

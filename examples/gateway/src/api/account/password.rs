@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::Secret;
 use crate::mail::Letter;
 use crate::passwords::Verdict;
+use crate::rates::Purpose;
 
 /// A password in place of another.
 pub(in crate::api) struct NewPassword {
@@ -186,7 +187,7 @@ pub(in crate::api) async fn forgot_password(
         let Some(user) = user else {
             return;
         };
-        if app.rates.letter(&email).is_err() {
+        if app.rates.letter(Purpose::Reset, &email).is_err() {
             return tracing::info!(user = %user.id, "a letter was not written: too many to this address");
         }
         match ticket(&app, &user, &email, TicketPurpose::ResetPassword, &author).await {

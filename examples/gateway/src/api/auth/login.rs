@@ -127,8 +127,8 @@ async fn enter(
     password: Secret,
 ) -> Result<Answer<TokenPair>, ApiError> {
     let name = accounts::login(name);
-    let login = app.rates.logins.begin(origin.network, &name);
-    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "failed logins"))?;
+    let login = app.rates.login(origin.network, &name);
+    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "logins"))?;
     let record = app.store.user_by_login(name.clone()).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);

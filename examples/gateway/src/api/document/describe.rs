@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Access, Sketch};
 use crate::api::caller::{
-    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Steward,
+    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Steward, Taker,
 };
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
@@ -72,6 +72,10 @@ impl<T> Part for Path<T> {
 }
 
 impl Part for By {
+    fn describe(_: &mut Sketch) {}
+}
+
+impl Part for Taker {
     fn describe(_: &mut Sketch) {}
 }
 

@@ -13,7 +13,6 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{Access, Sketch};
 use crate::api::error::as_openai;
-use crate::api::fields::whole;
 use crate::app::App;
 
 /// A table of routes: the router and the document at once.
@@ -174,9 +173,6 @@ impl Surface {
 
     fn add(mut self, path: &str, route: &str, described: &Described, operation: Operation) -> Self {
         if let Some(mut handler) = described.handler.clone() {
-            if operation.request_body.is_some() && described.access != Access::Open {
-                handler = handler.route_layer(middleware::from_fn(whole));
-            }
             if path.starts_with("/v1/") {
                 handler = handler.route_layer(middleware::map_response(as_openai));
             }

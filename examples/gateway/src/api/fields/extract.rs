@@ -151,8 +151,8 @@ fn check_type(request: &Request, expected: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Reads the body before anything else is done, so that who is calling is looked up when all of the request is there: a
-/// caller that has lost its rights meanwhile has lost them for it.
+/// Reads the body before anything else is done, so that who is calling is asked when all of the request is there: a
+/// caller that has lost its rights meanwhile has lost them for it, however long it has held the body back.
 pub(in crate::api) async fn whole(request: Request, next: Next) -> Response {
     let (parts, rest) = request.into_parts();
     let reading = Request::from_parts(parts.clone(), rest);

@@ -87,6 +87,9 @@ pub(in crate::api) async fn set_member(
 ) -> Result<Answer<MemberView>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
     touches_owner(&app, &place, who, Some(role)).await?;
+    if role.manages() {
+        account.gives_power(&app).await?;
+    }
     if !account.admin && app.store.membership(place.id(), who).await?.is_none() {
         let counted = app.rates.invite(account.user.id);
         counted.map_err(|exceeded| origin.refuse(&exceeded, "new members and invites"))?;

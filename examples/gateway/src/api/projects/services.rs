@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use llm_gate::identity::{ProjectId, UserId};
-use llm_gate::store::{Author, NewService, StoreErrorKind, User};
+use llm_gate::identity::{ProjectId, Subject, UserId};
+use llm_gate::store::{Author, Limit, NewService, StoreErrorKind, Unit, User};
 use serde_json::{Value, json};
 
 use super::{NO_PROJECT, place};
@@ -34,6 +34,9 @@ impl Input for WantedService {
 }
 
 /// Makes a service account: a member that has API keys and cannot log in.
+///
+/// No user's limit bounds what it uses. So whoever is no admin of the platform makes one only where an admin has set a limit
+/// of tokens or money for the project.
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/services",
@@ -49,8 +52,29 @@ pub(in crate::api) async fn create_service(
     Json(WantedService { name }): Json<WantedService>,
 ) -> Result<Created<ServiceView>, ApiError> {
     let place = place(&app, &account, &id).await?.managed()?;
+    if !account.admin {
+        granted(&app, place.id()).await?;
+    }
     let service = made_service(&app, place.id(), name, account.author).await?;
     Ok(Created(service.into()))
+}
+
+/// Refuses a project that no admin has given a limit. What a service uses counts against itself and the project, so with
+/// services nobody's own limit would bound what somebody uses.
+async fn granted(app: &App, project: ProjectId) -> Result<(), ApiError> {
+    let limits = app.store.limits(Some(Subject::Project(project))).await?;
+    let bounds = |limit: &Limit| {
+        let all = limit.key.model.is_none() && limit.key.unit != Unit::Requests;
+        // One that is voluntary an owner has set.
+        all && !limit.voluntary
+    };
+    if limits.iter().any(bounds) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden(
+            "only where an admin has limited the tokens or the money of the project: ask one for a limit, or for the service",
+        ))
+    }
 }
 
 /// Makes a service account.

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use self::input::{CallsAsked, DaysAsked, MonthAsked};
 use self::views::{CallsView, DaysView, MonthView};
 use self::whose::Whose;
-use super::caller::{Admin, Reader};
+use super::caller::{Admin, Reader, Taker};
 use super::error::ApiError;
 use super::fields::{Path, Query};
 use super::{projects, users};
@@ -45,9 +45,10 @@ pub(super) async fn calls(
     State(app): State<App>,
     Reader(account): Reader,
     headers: HeaderMap,
+    taker: Taker,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
-    report::calls(&app, Whose::User(account.user), &headers, asked).await
+    report::calls(&app, Whose::User(account.user), &headers, taker, asked).await
 }
 
 /// Adds up the own calls of a month.
@@ -93,10 +94,11 @@ pub(super) async fn project_calls(
     Reader(account): Reader,
     Path(project): Path<String>,
     headers: HeaderMap,
+    taker: Taker,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
-    report::calls(&app, Whose::Project(project), &headers, asked).await
+    report::calls(&app, Whose::Project(project), &headers, taker, asked).await
 }
 
 /// Adds up the calls of a project in a month, whoever made them.
@@ -148,10 +150,11 @@ pub(super) async fn user_calls(
     _: Admin,
     Path(id): Path<String>,
     headers: HeaderMap,
+    taker: Taker,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
     let user = users::find(&app, &id).await?;
-    report::calls(&app, Whose::User(user), &headers, asked).await
+    report::calls(&app, Whose::User(user), &headers, taker, asked).await
 }
 
 /// Adds up the calls of a user in a month.
@@ -192,9 +195,10 @@ pub(super) async fn platform_calls(
     State(app): State<App>,
     _: Admin,
     headers: HeaderMap,
+    taker: Taker,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
-    report::calls(&app, Whose::Platform, &headers, asked).await
+    report::calls(&app, Whose::Platform, &headers, taker, asked).await
 }
 
 /// Adds up everybody's calls of a month.

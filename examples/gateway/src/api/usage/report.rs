@@ -15,6 +15,7 @@ use super::input::{CallsAsked, DaysAsked, MonthAsked};
 use super::table::{self, FEWER_DAYS, Format, Report};
 use super::views::{CallsView, DayView, DaysView, MonthView, UsedView};
 use super::whose::Whose;
+use crate::api::caller::Taker;
 use crate::api::error::ApiError;
 use crate::app::App;
 
@@ -136,6 +137,7 @@ pub(super) async fn calls(
     app: &App,
     whose: Whose,
     headers: &HeaderMap,
+    taker: Taker,
     asked: CallsAsked,
 ) -> Result<Report<CallsView>, ApiError> {
     let span = Span::of(asked.zone, asked.start, asked.end).ok_or_else(no_such_day)?;
@@ -153,7 +155,7 @@ pub(super) async fn calls(
         ..CallQuery::new(scope, asked.limit)
     };
     if Format::of(asked.format, headers) == Format::Csv {
-        return table::calls(Arc::clone(&app.store), query, all.calls, FEWER_DAYS).await;
+        return table::calls(Arc::clone(&app.store), taker, query, all.calls, FEWER_DAYS).await;
     }
     let page = app.store.calls(query).await?;
     let shown = (asked.offset, asked.limit);

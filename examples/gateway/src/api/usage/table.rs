@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::views::{CallView, DayView};
+use crate::api::caller::Taker;
 use crate::api::document::{Reply, Sketch};
 use crate::api::error::ApiError;
 use crate::export::cell;
@@ -209,6 +210,7 @@ fn call(call: &CallView) -> [Value; CALL_COLUMNS.len()] {
 /// A table of calls under way: page by page, so that nothing is kept open however slowly a client reads.
 struct Calls {
     store: Arc<dyn Store>,
+    taker: Taker,
     /// What is asked for next, `None` at the end.
     query: Option<CallQuery>,
 }
@@ -218,6 +220,7 @@ impl Calls {
         let Some(query) = self.query.take() else {
             return Ok(None);
         };
+        self.taker.ask().await?;
         let page = self.store.calls(query.clone()).await?;
         self.query = page.next.map(|after| CallQuery {
             after: Some(after),
@@ -231,27 +234,38 @@ impl Calls {
     }
 }
 
+/// Refuses a table that would be too long, by the name of what would make it shorter.
+fn in_bounds(total: u64, (field, instead): (&'static str, &str)) -> Result<(), ApiError> {
+    if total <= MAX_CALLS {
+        return Ok(());
+    }
+    let words = format!("a table has at most {MAX_CALLS} calls: {instead}");
+    Err(ApiError::field(field, words))
+}
+
 /// Streams calls, all that are asked for.
 pub(in crate::api) async fn calls<T>(
     store: Arc<dyn Store>,
+    taker: Taker,
     query: CallQuery,
     total: u64,
-    (field, instead): (&'static str, &str),
+    instead: (&'static str, &str),
 ) -> Result<Report<T>, ApiError> {
     if query.after.is_some() || query.skip > 0 {
         return Err(ApiError::field("format", "a table has no pages"));
     }
-    if total > MAX_CALLS {
-        let words = format!("a table has at most {MAX_CALLS} calls: {instead}");
-        return Err(ApiError::field(field, words));
-    }
+    in_bounds(total, instead)?;
     let mut head = String::new();
     line(&mut head, &CALL_COLUMNS.map(|name| json!(name)));
     let query = Some(CallQuery {
         count: PAGE,
         ..query
     });
-    let mut calls = Calls { store, query };
+    let mut calls = Calls {
+        store,
+        taker,
+        query,
+    };
     // While nothing is sent, a store that cannot answer is still a 503.
     let first = head + &calls.next().await?.unwrap_or_default();
     let rest = stream::try_unfold(calls, |mut calls| async move {
@@ -272,7 +286,6 @@ pub(in crate::api) async fn calls<T>(
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use llm_gate::store::{MemoryStore, UsageScope};
 
     use super::*;
 
@@ -282,12 +295,11 @@ mod tests {
         Format::of(None, &headers)
     }
 
-    #[tokio::test]
-    async fn a_table_that_would_be_too_long_is_none() {
+    #[test]
+    fn a_table_that_would_be_too_long_is_none() {
         for (total, fits) in [(0, true), (MAX_CALLS, true), (MAX_CALLS + 1, false)] {
-            let query = CallQuery::new(UsageScope::All, 1);
-            let table = calls::<Value>(Arc::new(MemoryStore::new()), query, total, BY_DAYS).await;
-            let refused = matches!(table, Err(ApiError::Fields(_)));
+            let refused = in_bounds(total, FEWER_DAYS);
+            let refused = matches!(refused, Err(ApiError::Fields(_)));
             assert_eq!(refused, !fits, "{total}");
         }
     }

@@ -151,6 +151,7 @@ impl Scene {
         self.vera = self.somebody(PlatformRole::Admin).await;
         self.project = self.project_like_that(self.of(Name::Ada).id).await;
 
+        self.gate.allow_services(&self.project).await;
         let ada = &self.of(Name::Ada).client;
         let path = format!("/api/v1/projects/{}", self.project);
         let wanted = json!({ "name": "ci" });
