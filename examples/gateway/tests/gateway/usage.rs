@@ -916,6 +916,47 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
 }
 
 #[tokio::test]
+async fn a_table_under_way_ends_where_its_reader_loses_the_right() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let gate = start().await;
+    let ada = gate.person("ada").await;
+    let books = books(&gate).await;
+    let user = Subject::User(ada.id.parse().expect("an id"));
+    let free = books.set_limit(user, None).await;
+    free.expect("set");
+    // More than lies in the buffers between the two.
+    let call = Call::of(&ada, HOUR);
+    for _ in 0..100 {
+        let some = (0..300).flat_map(|_| call.operations().1).collect();
+        books.apply(some).await.expect("written");
+    }
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let key = ada.post(&keys, json!({ "scopes": ["usage"] })).await;
+    let address = gate.url().replace("http://", "");
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let connected = socket.connect(address.parse().expect("an address")).await;
+    let mut reader = connected.expect("it listens");
+    let request = format!(
+        "GET /api/v1/usage/calls?format=csv HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {}\r\n\
+         connection: close\r\n\r\n",
+        key.text("api_key")
+    );
+    reader.write_all(request.as_bytes()).await.expect("sent");
+    let mut status = [0; 12];
+    reader.read_exact(&mut status).await.expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 200", "{}", status.escape_ascii());
+    let revoke = format!("{keys}/{}/revoke", key.text("id"));
+    assert_eq!(ada.post(&revoke, json!({})).await.status, StatusCode::OK);
+    let mut rest = Vec::new();
+    // The connection may be reset.
+    let _ = reader.read_to_end(&mut rest).await;
+    let lines = rest.iter().filter(|byte| **byte == b'\n').count();
+    assert!(lines < 30_000, "not all of them: {lines}");
+    assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "and it does not look whole");
+}
+
+#[tokio::test]
 async fn a_report_that_would_be_too_long_is_refused_and_not_cut_off() {
     let gate = start().await;
     let ada = gate.person("ada").await;
