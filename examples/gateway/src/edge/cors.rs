@@ -5,12 +5,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
-    VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-/// What scripts may send beside what browsers always let them.
+/// What scripts may send beside what browsers always let them, where they do not say what they want to send, or not in
+/// a way that is repeated.
 const REQUEST_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, x-api-key, x-session-id");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
@@ -21,6 +22,8 @@ const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static(
      x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
      x-ratelimit-limit-cost, x-ratelimit-remaining-cost, x-ratelimit-reset-cost",
 );
+/// How long a list of header names is repeated, in bytes.
+const MAX_REPEATED: usize = 1024;
 /// How long a browser may remember, in seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
@@ -54,14 +57,15 @@ pub(super) async fn share(
     next: Next,
 ) -> Response {
     let origin = origins.allowed(request.headers());
-    let mut response = if is_preflight(&request) {
-        preflight(origin.is_some())
+    // What the answer depends on is for caches, also where the origin is not allowed or there is none.
+    let (mut response, depends) = if is_preflight(&request) {
+        let allowed = origin.is_some().then(|| sendable(request.headers()));
+        (preflight(allowed), "origin, access-control-request-headers")
     } else {
-        next.run(request).await
+        (next.run(request).await, "origin")
     };
     let headers = response.headers_mut();
-    // For caches, also where the origin is not allowed or there is none.
-    headers.append(VARY, HeaderValue::from_static("origin"));
+    headers.append(VARY, HeaderValue::from_static(depends));
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, ANSWER_HEADERS);
@@ -77,12 +81,25 @@ fn is_preflight(request: &Request) -> bool {
             .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight(allowed: bool) -> Response {
+/// Returns which headers a script of a known origin may send: those it asks for. Whoever is no browser sends any header
+/// anyway, so nothing relies on a list of them; and packages send some that no list has for long, as OpenAI's for
+/// JavaScript does, which says in headers of its own what it runs on.
+fn sendable(headers: &HeaderMap) -> HeaderValue {
+    let is_listed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-, ".contains(byte);
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS);
+    let names = asked.filter(|names| {
+        (1..=MAX_REPEATED).contains(&names.len()) && names.as_bytes().iter().all(is_listed)
+    });
+    names.cloned().unwrap_or(REQUEST_HEADERS)
+}
+
+/// Answers with the headers that a script may send; says nothing where it may call nothing.
+fn preflight(allowed: Option<HeaderValue>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if allowed {
+    if let Some(names) = allowed {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
         headers.insert(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
     }
     response

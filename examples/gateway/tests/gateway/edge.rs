@@ -1,7 +1,7 @@
 //! What every answer carries, and what never gets in.
 
 use http::{Method, StatusCode};
-use llm_gate_gateway::client::Client;
+use llm_gate_gateway::client::{Answer, Client};
 use serde_json::json;
 
 use super::support::{Gate, send, start, start_with};
@@ -174,6 +174,61 @@ async fn a_preflight_is_answered_before_anything_asks_who_is_calling() {
     }
 }
 
+/// What the OpenAI package for JavaScript sends from a browser, see `tests/fixtures/clients/openai-npm.*`.
+const PACKAGE: &str = "authorization,content-type,x-stainless-arch,x-stainless-helper-method,x-stainless-lang,\
+    x-stainless-os,x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,\
+    x-stainless-runtime-version";
+/// What scripts may send without asking in a way that is repeated.
+const FIXED: &str = "authorization, content-type, x-api-key, x-session-id";
+
+/// Asks as a browser does which headers a script may send.
+async fn preflight(gate: &Gate, origin: &str, wanted: Option<&str>) -> Answer {
+    let mut headers = vec![
+        ("origin", origin),
+        ("access-control-request-method", "POST"),
+    ];
+    headers.extend(wanted.map(|wanted| ("access-control-request-headers", wanted)));
+    let path = "/v1/chat/completions";
+    let answer = send(&gate.client, Method::OPTIONS, path, &headers, "").await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
+    assert_eq!(
+        answer.headers["vary"], "origin, access-control-request-headers",
+        "a cache must tell them apart"
+    );
+    answer
+}
+
+#[tokio::test]
+async fn a_script_may_send_the_headers_that_it_asks_for() {
+    let gate = start_for_the_console().await;
+    for names in [PACKAGE, "x-session-id, X-Trace-2", &"a".repeat(1024)] {
+        let answer = preflight(&gate, CONSOLE, Some(names)).await;
+        assert_eq!(answer.headers["access-control-allow-headers"], names);
+    }
+    let stranger = preflight(&gate, "https://evil.example", Some(PACKAGE)).await;
+    let allowed = stranger.headers.get("access-control-allow-headers");
+    assert_eq!(allowed, None, "of other origins none");
+}
+
+#[tokio::test]
+async fn what_is_no_list_of_headers_is_not_repeated() {
+    let gate = start_for_the_console().await;
+    for names in [
+        None,
+        Some(""),
+        Some("*"),
+        Some("x_trace"),
+        Some("x-trace; path=/"),
+        Some("x-trace\tx-other"),
+        Some("x-tracé"),
+        Some(&*"a".repeat(1025)),
+    ] {
+        let answer = preflight(&gate, CONSOLE, names).await;
+        let allowed = &answer.headers["access-control-allow-headers"];
+        assert_eq!(allowed, FIXED, "{names:?}");
+    }
+}
+
 #[tokio::test]
 async fn scripts_of_other_origins_are_told_nothing() {
     let gate = start_for_the_console().await;
@@ -185,13 +240,14 @@ async fn scripts_of_other_origins_are_told_nothing() {
         "null",
     ] {
         let preflight = [("origin", origin), ("access-control-request-method", "GET")];
-        for (method, headers) in [
-            (Method::OPTIONS, &preflight[..]),
-            (Method::GET, &preflight[..1]),
+        let both = "origin, access-control-request-headers";
+        for (method, headers, depends) in [
+            (Method::OPTIONS, &preflight[..], both),
+            (Method::GET, &preflight[..1], "origin"),
         ] {
             let answer = send(&gate.client, method, "/health/live", headers, "").await;
             assert_eq!(
-                answer.headers["vary"], "origin",
+                answer.headers["vary"], depends,
                 "a cache must tell them apart"
             );
             for name in answer.headers.keys() {

@@ -22,6 +22,7 @@ on_both! {
     a_month_is_summed_up;
     calls_are_listed_by_cursor_and_by_offset;
     calls_are_filtered;
+    days_and_months_are_filtered_and_no_filter_shows_more;
     a_call_is_reported_as_it_was;
     a_table_has_all_calls_and_no_formulas;
     a_project_is_reported_to_its_members;
@@ -392,6 +393,84 @@ async fn calls_are_filtered(gate: Gate) {
         assert_eq!(page["total_calls"], count, "{query}");
         assert_eq!(page["calls_returned"], count, "{query}");
     }
+}
+
+async fn days_and_months_are_filtered_and_no_filter_shows_more(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let root = gate.admin().await;
+    let books = books(&gate).await;
+    for call in [
+        Call::of(&ada, HOUR),
+        Call {
+            model: "other",
+            stream: true,
+            ..Call::of(&ada, 2 * HOUR)
+        },
+        Call {
+            status: 499,
+            session: Some("chat"),
+            ..Call::of(&ada, DAY + HOUR)
+        },
+        // In her project, and not hers.
+        Call {
+            project: &ada.project,
+            ..Call::of(&bob, HOUR)
+        },
+        Call::of(&bob, HOUR),
+    ] {
+        call.happen(&*books).await;
+    }
+    let of_ada = format!("user_id={}", ada.id);
+    let of_bob = format!("user_id={}", bob.id);
+    let in_hers = format!("project_id={}", ada.project);
+    let in_his = format!("project_id={}", bob.project);
+    // Of her own calls, of those of her project, and of everybody's.
+    for (query, own, project, all) in [
+        ("", 3, 4, 5),
+        ("model=other", 1, 1, 1),
+        ("status=499", 1, 1, 1),
+        ("stream=true", 1, 1, 1),
+        ("stream=false", 2, 3, 4),
+        ("session_id=chat", 1, 1, 1),
+        ("route=embeddings", 0, 0, 0),
+        ("route=chat&model=tiny", 2, 3, 4),
+        ("ending=complete", 3, 4, 5),
+        ("key_id=00000000-0000-7000-8000-000000000001", 0, 0, 0),
+        (&of_ada, 3, 3, 3),
+        (&of_bob, 0, 1, 2),
+        (&in_hers, 3, 4, 4),
+        (&in_his, 0, 0, 1),
+    ] {
+        let of_project = format!("projects/{}/usage", ada.project);
+        for (who, daily, monthly, calls) in [
+            (&ada, "usage/daily", "usage/summary", own),
+            (
+                &ada,
+                &*of_project,
+                &*format!("{of_project}/summary"),
+                project,
+            ),
+            (&root, "platform/usage/daily", "platform/usage/summary", all),
+        ] {
+            let report = async |path: &str, time: &str| {
+                fine(&who.get(&format!("/api/v1/{path}?{time}&{query}")).await)
+            };
+            let days = report(daily, "days=30").await;
+            let summary = &days["summary"];
+            assert_eq!(summary["total_calls"], calls, "{daily}?{query}");
+            let of_days = days["daily_usage"].as_array().expect("a list").iter();
+            let sum: u64 = of_days.filter_map(|day| day["call_count"].as_u64()).sum();
+            assert_eq!(sum, calls, "{daily}?{query}: its days too");
+            let month = report(monthly, "month=12&year=2025").await;
+            let summary = &month["summary"];
+            assert_eq!(summary["total_calls"], calls, "{monthly}?{query}");
+        }
+    }
+    let other = fine(&ada.get("/api/v1/usage/daily?group=model&model=other").await);
+    let days = other["daily_usage"].as_array().expect("a list");
+    assert_eq!((days.len(), &days[0]["group"]), (1, &json!("other")));
+    let table = lines(&ada.get("/api/v1/usage/daily?format=csv&status=499").await);
+    assert_eq!(table.len(), 2, "a head and a day: {table:?}");
 }
 
 async fn a_call_is_reported_as_it_was(gate: Gate) {
@@ -821,6 +900,8 @@ async fn what_makes_no_sense_is_refused_by_name(gate: Gate) {
         ("/api/v1/usage/daily", "group=colour", "group"),
         ("/api/v1/usage/daily", "format=xml", "format"),
         ("/api/v1/usage/daily", "month=1", "month"),
+        ("/api/v1/usage/daily", "status=600", "status"),
+        ("/api/v1/usage/summary", "ending=happy", "ending"),
         (&project, "days=367", "days"),
         ("/api/v1/usage/summary", "month=0", "month"),
         ("/api/v1/usage/summary", "month=13", "month"),

@@ -80,11 +80,34 @@ pub(in crate::api) fn days(fields: &mut Fields) -> u32 {
     )
 }
 
+/// Reads which calls a report is of. How long it reaches is said elsewhere, and whose calls those can be at all.
+fn filter(fields: &mut Fields) -> CallFilter {
+    let status = Whole::new(0, 599, |status| status.try_into().ok());
+    let session = fields.optional("session_id", "Only those of a conversation", &SESSION);
+    let user = fields.optional("user_id", "Only those of a user", &ID);
+    let project = fields.optional("project_id", "Only those made for a project", &ID);
+    let key = fields.optional("key_id", "Only those made with an API key", &ID);
+    let route = fields.optional("route", "Only those of a route", &ROUTE);
+    CallFilter {
+        user: user.map(UserId::from_uuid),
+        project: project.map(ProjectId::from_uuid),
+        session,
+        key: key.map(KeyId::from_uuid),
+        model: fields.optional("model", "Only those of a model", &MODEL),
+        route: route.map(|route| route.as_str().to_owned()),
+        status: fields.optional("status", "Only those with this HTTP status", &status),
+        ending: fields.optional::<Word<Ending>>("ending", "Only those that ended so", &ENDING),
+        stream: fields.optional("stream", "Only those that are streams, or are not", &FLAG),
+        ..CallFilter::default()
+    }
+}
+
 /// The last days.
 pub(in crate::api) struct DaysAsked {
     pub(super) days: u32,
     pub(super) zone: Zone,
     pub(super) group: Option<UsageGroup>,
+    pub(super) filter: CallFilter,
     pub(super) format: Option<Format>,
 }
 
@@ -96,6 +119,7 @@ impl Input for DaysAsked {
             days: days(fields),
             zone: zone(fields),
             group: fields.optional("group", "What the sums of a day are told apart by", &GROUP),
+            filter: filter(fields),
             format: format(fields),
         })
     }
@@ -110,6 +134,7 @@ pub(in crate::api) struct MonthAsked {
     pub(super) month: Option<i8>,
     pub(super) year: Option<i16>,
     pub(super) zone: Zone,
+    pub(super) filter: CallFilter,
     pub(super) format: Option<Format>,
 }
 
@@ -123,6 +148,7 @@ impl Input for MonthAsked {
             month: fields.optional("month", "The month; this one unless said", &month),
             year: fields.optional("year", "The year; this one unless said", &year),
             zone: zone(fields),
+            filter: filter(fields),
             format: format(fields),
         })
     }
@@ -149,7 +175,6 @@ impl Input for CallsAsked {
 
     fn read(fields: &mut Fields) -> Option<Self> {
         let offset = Whole::new(0, u64::from(MAX_OFFSET), |offset| offset.try_into().ok());
-        let status = Whole::new(0, 599, |status| status.try_into().ok());
         let limit = limit(fields);
         let offset = fields.or(
             "offset",
@@ -167,23 +192,7 @@ impl Input for CallsAsked {
             fields.refuse("end_date", "must not be before start_date");
         }
         let zone = zone(fields);
-        let session = fields.optional("session_id", "Only those of a conversation", &SESSION);
-        let user = fields.optional("user_id", "Only those of a user", &ID);
-        let project = fields.optional("project_id", "Only those made for a project", &ID);
-        let key = fields.optional("key_id", "Only those made with an API key", &ID);
-        let route = fields.optional("route", "Only those of a route", &ROUTE);
-        let filter = CallFilter {
-            user: user.map(UserId::from_uuid),
-            project: project.map(ProjectId::from_uuid),
-            session,
-            key: key.map(KeyId::from_uuid),
-            model: fields.optional("model", "Only those of a model", &MODEL),
-            route: route.map(|route| route.as_str().to_owned()),
-            status: fields.optional("status", "Only those with this HTTP status", &status),
-            ending: fields.optional::<Word<Ending>>("ending", "Only those that ended so", &ENDING),
-            stream: fields.optional("stream", "Only those that are streams, or are not", &FLAG),
-            ..CallFilter::default()
-        };
+        let filter = filter(fields);
         Some(Self {
             limit,
             offset,

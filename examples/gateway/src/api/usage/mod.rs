@@ -34,7 +34,7 @@ pub(super) async fn daily(
     headers: HeaderMap,
     Query(asked): Query<DaysAsked>,
 ) -> Result<Report<DaysView>, ApiError> {
-    report::daily(&app, Whose::User(account.user), &headers, &asked).await
+    report::daily(&app, Whose::User(account.user), &headers, asked).await
 }
 
 /// Lists the own calls, the newest first.
@@ -78,7 +78,7 @@ pub(super) async fn project_daily(
     Query(asked): Query<DaysAsked>,
 ) -> Result<Report<DaysView>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
-    report::daily(&app, Whose::Project(project), &headers, &asked).await
+    report::daily(&app, Whose::Project(project), &headers, asked).await
 }
 
 /// Lists the calls of a project, whoever made them, the newest first.
@@ -134,7 +134,7 @@ pub(super) async fn user_daily(
     Query(asked): Query<DaysAsked>,
 ) -> Result<Report<DaysView>, ApiError> {
     let user = users::find(&app, &id).await?;
-    report::daily(&app, Whose::User(user), &headers, &asked).await
+    report::daily(&app, Whose::User(user), &headers, asked).await
 }
 
 /// Lists the calls of a user, the newest first.
@@ -184,7 +184,7 @@ pub(super) async fn platform_daily(
     headers: HeaderMap,
     Query(asked): Query<DaysAsked>,
 ) -> Result<Report<DaysView>, ApiError> {
-    report::daily(&app, Whose::Platform, &headers, &asked).await
+    report::daily(&app, Whose::Platform, &headers, asked).await
 }
 
 /// Lists everybody's calls, the newest first.

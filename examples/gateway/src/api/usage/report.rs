@@ -59,8 +59,13 @@ impl Span {
         Some(moment.to_zoned(self.clocks.clone()).date())
     }
 
-    fn filter(&self) -> CallFilter {
-        CallFilter::within(self.from, self.to)
+    /// Wants those of some calls that were made in this time.
+    fn narrow(&self, filter: CallFilter) -> CallFilter {
+        CallFilter {
+            from: self.from,
+            to: self.to,
+            ..filter
+        }
     }
 }
 
@@ -74,11 +79,12 @@ async fn days(
     app: &App,
     scope: UsageScope,
     span: &Span,
+    filter: CallFilter,
     group: Option<UsageGroup>,
 ) -> Result<(Vec<DayView>, UsageSum), ApiError> {
     let query = UsageQuery {
         scope,
-        filter: span.filter(),
+        filter: span.narrow(filter),
         period: UsagePeriod::Day,
         zone: span.zone.clone(),
         group,
@@ -108,7 +114,7 @@ fn last_days(app: &App, days: u32, zone: &Zone) -> Result<Span, ApiError> {
 
 /// Wants the calls of so many days, of which today is the last.
 pub(in crate::api) fn of_days(app: &App, days: u32, zone: &Zone) -> Result<CallFilter, ApiError> {
-    Ok(last_days(app, days, zone)?.filter())
+    Ok(last_days(app, days, zone)?.narrow(CallFilter::default()))
 }
 
 /// Adds up calls by day.
@@ -116,10 +122,10 @@ pub(super) async fn daily(
     app: &App,
     whose: Whose,
     headers: &HeaderMap,
-    asked: &DaysAsked,
+    asked: DaysAsked,
 ) -> Result<Report<DaysView>, ApiError> {
     let span = last_days(app, asked.days, &asked.zone)?;
-    let (days, all) = days(app, whose.scope(), &span, asked.group).await?;
+    let (days, all) = days(app, whose.scope(), &span, asked.filter, asked.group).await?;
     if Format::of(asked.format, headers) == Format::Csv {
         return Ok(table::days("usage", &days, asked.group));
     }
@@ -142,11 +148,7 @@ pub(super) async fn calls(
 ) -> Result<Report<CallsView>, ApiError> {
     let span = Span::of(asked.zone, asked.start, asked.end).ok_or_else(no_such_day)?;
     let scope = whose.scope();
-    let filter = CallFilter {
-        from: span.from,
-        to: span.to,
-        ..asked.filter
-    };
+    let filter = span.narrow(asked.filter);
     let all = app.store.usage(scope.clone(), filter.clone()).await?;
     let query = CallQuery {
         filter,
@@ -178,7 +180,7 @@ pub(super) async fn month(
     let first = Date::new(year, month, 1).map_err(|_| no_such_day())?;
     let span = Span::of(asked.zone, Some(first), Some(first.last_of_month()));
     let span = span.ok_or_else(no_such_day)?;
-    let (days, all) = days(app, whose.scope(), &span, None).await?;
+    let (days, all) = days(app, whose.scope(), &span, asked.filter, None).await?;
     if Format::of(asked.format, headers) == Format::Csv {
         return Ok(table::days("usage-summary", &days, None));
     }
