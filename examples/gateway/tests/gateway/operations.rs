@@ -1,6 +1,9 @@
 //! The operations of the OpenAPI document, to be tried one by one.
 
+use std::collections::HashMap;
+
 use http::Method;
+use jsonschema::Validator;
 use llm_gate_gateway::api::document;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::Value;
@@ -45,6 +48,11 @@ pub(crate) fn resolve(value: &Value) -> Value {
 }
 
 impl Operation {
+    /// Returns what it is called.
+    fn id(&self) -> String {
+        self.is["operationId"].as_str().expect("an id").to_owned()
+    }
+
     /// Returns a path that is one, with identifiers that nothing has.
     pub(crate) fn somewhere(&self) -> String {
         self.within("00000000-0000-7000-8000-000000000001")
@@ -71,4 +79,53 @@ impl Operation {
         let json = [("content-type", "application/json")];
         send(client, self.method.clone(), path, &json, body.to_string()).await
     }
+}
+
+/// What answers have to look like.
+pub(crate) struct Shapes {
+    document: Value,
+    known: HashMap<(String, u16), Option<Validator>>,
+}
+
+impl Shapes {
+    pub(crate) fn new() -> Self {
+        Self {
+            document: document(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Says what of an answer is not as the document has it.
+    pub(crate) fn wrong(&mut self, operation: &Operation, answer: &Answer) -> Option<String> {
+        let is_json = answer.headers.get("content-type")?.to_str().ok()?;
+        if !is_json.starts_with("application/json") {
+            return None;
+        }
+        let status = answer.status.as_u16();
+        let known = self.known.entry((operation.id(), status));
+        let validator = known.or_insert_with(|| shape(&self.document, operation, status));
+        let Some(validator) = validator else {
+            return Some(format!("{status} has no shape"));
+        };
+        let body = answer.json();
+        let wrong = validator.iter_errors(&body);
+        let wrong: Vec<String> = wrong
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        (!wrong.is_empty()).then(|| format!("{status} {body}: {}", wrong.join(", ")))
+    }
+}
+
+/// Returns what an answer in JSON has to look like.
+fn shape(document: &Value, operation: &Operation, status: u16) -> Option<Validator> {
+    let response = resolve(&operation.is["responses"][status.to_string()]);
+    let mut schema = response
+        .pointer("/content/application~1json/schema")?
+        .clone();
+    // What it refers to stands there.
+    schema["components"] = document["components"].clone();
+    let made = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .build(&schema);
+    Some(made.expect("the document has schemas"))
 }

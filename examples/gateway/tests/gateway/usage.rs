@@ -1034,7 +1034,10 @@ async fn a_table_under_way_ends_where_its_reader_loses_the_right() {
     let _ = reader.read_to_end(&mut rest).await;
     let lines = rest.iter().filter(|byte| **byte == b'\n').count();
     assert!(lines < 30_000, "not all of them: {lines}");
-    assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "and it does not look whole");
+    assert!(
+        !rest.ends_with(b"\r\n0\r\n\r\n"),
+        "and it does not look whole"
+    );
 }
 
 #[tokio::test]

@@ -10,13 +10,13 @@ mod rows;
 mod scene;
 mod things;
 
-use http::StatusCode;
+use llm_gate_gateway::client::Answer;
 use serde_json::Value;
 
 use self::access::{Body, Row};
 use self::callers::Caller;
 use self::scene::Scene;
-use crate::operations::{Operation, operations};
+use crate::operations::{Operation, Shapes, operations};
 
 /// Makes two tests of each group of rows, and one that nothing is in none.
 macro_rules! groups {
@@ -95,6 +95,7 @@ fn has_row(rows: &[Row], operation: &Operation) -> bool {
 async fn everybody_is_told_what_the_rows_say(on_postgres: bool, rows: Vec<Row>) {
     let mut scene = Scene::set(on_postgres).await;
     let callers = std::mem::take(&mut scene.callers);
+    let mut shapes = Shapes::new();
     let (mut cells, mut wrong) = (0, Vec::new());
     for operation in operations() {
         let mut done = 0;
@@ -103,8 +104,12 @@ async fn everybody_is_told_what_the_rows_say(on_postgres: bool, rows: Vec<Row>) 
             let good = access::good(&operation, row);
             for caller in &callers {
                 let expected = row.expected(caller, good);
-                let status = ask(&mut scene, &operation, row, caller, expected == good).await;
+                let answer = ask(&mut scene, &operation, row, caller, expected == good).await;
+                let status = answer.status;
                 cells += 1;
+                if let Some(why) = shapes.wrong(&operation, &answer) {
+                    wrong.push(format!("{} {}: {why}", row.method, operation.path));
+                }
                 done += u32::from(status == good && row.succeeds());
                 if status.is_success() && row.uses_up() {
                     scene.stock.clear();
@@ -142,7 +147,7 @@ async fn ask(
     row: &Row,
     caller: &Caller,
     granted: bool,
-) -> StatusCode {
+) -> Answer {
     let client = if granted && row.by_a_double {
         scene.double(caller).await
     } else {
@@ -167,7 +172,7 @@ async fn ask(
         let value = value.parse().expect("a header");
         request.headers_mut().insert(name, value);
     }
-    client.send(request).await.expect("an answer").status
+    client.send(request).await.expect("an answer")
 }
 
 /// Puts what is given in its places.
