@@ -125,6 +125,13 @@ const rules = {
     const generated = sum(found.map((result) => result.output_tokens));
     assert.equal(asked, answer.usage.prompt_tokens + streamed.prompt_tokens);
     assert.equal(generated, answer.usage.completion_tokens + streamed.completion_tokens);
+    const same = await usage.completions({
+      start_time: anHourAgo(),
+      group_by: ['batch', 'service_tier', 'api_source'],
+    });
+    for (const { batch, service_tier, api_source } of results(same)) {
+      assert.deepEqual([batch, service_tier, api_source], [false, null, 'unlabeled']);
+    }
     const embeddings = await used((query) => usage.embeddings(query), project.id, 1);
     const embeddedInAll = sum(embeddings.map((result) => result.input_tokens));
     assert.equal(embeddedInAll, embedded.usage.prompt_tokens);
@@ -132,7 +139,7 @@ const rules = {
       await usage.costs({
         start_time: anHourAgo(),
         project_ids: [project.id],
-        group_by: ['line_item'],
+        group_by: ['line_item', 'api_source'],
       }),
     );
     for (const { line_item, amount } of costs) assert.deepEqual([line_item, amount.currency], [MODEL, 'usd']);
@@ -178,6 +185,7 @@ const rules = {
       'api_key.deleted',
       'api_key.deleted',
     ]);
+    assert.deepEqual(await all(organization.auditLogs.list({ event_types: ['certificate.created'] })), []);
     const rates = { project_ids: [project.id], event_types: ['rate_limit.updated'] };
     const [updated] = await all(organization.auditLogs.list(rates));
     assert.deepEqual(updated['rate_limit.updated'], {
@@ -286,7 +294,7 @@ const rules = {
       [() => organization.projects.create({ name: '' }), 'name'],
       [() => organization.users.list({ limit: 0 }), 'limit'],
       [() => organization.usage.completions({ start_time: 5, end_time: 4 }), 'end_time'],
-      [() => organization.auditLogs.list({ event_types: ['certificate.created'] }), 'event_types'],
+      [() => organization.auditLogs.list({ event_types: ['certificate.invented'] }), 'event_types'],
     ]) {
       const error = await fails(OpenAI.BadRequestError, call);
       assert.equal(error.param, param);

@@ -10,8 +10,10 @@ import json
 import os
 import sys
 import time
+import typing
 
 import openai
+from openai.types.admin.organization.audit_log_list_params import AuditLogListParams
 
 MODEL = "tiny"
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -117,13 +119,19 @@ def project_a_project_is_made_used_billed_and_closed():
     generated = sum(result.output_tokens for result in results)
     assert asked == answer.usage.prompt_tokens + streamed.prompt_tokens
     assert generated == answer.usage.completion_tokens + streamed.completion_tokens
+    same = organization.usage.completions(
+        start_time=int(time.time()) - 3600, group_by=["batch", "service_tier", "api_source"]
+    )
+    results = [result for bucket in same.data for result in bucket.results]
+    assert {(result.batch, result.service_tier, result.api_source) for result in results} == {(False, None, "unlabeled")}
     results = used(organization.usage.embeddings, project.id, 1)
     assert sum(result.input_tokens for result in results) == embedded.usage.prompt_tokens
     costs = organization.usage.costs(
-        start_time=int(time.time()) - 3600, project_ids=[project.id], group_by=["line_item"]
+        start_time=int(time.time()) - 3600, project_ids=[project.id], group_by=["line_item", "api_source"]
     )
     results = [result for bucket in costs.data for result in bucket.results]
     assert all((result.line_item, result.amount.currency) == (MODEL, "usd") for result in results)
+    assert all(result.api_source == "unlabeled" for result in results)
 
     limit = organization.projects.rate_limits.update_rate_limit(
         f"rl-{MODEL}", project_id=project.id, max_requests_per_1_minute=9
@@ -172,6 +180,9 @@ def project_a_project_is_made_used_billed_and_closed():
         "api_key.deleted",
         "api_key.deleted",
     ]
+    assert list(organization.audit_logs.list(event_types=["certificate.created"])) == [], "never done here"
+    (words,) = typing.get_args(typing.get_type_hints(AuditLogListParams)["event_types"])
+    assert organization.audit_logs.list(event_types=list(typing.get_args(words))).data, "all that the package knows"
     updated = list(organization.audit_logs.list(project_ids=[project.id], event_types=["rate_limit.updated"]))[0]
     assert updated.rate_limit_updated.id == limit.id
     assert updated.rate_limit_updated.changes_requested.max_requests_per_1_minute == 9
@@ -276,7 +287,7 @@ def refused_a_field_at_fault_is_named():
         (lambda: organization.projects.create(name="a", geography="EU"), "geography"),
         (lambda: organization.users.list(limit=0), "limit"),
         (lambda: organization.usage.completions(start_time=5, end_time=4), "end_time"),
-        (lambda: organization.audit_logs.list(event_types=["certificate.created"]), "event_types"),
+        (lambda: organization.audit_logs.list(event_types=["certificate.invented"]), "event_types"),
     ):
         error = fails(openai.BadRequestError, call)
         assert error.param == param, error.body

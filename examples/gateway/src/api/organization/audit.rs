@@ -28,9 +28,11 @@ use crate::app::App;
 const SIZE: u32 = 20;
 /// How many values a filter takes.
 const MAX_VALUES: usize = 100;
+/// How many types of events are asked for at once: more than there are, for scripts that name all they know.
+const MAX_TYPES: usize = 256;
 const SECOND: i64 = 1_000_000;
 
-const TYPE: Word<&'static str> = Word::new(details::all, details::known);
+const TYPE: Word<&'static str> = Word::new(details::askable, details::known);
 
 /// What something was done to: an identifier, or the name of a model.
 const RESOURCE: Text<String> = Text::new(|text| match text.len() {
@@ -108,7 +110,8 @@ pub(super) struct Wanted {
     query: EventQuery,
     actors: Vec<Uuid>,
     emails: Vec<String>,
-    tenants: bool,
+    /// Whether it is something that never happens here.
+    never: bool,
 }
 
 impl Input for Wanted {
@@ -143,8 +146,8 @@ impl Input for Wanted {
         );
         let names = fields.several(
             "event_types",
-            "Only events of these types",
-            &Several::new(&TYPE, 1, MAX_VALUES),
+            "Only events of these types; of some of them there are none here",
+            &Several::new(&TYPE, 1, MAX_TYPES),
         );
         let actors = fields.several(
             "actor_ids",
@@ -176,13 +179,14 @@ impl Input for Wanted {
             after,
             ..EventQuery::default()
         };
-        details::ask(&mut query, &names);
+        let some = details::ask(&mut query, &names);
         Some(Self {
             limit,
             query,
             actors,
             emails,
-            tenants,
+            // No type at all means each.
+            never: tenants || !(names.is_empty() || some),
         })
     }
 
@@ -226,10 +230,10 @@ async fn whose(app: &App, wanted: Wanted) -> Result<Option<EventQuery>, ApiError
         mut query,
         actors,
         emails,
-        tenants,
+        never,
         ..
     } = wanted;
-    if tenants {
+    if never {
         return Ok(None);
     }
     for id in &actors {

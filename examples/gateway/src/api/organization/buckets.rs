@@ -58,21 +58,34 @@ pub(super) enum Group {
     User,
     Key,
     Model,
+    /// Whether it is a batch, which no call is.
+    Batch,
+    /// How fast it was served, which nobody can choose.
+    Tier,
+    /// Which product of OpenAI's it came by, which is none.
+    Source,
 }
+
+/// What the API says of a source that it has no name for.
+pub(super) const UNLABELED: &str = "unlabeled";
 
 pub(super) const GROUP: Word<Group> = Word::new(
     || vec!["project_id", "user_id", "api_key_id", "model"],
-    |word| match word {
+    plain,
+);
+
+fn plain(word: &str) -> Option<Group> {
+    match word {
         "project_id" => Some(Group::Project),
         "user_id" => Some(Group::User),
         "api_key_id" => Some(Group::Key),
         "model" => Some(Group::Model),
         _ => None,
-    },
-);
+    }
+}
 
 /// Puts together what sums are told apart by.
-pub(super) fn groups(wanted: &[Group]) -> BucketGroups {
+fn groups(wanted: &[Group]) -> BucketGroups {
     BucketGroups {
         model: wanted.contains(&Group::Model),
         key: wanted.contains(&Group::Key),
@@ -80,6 +93,27 @@ pub(super) fn groups(wanted: &[Group]) -> BucketGroups {
         project: wanted.contains(&Group::Project),
     }
 }
+
+/// As [`GROUP`], with what is the same of all calls, so that it tells none apart.
+pub(super) const ANY_GROUP: Word<Group> = Word::new(
+    || {
+        vec![
+            "project_id",
+            "user_id",
+            "api_key_id",
+            "model",
+            "batch",
+            "service_tier",
+            "api_source",
+        ]
+    },
+    |word| match word {
+        "batch" => Some(Group::Batch),
+        "service_tier" => Some(Group::Tier),
+        "api_source" => Some(Group::Source),
+        word => plain(word),
+    },
+);
 
 /// Which time is asked for, and which page of it.
 pub(super) struct Span {
@@ -153,9 +187,12 @@ struct Bucket<T> {
 }
 
 /// What a bucket holds of calls that have something in common.
-pub(super) trait Tally: Serialize + ToSchema + From<BucketRow> {
+pub(super) trait Tally: Serialize + ToSchema {
     /// What the document calls a page of it.
     const PAGE: &'static str;
+
+    /// Shows what was added up, told apart by some.
+    fn new(row: BucketRow, by: &[Group]) -> Self;
 }
 
 impl<T: Tally> Buckets<T> {
@@ -163,6 +200,7 @@ impl<T: Tally> Buckets<T> {
     pub(super) async fn fill(
         app: &App,
         span: &Span,
+        by: &[Group],
         narrow: impl FnOnce(BucketQuery) -> BucketQuery,
     ) -> Result<Self, ApiError> {
         let Span { from, width, .. } = *span;
@@ -185,14 +223,17 @@ impl<T: Tally> Buckets<T> {
             end = Timestamp::from_micros(next).min(to);
             bounds.push((start, end));
         }
-        let query = narrow(BucketQuery::new(first, end, width, MAX_ROWS));
+        let query = BucketQuery {
+            groups: groups(by),
+            ..narrow(BucketQuery::new(first, end, width, MAX_ROWS))
+        };
         let rows = app.store.usage_in_buckets(query).await?;
         let rows = rows.ok_or_else(|| {
             ApiError::field("group_by", "has too many groups: ask for fewer buckets")
         })?;
         let mut results: BTreeMap<Timestamp, Vec<T>> = BTreeMap::new();
         for row in rows {
-            results.entry(row.start).or_default().push(T::from(row));
+            results.entry(row.start).or_default().push(T::new(row, by));
         }
         let mut bucket = |(start, end): (Timestamp, Timestamp)| Bucket {
             object: "bucket",

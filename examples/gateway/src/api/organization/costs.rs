@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::buckets::{Buckets, Group, Span, Tally, groups, ids, models};
+use super::buckets::{Buckets, Group, Span, Tally, UNLABELED, ids, models};
 use crate::api::caller::Admin;
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, List, Query, Whole, Word};
@@ -27,12 +27,21 @@ const WIDTH: Word<BucketWidth> = Word::new(
 
 /// What costs can be told apart by. What is sold are models.
 const GROUP: Word<Group> = Word::new(
-    || vec!["project_id", "user_id", "api_key_id", "line_item"],
+    || {
+        vec![
+            "project_id",
+            "user_id",
+            "api_key_id",
+            "line_item",
+            "api_source",
+        ]
+    },
     |word| match word {
         "project_id" => Some(Group::Project),
         "user_id" => Some(Group::User),
         "api_key_id" => Some(Group::Key),
         "line_item" => Some(Group::Model),
+        "api_source" => Some(Group::Source),
         _ => None,
     },
 );
@@ -74,7 +83,7 @@ impl Input for Wanted {
         let groups = fields.several(
             "group_by",
             "What the costs of a bucket are told apart by; by nothing unless said",
-            &List::new(&GROUP, 1, 4),
+            &List::new(&GROUP, 1, 5),
         );
         Some(Self {
             span: span?,
@@ -104,6 +113,8 @@ pub(super) struct CostsView {
     user_id: Option<UserId>,
     #[schema(value_type = Option<String>, format = Uuid)]
     api_key_id: Option<KeyId>,
+    /// `unlabeled` where it is asked for: a source has no name here.
+    api_source: Option<&'static str>,
 }
 
 /// An amount of money.
@@ -129,8 +140,10 @@ impl AmountView {
     }
 }
 
-impl From<BucketRow> for CostsView {
-    fn from(BucketRow { key, sum, .. }: BucketRow) -> Self {
+impl Tally for CostsView {
+    const PAGE: &'static str = "OrganizationCostsPage";
+
+    fn new(BucketRow { key, sum, .. }: BucketRow, by: &[Group]) -> Self {
         Self {
             object: "organization.costs.result",
             amount: AmountView::new(sum.cost),
@@ -138,12 +151,9 @@ impl From<BucketRow> for CostsView {
             project_id: key.project,
             user_id: key.user,
             api_key_id: key.key,
+            api_source: by.contains(&Group::Source).then_some(UNLABELED),
         }
     }
-}
-
-impl Tally for CostsView {
-    const PAGE: &'static str = "OrganizationCostsPage";
 }
 
 /// Adds up what calls cost, whoever made them.
@@ -157,10 +167,10 @@ pub(super) async fn list(
         projects: wanted.projects,
         keys: wanted.keys,
         models: wanted.models,
-        groups: groups(&wanted.groups),
         ..query
     };
-    Buckets::fill(&app, &wanted.span, narrow).await.map(Answer)
+    let filled = Buckets::fill(&app, &wanted.span, &wanted.groups, narrow).await;
+    filled.map(Answer)
 }
 
 #[cfg(test)]

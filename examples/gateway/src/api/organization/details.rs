@@ -4,6 +4,7 @@ use llm_gate::identity::Role;
 use llm_gate::store::{Action, Event, EventQuery, LimitKey, ProjectRole};
 use serde_json::{Map, Value, json};
 
+use super::never::NEVER;
 use super::{names, rates};
 
 /// Where an action has its name.
@@ -89,21 +90,38 @@ fn named(action: Action) -> bool {
     NAMES.iter().any(|(_, known, _)| *known == action)
 }
 
-/// Finds the name that somebody asks for.
-pub(super) fn known(name: &str) -> Option<&'static str> {
-    all().into_iter().find(|known| *known == name)
+/// Lists the names that can be asked for.
+pub(super) fn askable() -> Vec<&'static str> {
+    let mut names = all();
+    names.extend(NEVER);
+    names
 }
 
-/// Asks for events with one of some names.
-pub(super) fn ask(query: &mut EventQuery, names: &[&'static str]) {
+/// Finds the name that somebody asks for.
+pub(super) fn known(name: &str) -> Option<&'static str> {
+    askable().into_iter().find(|known| *known == name)
+}
+
+/// Asks for events with one of some names; returns whether there can be any.
+pub(super) fn ask(query: &mut EventQuery, names: &[&'static str]) -> bool {
+    let mut some = false;
     for name in names {
-        match NAMES.iter().find(|(known, _, _)| known == name) {
-            Some((_, action, Where::All)) => query.actions.push(*action),
-            Some((_, action, Where::InProjects)) => query.in_projects.push(*action),
-            Some((_, action, Where::BesideProjects)) => query.beside_projects.push(*action),
-            None => query.actions.extend(Action::from_word(name)),
+        let named = NAMES.iter().find(|(known, _, _)| known == name);
+        let (action, place) = match named {
+            Some((_, action, place)) => (*action, *place),
+            None => match Action::from_word(name) {
+                Some(action) => (action, Where::All),
+                None => continue,
+            },
+        };
+        some = true;
+        match place {
+            Where::All => query.actions.push(action),
+            Where::InProjects => query.in_projects.push(action),
+            Where::BesideProjects => query.beside_projects.push(action),
         }
     }
+    some
 }
 
 /// Tells what the API tells of an event, under its name.
@@ -231,7 +249,7 @@ mod tests {
                 let event = Event::new(&Author::default(), *action, target).of(project);
                 let shown = known(name(&event)).expect("it can be asked for");
                 let mut query = EventQuery::default();
-                ask(&mut query, &[shown]);
+                assert!(ask(&mut query, &[shown]), "{shown} happens");
                 assert!(query.matches(&event), "{shown}");
                 let mut others = EventQuery::default();
                 let rest: Vec<_> = all().into_iter().filter(|other| *other != shown).collect();
@@ -239,8 +257,18 @@ mod tests {
                 assert!(!others.matches(&event), "{shown} is no other's");
             }
         }
-        let names: BTreeSet<_> = all().into_iter().collect();
-        assert_eq!(names.len(), all().len(), "each name once");
-        assert_eq!(known("certificate.created"), None);
+        let names: BTreeSet<_> = askable().into_iter().collect();
+        assert_eq!(names.len(), askable().len(), "each name once");
+        assert_eq!(known("certificate.invented"), None);
+    }
+
+    #[test]
+    fn what_is_never_done_can_be_asked_for_and_is_no_event() {
+        for name in NEVER {
+            let asked = known(name).expect("it can be asked for");
+            let mut query = EventQuery::default();
+            assert!(!ask(&mut query, &[asked]), "{name}");
+            assert!(ask(&mut query, &[asked, "user.added"]), "beside others");
+        }
     }
 }

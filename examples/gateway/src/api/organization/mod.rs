@@ -13,6 +13,7 @@ mod keys;
 mod list;
 mod members;
 mod names;
+mod never;
 mod projects;
 mod rates;
 mod services;

@@ -9,10 +9,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::buckets::{Buckets, GROUP, Group, Span, Tally, WIDTH, groups, ids, models};
+use super::buckets::{
+    ANY_GROUP, Buckets, GROUP, Group, Span, Tally, UNLABELED, WIDTH, ids, models,
+};
 use crate::api::caller::Admin;
 use crate::api::error::ApiError;
-use crate::api::fields::{FLAG, Fields, Input, List, Query, Whole};
+use crate::api::fields::{FLAG, Fields, Input, List, Query, Whole, Word};
 use crate::app::App;
 
 /// Which usage is wanted.
@@ -29,6 +31,17 @@ impl Input for Wanted {
     const NAME: &'static str = "OrganizationUsageQuery";
 
     fn read(fields: &mut Fields) -> Option<Self> {
+        Self::told_apart(fields, &GROUP, 4)
+    }
+
+    fn example() -> Value {
+        json!({ "start_time": 1_767_225_600 })
+    }
+}
+
+impl Wanted {
+    /// Reads it, told apart by some of so many groups.
+    fn told_apart(fields: &mut Fields, group: &Word<Group>, most: usize) -> Option<Self> {
         let width = fields.optional(
             "bucket_width",
             "How long buckets are, `1d` unless said",
@@ -68,7 +81,7 @@ impl Input for Wanted {
         let groups = fields.several(
             "group_by",
             "What the sums of a bucket are told apart by; by nothing unless said",
-            &List::new(&GROUP, 1, 4),
+            &List::new(group, 1, most),
         );
         Some(Self {
             span: span?,
@@ -80,12 +93,6 @@ impl Input for Wanted {
         })
     }
 
-    fn example() -> Value {
-        json!({ "start_time": 1_767_225_600 })
-    }
-}
-
-impl Wanted {
     /// Adds up what is wanted of some routes.
     async fn tally<T: Tally>(
         self,
@@ -104,10 +111,10 @@ impl Wanted {
             keys: self.keys,
             models: self.models,
             routes,
-            groups: groups(&self.groups),
             ..query
         };
-        Buckets::fill(app, &self.span, narrow).await.map(Answer)
+        let filled = Buckets::fill(app, &self.span, &self.groups, narrow).await;
+        filled.map(Answer)
     }
 }
 
@@ -132,12 +139,18 @@ pub(super) struct CompletionsView {
     #[schema(value_type = Option<String>, format = Uuid)]
     api_key_id: Option<KeyId>,
     model: Option<String>,
-    /// Always null: there are no batches.
+    /// Never true: there are no batches.
     batch: Option<bool>,
+    /// Always null: there are no tiers.
+    service_tier: Option<&'static str>,
+    /// `unlabeled` where it is asked for: a source has no name here.
+    api_source: Option<&'static str>,
 }
 
-impl From<BucketRow> for CompletionsView {
-    fn from(BucketRow { key, sum, .. }: BucketRow) -> Self {
+impl Tally for CompletionsView {
+    const PAGE: &'static str = "OrganizationCompletionsUsages";
+
+    fn new(BucketRow { key, sum, .. }: BucketRow, by: &[Group]) -> Self {
         Self {
             object: "organization.usage.completions.result",
             input_tokens: sum.prompt,
@@ -148,13 +161,11 @@ impl From<BucketRow> for CompletionsView {
             user_id: key.user,
             api_key_id: key.key,
             model: key.model,
-            batch: None,
+            batch: by.contains(&Group::Batch).then_some(false),
+            service_tier: None,
+            api_source: by.contains(&Group::Source).then_some(UNLABELED),
         }
     }
-}
-
-impl Tally for CompletionsView {
-    const PAGE: &'static str = "OrganizationCompletionsUsages";
 }
 
 /// Which usage of calls that generate is wanted.
@@ -167,7 +178,7 @@ impl Input for WantedCompletions {
     const NAME: &'static str = "OrganizationCompletionsUsageQuery";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        let wanted = Wanted::read(fields);
+        let wanted = Wanted::told_apart(fields, &ANY_GROUP, 7);
         let batch = fields.or(
             "batch",
             "Whether to add up batches, of which there are none, and not all other calls",
@@ -215,8 +226,10 @@ pub(super) struct EmbeddingsView {
     model: Option<String>,
 }
 
-impl From<BucketRow> for EmbeddingsView {
-    fn from(BucketRow { key, sum, .. }: BucketRow) -> Self {
+impl Tally for EmbeddingsView {
+    const PAGE: &'static str = "OrganizationEmbeddingsUsages";
+
+    fn new(BucketRow { key, sum, .. }: BucketRow, _: &[Group]) -> Self {
         Self {
             object: "organization.usage.embeddings.result",
             input_tokens: sum.prompt,
@@ -227,10 +240,6 @@ impl From<BucketRow> for EmbeddingsView {
             model: key.model,
         }
     }
-}
-
-impl Tally for EmbeddingsView {
-    const PAGE: &'static str = "OrganizationEmbeddingsUsages";
 }
 
 /// Adds up the calls that embed, whoever made them.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::operations::document;
 use super::*;
 
 on_both! {
@@ -451,8 +452,27 @@ async fn events_are_found_by_each_filter(gate: Gate) {
     );
     let all = admin.types("").await;
     assert_eq!(admin.types("&tenant_only=false").await, all);
+    let never = "&event_types[]=certificate.created&event_types[]=tenant.policy.created";
+    assert_eq!(
+        admin.types(never).await,
+        [""; 0],
+        "words of theirs for what is never done here"
+    );
+    let both = format!("{never}&event_types[]=user.added");
+    assert_eq!(admin.types(&both).await, persons, "beside what is");
+    let document = document();
+    let parameters = &document["paths"][LOGS]["get"]["parameters"];
+    let mut parameters = parameters.as_array().expect("parameters").iter();
+    let types = parameters.find(|parameter| parameter["name"] == "event_types");
+    let words = &types.expect("it is there")["schema"]["items"]["enum"];
+    let words = words.as_array().expect("words").iter();
+    let each: Vec<String> = words
+        .map(|word| format!("&event_types[]={}", text(word)))
+        .collect();
+    assert!(each.len() > 149, "those of the packages and more");
+    assert_eq!(admin.types(&each.concat()).await, all, "all at once");
     for (query, param) in [
-        ("event_types[]=certificate.created", "event_types"),
+        ("event_types[]=certificate.invented", "event_types"),
         ("effective_at[gt]=now", "effective_at[gt]"),
         ("effective_at=5", "effective_at"),
         ("actor_ids[]=x", "actor_ids"),

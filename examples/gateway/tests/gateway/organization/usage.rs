@@ -105,6 +105,7 @@ async fn buckets_hold_what_was_used_in_them(gate: Gate) {
         "object": "organization.usage.completions.result", "input_tokens": 80, "output_tokens": 40,
         "input_cached_tokens": 16, "num_model_requests": 4, "project_id": null, "user_id": null,
         "api_key_id": null, "model": null, "batch": null,
+        "service_tier": null, "api_source": null,
     });
     assert_eq!(days["data"][2]["results"], json!([result]));
     assert_eq!(days["data"][0]["results"], json!([]));
@@ -224,6 +225,19 @@ async fn buckets_are_told_apart_and_narrowed(gate: Gate) {
         let found = results(query).await;
         assert_eq!((found.len(), calls(&found)), (rows, 3), "{query}");
     }
+    let same = results("&group_by[]=batch&group_by[]=service_tier&group_by[]=api_source").await;
+    assert_eq!((same.len(), calls(&same)), (1, 3), "tells none apart");
+    assert_eq!(
+        (
+            &same[0]["batch"],
+            &same[0]["service_tier"],
+            &same[0]["api_source"]
+        ),
+        (&json!(false), &Value::Null, &json!("unlabeled"))
+    );
+    let source = results("&group_by=api_source&group_by=user_id").await;
+    assert_eq!((source.len(), calls(&source)), (2, 3), "beside what does");
+    assert_eq!(source[0]["batch"], Value::Null, "was not asked for");
     let all = results("&group_by[]=api_key_id&group_by[]=model").await;
     let mut all: Vec<(Value, Value)> = all
         .iter()
@@ -316,6 +330,10 @@ async fn costs_are_exact(gate: Gate) {
         written.contains(r#""value":20,"#) && written.contains(r#""value":0.000003,"#),
         "{written}"
     );
+    let (_, page) = costs("&group_by[]=api_source").await;
+    let results = page["data"][0]["results"].as_array().expect("results");
+    assert_eq!(results.len(), 1, "what all calls share splits nothing");
+    assert_eq!(results[0]["api_source"], "unlabeled");
     for (query, value) in [
         ("&line_items[]=tiny".to_owned(), json!(0.000003)),
         (format!("&project_ids[]={}", ada.project), json!(20.000003)),
@@ -358,6 +376,18 @@ async fn usage_that_makes_no_sense_is_refused_by_name(gate: Gate) {
             let path = format!("{path}?start_time=5&{query}");
             admin.wrong(Method::GET, &path, Value::Null, param).await;
         }
+    }
+    // The packages have no such groups there.
+    for (path, group) in [
+        (EMBEDDINGS, "batch"),
+        (EMBEDDINGS, "api_source"),
+        (COSTS, "batch"),
+        (COSTS, "service_tier"),
+    ] {
+        let path = format!("{path}?start_time=5&group_by={group}");
+        admin
+            .wrong(Method::GET, &path, Value::Null, "group_by")
+            .await;
     }
     let hours = format!("{COSTS}?start_time=5&bucket_width=1h");
     admin
