@@ -1,11 +1,12 @@
-//! The caller's own API keys that may administer.
+//! The API keys that may administer, whichever admin's they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::auth::ApiKeySecret;
-use llm_gate::identity::{KeyGrants, KeyId, Scope, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, Role, Scope, UserId};
 use llm_gate::store::{ApiKey, KeyName, User};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,14 +17,14 @@ use super::list::{Deleted, Entry, List, Listing, seconds};
 use super::names;
 use super::services::{LIFE, ends};
 use crate::accounts::KeyRequest;
-use crate::api::caller::{Account, AdminAccount};
+use crate::api::caller::{Admin, AdminAccount, By};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, Json, Path, Query, Word};
 use crate::api::keys::{Maker, NO_KEY, Owner, grantable, issue, outlived, revoked, unlimited};
 use crate::api::people::NAME;
 use crate::app::App;
 
-/// How many keys are read at once.
+/// How many accounts and keys are read at once.
 const PAGE: u32 = 1000;
 
 /// A key that may administer.
@@ -148,31 +149,53 @@ impl Input for Wanted {
     }
 }
 
-/// Lists the own keys that may administer.
+/// Lists the keys that may administer.
 #[utoipa::path(get, path = "/v1/organization/admin_api_keys")]
 pub(super) async fn list(
     State(app): State<App>,
-    AdminAccount(Account { user, .. }): AdminAccount,
+    _: Admin,
     Query(Wanted { listing, order }): Query<Wanted>,
 ) -> Result<Answer<List<KeyView>>, ApiError> {
-    let mut found = all(&app, &user).await?;
-    if order == Order::OldestFirst {
+    let mut found = all(&app).await?;
+    if order == Order::NewestFirst {
         found.reverse();
     }
-    found.retain(|key| match (listing.after, order) {
+    found.retain(|(key, _)| match (listing.after, order) {
         (None, _) => true,
         (Some(after), Order::OldestFirst) => key.id > after,
         (Some(after), Order::NewestFirst) => key.id < after,
     });
-    let views = found.into_iter().map(|key| KeyView::new(key, &user));
+    let views = found
+        .into_iter()
+        .map(|(key, owner)| KeyView::new(key, &owner));
     Ok(Answer(listing.of(views)))
 }
 
-/// Reads the own keys that may administer and are not revoked, newest first, whichever project their calls are for.
-async fn all(app: &App, user: &User) -> Result<Vec<ApiKey>, ApiError> {
+/// Reads the keys that may administer and are not revoked, oldest first, whichever project their calls are for. Such a
+/// key of somebody who is no admin any more administers nothing, and is none of them.
+async fn all(app: &App) -> Result<Vec<(ApiKey, Arc<User>)>, ApiError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = app.store.users(after, PAGE).await?;
+        let last = page.len() < PAGE as usize;
+        after = page.last().map(|user| user.id);
+        for admin in page.into_iter().filter(|user| user.role == Role::Admin) {
+            let owner = Arc::new(admin);
+            let keys = owned(app, owner.id).await?;
+            all.extend(keys.into_iter().map(|key| (key, Arc::clone(&owner))));
+        }
+        if last {
+            all.sort_unstable_by_key(|(key, _)| key.id);
+            return Ok(all);
+        }
+    }
+}
+
+/// Reads those of a user.
+async fn owned(app: &App, owner: UserId) -> Result<Vec<ApiKey>, ApiError> {
     let (mut all, mut before) = (Vec::new(), None);
     loop {
-        let page = app.store.owned_keys(user.id, before, PAGE).await?;
+        let page = app.store.owned_keys(owner, before, PAGE).await?;
         let last = page.len() < PAGE as usize;
         before = page.last().map(|key| key.id);
         all.extend(
@@ -247,21 +270,15 @@ pub(super) async fn create(
     Ok(Answer(IssuedView::new(key, user, &secret)))
 }
 
-/// Reads an own key that may administer and is not revoked.
-async fn named(app: &App, user: &User, id: &str) -> Result<(KeyName, ApiKey), ApiError> {
+/// Reads a key that may administer and is not revoked.
+async fn named(app: &App, id: &str) -> Result<(ApiKey, Arc<User>), ApiError> {
     let no_key = || ApiError::not_found(NO_KEY);
     let id: KeyId = id.parse().map_err(|_| no_key())?;
-    let mut all = all(app, user).await?.into_iter();
-    let key = all.find(|key| key.id == id).ok_or_else(no_key)?;
-    let name = KeyName {
-        project: key.project,
-        owner: Some(user.id),
-        id,
-    };
-    Ok((name, key))
+    let mut all = all(app).await?.into_iter();
+    all.find(|(key, _)| key.id == id).ok_or_else(no_key)
 }
 
-/// Shows an own key that may administer.
+/// Shows a key that may administer.
 #[utoipa::path(
     get,
     path = "/v1/organization/admin_api_keys/{key_id}",
@@ -269,14 +286,14 @@ async fn named(app: &App, user: &User, id: &str) -> Result<(KeyName, ApiKey), Ap
 )]
 pub(super) async fn show(
     State(app): State<App>,
-    AdminAccount(Account { user, .. }): AdminAccount,
+    _: Admin,
     Path(id): Path<String>,
 ) -> Result<Answer<KeyView>, ApiError> {
-    let (_, key) = named(&app, &user, &id).await?;
-    Ok(Answer(KeyView::new(key, &user)))
+    let (key, owner) = named(&app, &id).await?;
+    Ok(Answer(KeyView::new(key, &owner)))
 }
 
-/// Revokes an own key that may administer.
+/// Revokes a key that may administer.
 #[utoipa::path(
     delete,
     path = "/v1/organization/admin_api_keys/{key_id}",
@@ -284,10 +301,16 @@ pub(super) async fn show(
 )]
 pub(super) async fn delete(
     State(app): State<App>,
-    AdminAccount(Account { user, author, .. }): AdminAccount,
+    _: Admin,
+    By(author): By,
     Path(id): Path<String>,
 ) -> Result<Answer<Deleted>, ApiError> {
-    let (name, key) = named(&app, &user, &id).await?;
+    let (key, owner) = named(&app, &id).await?;
+    let name = KeyName {
+        project: key.project,
+        owner: Some(owner.id),
+        id: key.id,
+    };
     revoked(&app, name, author).await?;
     Ok(Answer(Deleted::new(
         "organization.admin_api_key.deleted",

@@ -385,7 +385,7 @@ async fn an_admin_key_is_seen_whichever_project_it_is_for() {
 }
 
 #[tokio::test]
-async fn admin_keys_are_listed_in_both_orders_and_are_ones_own() {
+async fn admin_keys_are_listed_in_both_orders() {
     let admin = Admin::start().await;
     let mut ids = Vec::new();
     for name in ["a", "b", "c"] {
@@ -401,18 +401,6 @@ async fn admin_keys_are_listed_in_both_orders_and_are_ones_own() {
     );
     ids.reverse();
     assert_eq!(admin.pages(&format!("{ADMIN_KEYS}?order=desc")).await, ids);
-    let ada = admin.gate.person("ada").await;
-    let path = format!("/v1/organization/users/{}", ada.id);
-    admin.post(&path, json!({ "role": "owner" })).await;
-    let others = ask(&ada.session, Method::GET, ADMIN_KEYS, &Value::Null).await;
-    assert_eq!(
-        others.json()["data"],
-        json!([]),
-        "those of another admin are not seen"
-    );
-    let path = format!("{ADMIN_KEYS}/{}", ids[0]);
-    let others = ask(&ada.session, Method::DELETE, &path, &Value::Null).await;
-    assert_eq!(others.status, StatusCode::NOT_FOUND, "nor touched");
     for id in [plain.as_str(), "x"] {
         admin
             .missing(Method::GET, &format!("{ADMIN_KEYS}/{id}"), Value::Null)
@@ -436,4 +424,71 @@ async fn admin_keys_are_listed_in_both_orders_and_are_ones_own() {
             "order",
         )
         .await;
+}
+
+#[tokio::test]
+async fn admin_keys_are_the_platforms_whichever_admins_they_are() {
+    let admin = Admin::start().await;
+    let (ada, bob) = (
+        admin.gate.person("ada").await,
+        admin.gate.person("bob").await,
+    );
+    let role = async |person: &Person, role: &str| {
+        let path = format!("/v1/organization/users/{}", person.id);
+        admin.post(&path, json!({ "role": role })).await;
+    };
+    role(&ada, "owner").await;
+    role(&bob, "owner").await;
+    let mut keys = Vec::new();
+    // In turn, so that the order is that of the keys and not that of those whose they are.
+    for number in 0..6 {
+        let person = [&admin.root, &ada, &bob][number % 3];
+        let made = person.post(ADMIN_KEYS, json!({ "name": "ops" })).await;
+        keys.push((made.text("id"), person.id.clone(), made.text("value")));
+    }
+    keys.sort();
+    let mut ids: Vec<String> = keys.iter().map(|(id, ..)| id.clone()).collect();
+    assert_eq!(admin.pages(ADMIN_KEYS).await, ids, "the oldest first");
+    ids.reverse();
+    assert_eq!(admin.pages(&format!("{ADMIN_KEYS}?order=desc")).await, ids);
+    for (id, owner, _) in &keys {
+        let shown = admin.get(&format!("{ADMIN_KEYS}/{id}")).await;
+        assert_eq!(
+            (&shown["id"], &shown["owner"]["id"]),
+            (&json!(id), &json!(owner))
+        );
+    }
+    let of = |person: &Person| keys.iter().find(|(_, owner, _)| *owner == person.id);
+    let (id, _, secret) = of(&admin.root).expect("a key of root's");
+    let client = admin.gate.client.bearer(secret);
+    assert!(works(&client).await);
+    let gone = ask(
+        &ada.session,
+        Method::DELETE,
+        &format!("{ADMIN_KEYS}/{id}"),
+        &Value::Null,
+    )
+    .await;
+    assert_eq!(gone.json()["deleted"], true, "by another: {gone:?}");
+    admin.gate.told_everywhere();
+    assert!(!works(&client).await, "at once");
+    admin
+        .missing(Method::GET, &format!("{ADMIN_KEYS}/{id}"), Value::Null)
+        .await;
+    let logs = format!("/v1/organization/audit_logs?event_types=api_key.deleted&resource_ids={id}");
+    let event = admin.get(&logs).await["data"][0].clone();
+    assert_eq!(
+        event["actor"]["session"]["user"]["id"], ada.id,
+        "who did it, and not whose it was: {event}"
+    );
+    let (id, _, secret) = of(&bob).expect("a key of bob's");
+    role(&bob, "reader").await;
+    let left = admin.pages(ADMIN_KEYS).await;
+    assert_eq!(left.len(), 3, "what administers nothing any more is none");
+    assert!(!left.contains(id));
+    let path = format!("{ADMIN_KEYS}/{id}");
+    admin.missing(Method::DELETE, &path, Value::Null).await;
+    let client = admin.gate.client.bearer(secret);
+    let refused = ask(&client, Method::GET, ADMIN_KEYS, &Value::Null).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
 }

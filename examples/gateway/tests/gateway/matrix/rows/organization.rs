@@ -4,7 +4,7 @@ use super::*;
 
 pub(in crate::matrix) fn rows() -> Vec<Row> {
     const PROJECT: &str = "project_id";
-    // What belongs to an account: the operator has none.
+    // What makes something that is an account's: the operator has none.
     let owned = |operation| row(operation, Door::Admin);
     let row = |operation| row(operation, Door::AdminOrOperator);
     let within = |operation| row(operation).with(PROJECT, Thing::Project);
@@ -67,18 +67,16 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
         within("POST /v1/organization/projects/{project_id}/rate_limits/{rate_limit_id}")
             .with("rate_limit_id", Thing::Word("rl-tiny"))
             .body(|_| json!({ "max_requests_per_1_minute": 1_000_000 })),
-        owned("GET /v1/organization/admin_api_keys"),
+        row("GET /v1/organization/admin_api_keys"),
         owned("POST /v1/organization/admin_api_keys"),
-        owned("GET /v1/organization/admin_api_keys/{key_id}").with("key_id", Thing::AdminKey),
-        owned("GET /v1/organization/admin_api_keys/{key_id}")
+        row("GET /v1/organization/admin_api_keys/{key_id}").with("key_id", Thing::AdminKey),
+        row("GET /v1/organization/admin_api_keys/{key_id}")
             .about("of another admin")
-            .with("key_id", Thing::OthersAdminKey)
-            .foreign(),
-        owned("DELETE /v1/organization/admin_api_keys/{key_id}").with("key_id", Thing::AdminKey),
-        owned("DELETE /v1/organization/admin_api_keys/{key_id}")
+            .with("key_id", Thing::OthersAdminKey),
+        row("DELETE /v1/organization/admin_api_keys/{key_id}").with("key_id", Thing::AdminKey),
+        row("DELETE /v1/organization/admin_api_keys/{key_id}")
             .about("of another admin")
-            .with("key_id", Thing::OthersAdminKey)
-            .foreign(),
+            .with("key_id", Thing::OthersAdminKey),
         row("GET /v1/organization/usage/completions").query(since),
         row("GET /v1/organization/usage/embeddings").query(since),
         row("GET /v1/organization/costs").query(since),
