@@ -77,6 +77,7 @@ pub(super) enum Thing {
     /// A model that has a price.
     Price,
     OwnLimit,
+    OlgasLimit,
     ProjectLimit,
     PlatformLimit,
 }
@@ -178,6 +179,10 @@ impl Scene {
             }
             Thing::OwnLimit => {
                 let id = self.of(person).id;
+                self.limit(json!({ "subject": "user", "id": id })).await
+            }
+            Thing::OlgasLimit => {
+                let id = self.olga;
                 self.limit(json!({ "subject": "user", "id": id })).await
             }
             Thing::ProjectLimit => {

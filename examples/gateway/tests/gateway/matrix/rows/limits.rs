@@ -59,6 +59,11 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
             .with("id", Thing::Me)
             .for_admins()
             .query(|is| one(named("user", is))),
+        remove("of somebody else")
+            .with("limit", Thing::OlgasLimit)
+            .with("id", Thing::Olga)
+            .seen_from(Role::Platform)
+            .query(|is| one(named("user", is))),
         remove("of a project")
             .with("limit", Thing::ProjectLimit)
             .inside("id", Role::Platform)
