@@ -330,6 +330,10 @@ async fn costs_are_exact(gate: Gate) {
         written.contains(r#""value":20,"#) && written.contains(r#""value":0.000003,"#),
         "{written}"
     );
+    let (_, page) = costs("&group_by[]=api_source").await;
+    let results = page["data"][0]["results"].as_array().expect("results");
+    assert_eq!(results.len(), 1, "what all calls share splits nothing");
+    assert_eq!(results[0]["api_source"], "unlabeled");
     for (query, value) in [
         ("&line_items[]=tiny".to_owned(), json!(0.000003)),
         (format!("&project_ids[]={}", ada.project), json!(20.000003)),
@@ -372,6 +376,18 @@ async fn usage_that_makes_no_sense_is_refused_by_name(gate: Gate) {
             let path = format!("{path}?start_time=5&{query}");
             admin.wrong(Method::GET, &path, Value::Null, param).await;
         }
+    }
+    // The packages have no such groups there.
+    for (path, group) in [
+        (EMBEDDINGS, "batch"),
+        (EMBEDDINGS, "api_source"),
+        (COSTS, "batch"),
+        (COSTS, "service_tier"),
+    ] {
+        let path = format!("{path}?start_time=5&group_by={group}");
+        admin
+            .wrong(Method::GET, &path, Value::Null, "group_by")
+            .await;
     }
     let hours = format!("{COSTS}?start_time=5&bucket_width=1h");
     admin
