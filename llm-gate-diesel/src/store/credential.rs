@@ -6,12 +6,12 @@ use llm_gate::store::{
 };
 
 use super::queries::{keys, members};
-use super::{Connection, Store, batch, event, ledger, people};
+use super::{Connection, Store, event, ledger, people};
 use crate::error::Failure;
 use crate::models::{ApiKeyRow, ChangedKey, Hash, Id, text};
 
 fn create(connection: &mut Connection, new: &NewApiKey) -> Result<ApiKey, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     let (project, user) = (new.project.into(), new.user.into());
     if members::membership(connection, project, user)?.is_none() {
         return Err(Failure::conflict("the user is no member of the project"));
@@ -58,8 +58,12 @@ fn read(connection: &mut Connection, name: KeyName) -> Result<Option<ApiKey>, Fa
 }
 
 /// Reads a key that is not revoked, and keeps others from changing it.
-fn take(connection: &mut Connection, name: KeyName) -> Result<Option<ApiKey>, Failure> {
-    batch::lock_people(connection)?;
+fn take(
+    connection: &mut Connection,
+    name: KeyName,
+    author: &Author,
+) -> Result<Option<ApiKey>, Failure> {
+    people::lock(connection, author)?;
     Ok(read(connection, name)?.filter(|key| key.revoked_at.is_none()))
 }
 
@@ -69,7 +73,7 @@ fn change(
     change: &KeyChange,
     author: &Author,
 ) -> Result<Option<ApiKey>, Failure> {
-    let Some(before) = take(connection, name)? else {
+    let Some(before) = take(connection, name, author)? else {
         return Ok(None);
     };
     let mut after = before.clone();
@@ -92,7 +96,7 @@ fn rotate(
     name: KeyName,
     secret: &NewKeySecret,
 ) -> Result<Option<ApiKey>, Failure> {
-    let Some(before) = take(connection, name)? else {
+    let Some(before) = take(connection, name, &secret.author)? else {
         return Ok(None);
     };
     never_before(connection, &secret.public_id)?;
@@ -134,7 +138,7 @@ fn revoke(
     name: KeyName,
     author: &Author,
 ) -> Result<Option<ApiKey>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if read(connection, name)?.is_none() {
         return Ok(None);
     }

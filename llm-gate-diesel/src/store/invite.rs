@@ -6,7 +6,7 @@ use llm_gate::store::{Action, Author, Event, Invite, NewInvite, Target, TokenHas
 
 use super::people;
 use super::queries::invites;
-use super::{Connection, batch, event};
+use super::{Connection, event};
 use crate::error::Failure;
 use crate::models::{Hash, Id, InviteRow};
 
@@ -14,7 +14,7 @@ pub(super) fn create(
     connection: &mut Connection,
     new: &NewInvite,
 ) -> Result<Option<Invite>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     let project = new.project.map(|(project, _)| project);
     if let Some(project) = project
         && people::open(connection, project)?.is_none()
@@ -93,7 +93,7 @@ pub(super) fn accept(
     user: UserId,
     author: &Author,
 ) -> Result<Option<Invite>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let user = people::account(connection, user)?;
     let Some(user) = user.filter(|user| !user.disabled && user.email_verified) else {
         return Ok(None);
@@ -110,7 +110,7 @@ pub(super) fn revoke(
     id: InviteId,
     author: &Author,
 ) -> Result<Option<Invite>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let (project, id) = (project.map(Id::from), Id::from(id));
     if invites::by_id(connection, project, id)?.is_none() {
         return Ok(None);

@@ -6,12 +6,12 @@ use llm_gate::store::{
 use uuid::Uuid;
 
 use super::queries::{invites, members, projects, users};
-use super::{Connection, Store, batch, event, invite, ledger, people};
+use super::{Connection, Store, event, invite, ledger, people};
 use crate::error::Failure;
 use crate::models::{Hash, Id, ProjectRow, text};
 
 fn create(connection: &mut Connection, new: &NewProject) -> Result<Option<Project>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     let Some(owner) = people::person(connection, new.owner)? else {
         return Ok(None);
     };
@@ -38,7 +38,7 @@ fn rename(
     name: &str,
     author: &Author,
 ) -> Result<ProjectOutcome<Project>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let Some(before) = people::open(connection, id)? else {
         return Ok(ProjectOutcome::Absent);
     };
@@ -60,7 +60,7 @@ fn archive(
     id: ProjectId,
     author: &Author,
 ) -> Result<ProjectOutcome<Project>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::open(connection, id)?.is_none() {
         return Ok(ProjectOutcome::Absent);
     }
@@ -97,7 +97,7 @@ fn set_member(
     role: ProjectRole,
     author: &Author,
 ) -> Result<ProjectOutcome<Member>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::open(connection, project)?.is_none() {
         return Ok(ProjectOutcome::Absent);
     }
@@ -125,7 +125,7 @@ fn remove_member(
     user: UserId,
     author: &Author,
 ) -> Result<ProjectOutcome<Member>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::open(connection, project)?.is_none() {
         return Ok(ProjectOutcome::Absent);
     }

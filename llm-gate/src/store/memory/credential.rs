@@ -10,6 +10,7 @@ use super::people::{Key, People, conflict};
 
 impl People {
     fn create_key(&mut self, new: NewApiKey) -> Result<ApiKey, StoreError> {
+        self.heed(&new.author)?;
         let member = self.members.contains_key(&(new.project, new.user));
         if self.keys.contains_key(&new.id)
             || self.public_ids.contains_key(&new.public_id)
@@ -109,6 +110,7 @@ impl People {
         name: KeyName,
         secret: NewKeySecret,
     ) -> Result<Option<ApiKey>, StoreError> {
+        self.heed(&secret.author)?;
         let Some(id) = self.valid(name) else {
             return Ok(None);
         };
@@ -208,6 +210,7 @@ impl CredentialStore for MemoryStore {
         author: Author,
     ) -> StoreFuture<'_, Option<ApiKey>> {
         self.write(|people| {
+            people.heed(&author)?;
             if people.valid(name).is_none() {
                 return Ok(None);
             }
@@ -235,6 +238,7 @@ impl CredentialStore for MemoryStore {
 
     fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>> {
         self.write_both(|people, books| {
+            people.heed(&author)?;
             if people.named(name).is_none() {
                 return Ok(None);
             }

@@ -6,6 +6,7 @@ use super::people::{People, conflict};
 
 impl People {
     pub(super) fn create_invite(&mut self, new: NewInvite) -> Result<Option<Invite>, StoreError> {
+        self.heed(&new.author)?;
         let mut hashes = self.invites.values().map(|(hash, _)| hash);
         if self.invites.contains_key(&new.id) || hashes.any(|hash| *hash == new.hash) {
             return Err(conflict());

@@ -10,6 +10,7 @@ use super::people::{People, conflict};
 
 impl People {
     fn create_project(&mut self, new: NewProject) -> Result<Option<Project>, StoreError> {
+        self.heed(&new.author)?;
         if self.projects.contains_key(&new.id) {
             return Err(conflict());
         }
@@ -240,7 +241,10 @@ impl ProjectStore for MemoryStore {
         name: String,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Project>> {
-        self.write(|people| Ok(people.rename(id, name, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.rename(id, name, &author))
+        })
     }
 
     fn archive_project(
@@ -248,7 +252,10 @@ impl ProjectStore for MemoryStore {
         id: ProjectId,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Project>> {
-        self.write_both(|people, books| Ok(people.close(books, id, &author)))
+        self.write_both(|people, books| {
+            people.heed(&author)?;
+            Ok(people.close(books, id, &author))
+        })
     }
 
     fn members(
@@ -296,7 +303,10 @@ impl ProjectStore for MemoryStore {
         role: ProjectRole,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Member>> {
-        self.write(|people| Ok(people.set_member(project, user, role, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.set_member(project, user, role, &author))
+        })
     }
 
     fn remove_member(
@@ -305,7 +315,10 @@ impl ProjectStore for MemoryStore {
         user: UserId,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Member>> {
-        self.write_both(|people, books| Ok(people.remove_member(books, project, user, &author)))
+        self.write_both(|people, books| {
+            people.heed(&author)?;
+            Ok(people.remove_member(books, project, user, &author))
+        })
     }
 
     fn create_invite(&self, invite: NewInvite) -> StoreFuture<'_, Option<Invite>> {
@@ -355,7 +368,10 @@ impl ProjectStore for MemoryStore {
         id: InviteId,
         author: Author,
     ) -> StoreFuture<'_, Option<Invite>> {
-        self.write(|people| Ok(people.revoke_invite(project, id, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.revoke_invite(project, id, &author))
+        })
     }
 
     fn accept_invite(
@@ -364,6 +380,9 @@ impl ProjectStore for MemoryStore {
         user: UserId,
         author: Author,
     ) -> StoreFuture<'_, Option<Invite>> {
-        self.write(|people| Ok(people.accept_invite(token, user, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.accept_invite(token, user, &author))
+        })
     }
 }

@@ -132,6 +132,7 @@ pub(super) async fn link(
         Ok(Linking::Over) => Err(Failure::Used),
         Ok(_) => Err(Failure::Disabled(user)),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Err(Failure::Taken),
+        Err(error) if error.kind() == StoreErrorKind::Stale => Err(Failure::Disabled(user)),
         Err(error) => Err(error.into()),
     }
 }
