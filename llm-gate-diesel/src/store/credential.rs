@@ -1,8 +1,8 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
 use llm_gate::store::{
-    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreFuture, TOUCH_EVERY, Target,
+    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, Judged, KeyChange, KeyName,
+    NewApiKey, NewKeySecret, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::queries::{keys, members};
@@ -67,6 +67,15 @@ fn take(
     Ok(read(connection, name)?.filter(|key| key.revoked_at.is_none()))
 }
 
+/// Refuses to change a key that is not any more what was judged.
+fn still(key: &ApiKey, judged: Option<&Judged>) -> Result<(), Failure> {
+    if judged.is_none_or(|judged| judged.holds(key)) {
+        Ok(())
+    } else {
+        Err(Failure::conflict("the key was changed meanwhile"))
+    }
+}
+
 fn change(
     connection: &mut Connection,
     name: KeyName,
@@ -76,6 +85,7 @@ fn change(
     let Some(before) = take(connection, name, author)? else {
         return Ok(None);
     };
+    still(&before, change.judged.as_ref())?;
     let mut after = before.clone();
     if let Some(name) = &change.name {
         after.name = text(name.clone());
@@ -99,6 +109,7 @@ fn rotate(
     let Some(before) = take(connection, name, &secret.author)? else {
         return Ok(None);
     };
+    still(&before, secret.judged.as_ref())?;
     never_before(connection, &secret.public_id)?;
     if before.public_id == secret.public_id {
         return Err(Failure::conflict("the public part of a key is its own"));

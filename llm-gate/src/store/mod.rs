@@ -52,7 +52,7 @@ pub use audit::{
 };
 pub use call::{CallInfo, Served};
 pub use credential::{
-    ApiKey, ApiKeyRecord, CredentialStore, KeyChange, KeyName, NewApiKey, NewKeySecret,
+    ApiKey, ApiKeyRecord, CredentialStore, Judged, KeyChange, KeyName, NewApiKey, NewKeySecret,
     TOUCH_EVERY, TokenHash,
 };
 pub use error::{StoreError, StoreErrorKind};

@@ -1,8 +1,8 @@
 use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, UserId};
 use crate::store::{
-    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreError, StoreErrorKind, StoreFuture, TOUCH_EVERY, Target,
+    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, Judged, KeyChange, KeyName,
+    NewApiKey, NewKeySecret, StoreError, StoreErrorKind, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::MemoryStore;
@@ -86,6 +86,12 @@ impl People {
         key.revoked_at.is_none().then_some(key.id)
     }
 
+    /// Returns whether a key is still what was judged.
+    fn is_as(&self, id: KeyId, judged: Option<&Judged>) -> bool {
+        let kept = self.keys.get(&id);
+        judged.is_none_or(|judged| kept.is_some_and(|kept| judged.holds(&kept.key)))
+    }
+
     /// Changes a key that is not revoked.
     fn change_key(
         &mut self,
@@ -114,7 +120,9 @@ impl People {
         let Some(id) = self.valid(name) else {
             return Ok(None);
         };
-        if self.public_ids.contains_key(&secret.public_id) {
+        if self.public_ids.contains_key(&secret.public_id)
+            || !self.is_as(id, secret.judged.as_ref())
+        {
             return Err(conflict());
         }
         if let Some((ended, _)) = self.keys.get_mut(&id).and_then(|kept| kept.before.take()) {
@@ -214,12 +222,16 @@ impl CredentialStore for MemoryStore {
             if people.valid(name).is_none() {
                 return Ok(None);
             }
+            if !people.is_as(name.id, change.judged.as_ref()) {
+                return Err(conflict());
+            }
             Ok(
                 people.change_key(name, Action::KeyChanged, &author, |kept| {
                     let KeyChange {
                         name,
                         grants,
                         expires_at,
+                        judged: _,
                     } = change;
                     let key = &mut kept.key;
                     key.name = name.unwrap_or_else(|| std::mem::take(&mut key.name));
