@@ -120,7 +120,7 @@ pub struct NewInvite {
     pub hash: TokenHash,
     /// The normalised address it was mailed to, which counts as confirmed when the invite is taken up.
     pub email: String,
-    /// What the user may do on the platform, where the invite makes the account.
+    /// What the user may do on the platform from then on; one who may more already goes on to.
     pub role: Role,
     /// The project to become a member of, and as what.
     pub project: Option<(ProjectId, ProjectRole)>,
@@ -137,7 +137,7 @@ pub struct Invite {
     pub id: InviteId,
     /// The address it was mailed to.
     pub email: String,
-    /// What the user may do on the platform, where the invite makes the account.
+    /// What the user may do on the platform from then on; one who may more already goes on to.
     pub role: Role,
     /// The project to become a member of, and as what.
     pub project: Option<(ProjectId, ProjectRole)>,
@@ -289,7 +289,8 @@ pub trait ProjectStore: Send + Sync + 'static {
     ) -> StoreFuture<'_, Option<Invite>>;
 
     /// Lets somebody who has an account take up an invite, once; returns it, `None` when it is not good any more or the
-    /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles.
+    /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles, and so
+    /// does the account on the platform.
     ///
     /// An invite is as good as who made it: not while that account is disabled, or once it is deleted, or may not make
     /// such an invite any more ([`Invite::is_for`]).

@@ -45,6 +45,7 @@ rules!(__projects_rules where S: UserStore | ProjectStore;
     of_racing_acceptances_one_counts,
     an_invite_never_lowers_a_role,
     an_invite_makes_an_account,
+    an_invite_of_an_admin_makes_one_of_who_has_an_account,
     an_invite_makes_one_account,
     an_invite_makes_no_account_with_another_address,
     a_bad_invite_makes_no_account,
