@@ -56,6 +56,15 @@ pub(crate) fn secure(connection: &mut Connection, id: Id, at: i64) -> QueryResul
         .execute(connection)
 }
 
+/// Reads an account, deleted or not.
+pub(crate) fn ever(connection: &mut Connection, id: Id) -> QueryResult<Option<UserRow>> {
+    users::table
+        .filter(users::id.eq(id))
+        .select(UserRow::as_select())
+        .first(connection)
+        .optional()
+}
+
 /// Finds an account by what it logs in with.
 pub(crate) fn by_login(connection: &mut Connection, login: &str) -> QueryResult<Option<UserRow>> {
     logins::table

@@ -1,7 +1,8 @@
 use llm_gate::identity::{InviteId, ProjectId, Subject, UserId};
 use llm_gate::store::{
     Action, Author, Event, Invite, Member, Membership, NewInvite, NewProject, Project,
-    ProjectOutcome, ProjectRole, ProjectStore, StoreFuture, Target, TokenHash, UserKind,
+    ProjectOutcome, ProjectRole, ProjectStore, StoreFuture, Target, TokenHash, User, UserKind,
+    may_set_member,
 };
 use uuid::Uuid;
 
@@ -90,6 +91,30 @@ fn kept<T>(
     Ok(last.then_some(ProjectOutcome::LastOwner))
 }
 
+/// Returns whether an author may give a user another role in a project, or put it out. A request is let in before it waits
+/// for the lock, and the author's own role may be another by then.
+fn may_set(
+    connection: &mut Connection,
+    project: ProjectId,
+    user: UserId,
+    after: Option<ProjectRole>,
+    author: &Author,
+) -> Result<bool, Failure> {
+    let (_, Some(actor), _) = author.actor.parts() else {
+        return Ok(true);
+    };
+    if actor == user && after.is_none() {
+        return Ok(true);
+    }
+    let Some(row) = users::ever(connection, actor.into())? else {
+        return Ok(true);
+    };
+    let actor = User::try_from(row)?;
+    let role = people::member(connection, project, actor.id)?.map(|member| member.role);
+    let before = people::member(connection, project, user)?.map(|member| member.role);
+    Ok(may_set_member(&actor, role, before, after))
+}
+
 fn set_member(
     connection: &mut Connection,
     project: ProjectId,
@@ -108,6 +133,9 @@ fn set_member(
     else {
         return Ok(ProjectOutcome::Absent);
     };
+    if !may_set(connection, project, user.id, Some(role), author)? {
+        return Ok(ProjectOutcome::Refused);
+    }
     if role != ProjectRole::Owner
         && let Some(member) = people::member(connection, project, user.id)?
         && member.role == ProjectRole::Owner
@@ -132,6 +160,9 @@ fn remove_member(
     let Some(member) = people::member(connection, project, user)? else {
         return Ok(ProjectOutcome::Absent);
     };
+    if !may_set(connection, project, user, None, author)? {
+        return Ok(ProjectOutcome::Refused);
+    }
     if let Some(refusal) = kept(connection, project, &member)? {
         return Ok(refusal);
     }

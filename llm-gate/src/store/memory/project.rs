@@ -2,7 +2,7 @@ use crate::identity::{InviteId, ProjectId, UserId};
 use crate::store::{
     Action, Author, Event, Invite, Member, Membership, MemoryBooks, NewInvite, NewProject, Project,
     ProjectOutcome, ProjectRole, ProjectStore, StoreError, StoreFuture, Target, TokenHash, User,
-    UserKind,
+    UserKind, may_set_member,
 };
 
 use super::MemoryStore;
@@ -87,6 +87,24 @@ impl People {
         })
     }
 
+    /// Returns whether an author may give a user another role in a project, or put it out.
+    fn may_set(
+        &self,
+        project: ProjectId,
+        user: UserId,
+        after: Option<ProjectRole>,
+        author: &Author,
+    ) -> bool {
+        let (_, actor, _) = author.actor.parts();
+        let Some(account) = actor.and_then(|actor| self.accounts.get(&actor)) else {
+            return true;
+        };
+        let role = |of: UserId| self.members.get(&(project, of)).map(|(role, _)| *role);
+        let actor = &account.user;
+        let leaves = actor.id == user && after.is_none();
+        leaves || may_set_member(actor, role(actor.id), role(user), after)
+    }
+
     fn set_member(
         &mut self,
         project: ProjectId,
@@ -100,6 +118,9 @@ impl People {
         let service = account.user.kind == UserKind::Service;
         if service && account.user.personal_project != project {
             return ProjectOutcome::Absent;
+        }
+        if !self.may_set(project, user, Some(role), author) {
+            return ProjectOutcome::Refused;
         }
         let owns =
             self.members.get(&(project, user)).map(|(role, _)| *role) == Some(ProjectRole::Owner);
@@ -163,6 +184,9 @@ impl People {
         let Some(member) = self.open(project).and_then(|_| self.member(project, user)) else {
             return ProjectOutcome::Absent;
         };
+        if !self.may_set(project, user, None, author) {
+            return ProjectOutcome::Refused;
+        }
         if member.user.kind == UserKind::Service {
             self.put_out(books, project, &member.user, author);
             return ProjectOutcome::Done(member);
