@@ -56,6 +56,11 @@ impl Failure {
         Self::new(StoreErrorKind::Full, what)
     }
 
+    /// Reports that what somebody was let in by has ended.
+    pub(crate) fn stale(what: &'static str) -> Self {
+        Self::new(StoreErrorKind::Stale, what)
+    }
+
     fn new(kind: StoreErrorKind, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             error: StoreError::with_source(kind, cause),

@@ -15,6 +15,7 @@ diesel::table! {
         personal_project -> Binary,
         created_at -> BigInt,
         deleted_at -> Nullable<BigInt>,
+        secured_at -> Nullable<BigInt>,
     }
 }
 

@@ -237,6 +237,7 @@ impl<S: Store> UserStore for WatchedStore<S> {
         Read ticket(hash: TokenHash, purpose: TicketPurpose, at: Timestamp) -> Option<User>;
         Write verify_email(ticket: TokenHash, author: Author) -> Option<User>;
         Write reset_password(ticket: TokenHash, hash: String, author: Author) -> Option<User>;
+        Write secure_account(id: UserId, author: Author) -> bool;
     }
 }
 

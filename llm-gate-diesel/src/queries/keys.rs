@@ -97,6 +97,17 @@ pub(crate) fn by_id(connection: &mut Connection, key: Id) -> QueryResult<Option<
         .optional()
 }
 
+/// Returns whether there is such a key, and it is revoked.
+pub(crate) fn is_revoked(connection: &mut Connection, key: Id) -> QueryResult<bool> {
+    let found = api_keys::table
+        .filter(api_keys::id.eq(key))
+        .filter(api_keys::revoked_at.is_not_null())
+        .select(api_keys::id)
+        .first::<Id>(connection)
+        .optional()?;
+    Ok(found.is_some())
+}
+
 /// Reads a key of a project, one of `owner` where that is named.
 pub(crate) fn one(
     connection: &mut Connection,

@@ -38,6 +38,33 @@ pub(crate) fn by_id(connection: &mut Connection, id: Id) -> QueryResult<Option<U
         .optional()
 }
 
+/// Reads when an account was last taken back from whoever else may have made it.
+pub(crate) fn secured_at(connection: &mut Connection, id: Id) -> QueryResult<Option<i64>> {
+    let found = users::table
+        .filter(users::id.eq(id))
+        .select(users::secured_at)
+        .first::<Option<i64>>(connection)
+        .optional()?;
+    Ok(found.flatten())
+}
+
+/// Notes when an account was taken back.
+pub(crate) fn secure(connection: &mut Connection, id: Id, at: i64) -> QueryResult<usize> {
+    diesel::update(users::table)
+        .filter(users::id.eq(id))
+        .set(users::secured_at.eq(at))
+        .execute(connection)
+}
+
+/// Reads an account, deleted or not.
+pub(crate) fn ever(connection: &mut Connection, id: Id) -> QueryResult<Option<UserRow>> {
+    users::table
+        .filter(users::id.eq(id))
+        .select(UserRow::as_select())
+        .first(connection)
+        .optional()
+}
+
 /// Finds an account by what it logs in with.
 pub(crate) fn by_login(connection: &mut Connection, login: &str) -> QueryResult<Option<UserRow>> {
     logins::table

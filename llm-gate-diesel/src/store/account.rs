@@ -11,7 +11,7 @@ use llm_gate::store::{
 use super::page::Desk;
 use super::people::{self, project_of};
 use super::queries::{members, projects, users};
-use super::{Connection, batch, event, invite, ledger};
+use super::{Connection, event, invite, ledger};
 use crate::error::Failure;
 use crate::models::{ChangedUser, Id, ProjectRow, UserRow, text};
 
@@ -20,8 +20,8 @@ pub(super) fn create(
     desk: Desk,
     new: &NewUser,
 ) -> Result<User, Failure> {
-    batch::lock_people(connection)?;
     let author = &new.author;
+    people::lock(connection, author)?;
     let mut row = UserRow::person(new);
     let mut role = new.role;
     let invited = match new.invite {
@@ -75,7 +75,7 @@ pub(super) fn create_service(
     connection: &mut Connection,
     new: &NewService,
 ) -> Result<Option<User>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     if people::open(connection, new.project)?.is_none() {
         return Ok(None);
     }
@@ -115,7 +115,7 @@ pub(super) fn change(
     change: &UserChange,
     author: &Author,
 ) -> Result<UserOutcome, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let Some(before) = people::account(connection, id)? else {
         return Ok(UserOutcome::Absent);
     };
@@ -189,7 +189,7 @@ pub(super) fn delete(
     id: UserId,
     author: &Author,
 ) -> Result<UserOutcome, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let Some(user) = people::account(connection, id)? else {
         return Ok(UserOutcome::Absent);
     };

@@ -1,17 +1,17 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Subject, UserId};
 use llm_gate::store::{
-    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreFuture, TOUCH_EVERY, Target,
+    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, Judged, KeyChange, KeyName,
+    NewApiKey, NewKeySecret, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::queries::{keys, members};
-use super::{Connection, Store, batch, event, ledger, people};
+use super::{Connection, Store, event, ledger, people};
 use crate::error::Failure;
 use crate::models::{ApiKeyRow, ChangedKey, Hash, Id, text};
 
 fn create(connection: &mut Connection, new: &NewApiKey) -> Result<ApiKey, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     let (project, user) = (new.project.into(), new.user.into());
     if members::membership(connection, project, user)?.is_none() {
         return Err(Failure::conflict("the user is no member of the project"));
@@ -58,9 +58,22 @@ fn read(connection: &mut Connection, name: KeyName) -> Result<Option<ApiKey>, Fa
 }
 
 /// Reads a key that is not revoked, and keeps others from changing it.
-fn take(connection: &mut Connection, name: KeyName) -> Result<Option<ApiKey>, Failure> {
-    batch::lock_people(connection)?;
+fn take(
+    connection: &mut Connection,
+    name: KeyName,
+    author: &Author,
+) -> Result<Option<ApiKey>, Failure> {
+    people::lock(connection, author)?;
     Ok(read(connection, name)?.filter(|key| key.revoked_at.is_none()))
+}
+
+/// Refuses to change a key that is not any more what was judged.
+fn still(key: &ApiKey, judged: Option<&Judged>) -> Result<(), Failure> {
+    if judged.is_none_or(|judged| judged.holds(key)) {
+        Ok(())
+    } else {
+        Err(Failure::conflict("the key was changed meanwhile"))
+    }
 }
 
 fn change(
@@ -69,9 +82,10 @@ fn change(
     change: &KeyChange,
     author: &Author,
 ) -> Result<Option<ApiKey>, Failure> {
-    let Some(before) = take(connection, name)? else {
+    let Some(before) = take(connection, name, author)? else {
         return Ok(None);
     };
+    still(&before, change.judged.as_ref())?;
     let mut after = before.clone();
     if let Some(name) = &change.name {
         after.name = text(name.clone());
@@ -92,9 +106,10 @@ fn rotate(
     name: KeyName,
     secret: &NewKeySecret,
 ) -> Result<Option<ApiKey>, Failure> {
-    let Some(before) = take(connection, name)? else {
+    let Some(before) = take(connection, name, &secret.author)? else {
         return Ok(None);
     };
+    still(&before, secret.judged.as_ref())?;
     never_before(connection, &secret.public_id)?;
     if before.public_id == secret.public_id {
         return Err(Failure::conflict("the public part of a key is its own"));
@@ -134,7 +149,7 @@ fn revoke(
     name: KeyName,
     author: &Author,
 ) -> Result<Option<ApiKey>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if read(connection, name)?.is_none() {
         return Ok(None);
     }

@@ -1,20 +1,20 @@
 //! How somebody is let in.
 
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{InviteId, ProjectId, UserId};
+use llm_gate::identity::{InviteId, ProjectId, Role, UserId};
 use llm_gate::store::{Action, Author, Event, Invite, NewInvite, Target, TokenHash, User};
 
 use super::people;
-use super::queries::invites;
-use super::{Connection, batch, event};
+use super::queries::{invites, users};
+use super::{Connection, event};
 use crate::error::Failure;
-use crate::models::{Hash, Id, InviteRow};
+use crate::models::{ChangedUser, Hash, Id, InviteRow};
 
 pub(super) fn create(
     connection: &mut Connection,
     new: &NewInvite,
 ) -> Result<Option<Invite>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     let project = new.project.map(|(project, _)| project);
     if let Some(project) = project
         && people::open(connection, project)?.is_none()
@@ -60,7 +60,8 @@ fn stands(connection: &mut Connection, invite: &Invite) -> Result<bool, Failure>
     Ok(invite.is_for(&account, member.map(|member| member.role)))
 }
 
-/// Marks an invite as taken up, and makes the user a member of its project; `None` where somebody else was faster.
+/// Marks an invite as taken up, makes the user an admin of the platform where that is what it grants, and a member of its
+/// project; `None` where somebody else was faster.
 pub(super) fn take_up(
     connection: &mut Connection,
     before: Invite,
@@ -79,6 +80,7 @@ pub(super) fn take_up(
     let event = Event::new(author, Action::InviteAccepted, target);
     let project = after.project.map(|(project, _)| project);
     event::leave(connection, &[event.of(project).change(&before, &after)])?;
+    let user = promote(connection, user, after.role, author)?;
     if let Some((project, role)) = after.project {
         let member = people::member(connection, project, user.id)?;
         let role = member.map_or(role, |member| member.role.higher(role));
@@ -87,13 +89,33 @@ pub(super) fn take_up(
     Ok(Some(after))
 }
 
+/// Gives an account the role that an invite grants, unless it has it or may more.
+fn promote(
+    connection: &mut Connection,
+    before: User,
+    role: Role,
+    author: &Author,
+) -> Result<User, Failure> {
+    if role != Role::Admin || before.role == Role::Admin {
+        return Ok(before);
+    }
+    let after = User {
+        role,
+        ..before.clone()
+    };
+    users::change(connection, after.id.into(), &ChangedUser::from(&after))?;
+    let event = Event::new(author, Action::UserChanged, Target::new("user", after.id));
+    event::leave(connection, &[event.change(&before, &after)])?;
+    Ok(after)
+}
+
 pub(super) fn accept(
     connection: &mut Connection,
     token: TokenHash,
     user: UserId,
     author: &Author,
 ) -> Result<Option<Invite>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let user = people::account(connection, user)?;
     let Some(user) = user.filter(|user| !user.disabled && user.email_verified) else {
         return Ok(None);
@@ -110,7 +132,7 @@ pub(super) fn revoke(
     id: InviteId,
     author: &Author,
 ) -> Result<Option<Invite>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let (project, id) = (project.map(Id::from), Id::from(id));
     if invites::by_id(connection, project, id)?.is_none() {
         return Ok(None);

@@ -10,9 +10,28 @@ use llm_gate::store::{
 };
 
 use super::queries::{identities, invites, keys, members, projects, sessions, tickets, users};
-use super::{Connection, event, ledger};
+use super::{Connection, batch, event, ledger};
 use crate::error::Failure;
 use crate::models::{ApiKeyRow, Id, IdentityRow, InviteRow, LoginRow, NewMemberRow, SessionRow};
+
+/// Keeps accounts, projects, members, invites and keys as they are for this transaction, unless what `author` was let in
+/// by has ended: a request looks that up before it waits here.
+pub(super) fn lock(connection: &mut Connection, author: &Author) -> Result<(), Failure> {
+    batch::lock_people(connection)?;
+    let (_, user, key) = author.actor.parts();
+    if let Some(user) = user
+        && let Some(secured) = users::secured_at(connection, user.into())?
+        && author.at.as_micros() < secured
+    {
+        return Err(Failure::stale("the account was secured meanwhile"));
+    }
+    if let Some(key) = key
+        && keys::is_revoked(connection, key.into())?
+    {
+        return Err(Failure::stale("the key was revoked meanwhile"));
+    }
+    Ok(())
+}
 
 /// Returns the project that a user's events concern: that of a service. A person's concern none.
 pub(super) fn project_of(user: &User) -> Option<ProjectId> {
@@ -118,7 +137,7 @@ pub(super) fn revoked(
 }
 
 /// Ends what others may have made of an account: its keys and identities, who else is in its personal project, and whom
-/// it has invited.
+/// it has invited. What they have begun before is refused from then on.
 pub(super) fn disown(
     connection: &mut Connection,
     account: &User,
@@ -127,6 +146,7 @@ pub(super) fn disown(
     let (user, project) = (account.id, account.personal_project);
     let (id, own) = (Id::from(user), Id::from(project));
     let at = author.at.as_micros();
+    users::secure(connection, id, at)?;
     let mut others = Vec::new();
     for (row, other) in members::after(connection, own, Id(uuid::Uuid::nil()), u32::MAX)? {
         let member = row.member(other)?;

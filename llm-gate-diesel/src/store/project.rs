@@ -1,17 +1,18 @@
 use llm_gate::identity::{InviteId, ProjectId, Subject, UserId};
 use llm_gate::store::{
     Action, Author, Event, Invite, Member, Membership, NewInvite, NewProject, Project,
-    ProjectOutcome, ProjectRole, ProjectStore, StoreFuture, Target, TokenHash, UserKind,
+    ProjectOutcome, ProjectRole, ProjectStore, StoreFuture, Target, TokenHash, User, UserKind,
+    may_set_member,
 };
 use uuid::Uuid;
 
 use super::queries::{invites, members, projects, users};
-use super::{Connection, Store, batch, event, invite, ledger, people};
+use super::{Connection, Store, event, invite, ledger, people};
 use crate::error::Failure;
 use crate::models::{Hash, Id, ProjectRow, text};
 
 fn create(connection: &mut Connection, new: &NewProject) -> Result<Option<Project>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     let Some(owner) = people::person(connection, new.owner)? else {
         return Ok(None);
     };
@@ -38,7 +39,7 @@ fn rename(
     name: &str,
     author: &Author,
 ) -> Result<ProjectOutcome<Project>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let Some(before) = people::open(connection, id)? else {
         return Ok(ProjectOutcome::Absent);
     };
@@ -60,7 +61,7 @@ fn archive(
     id: ProjectId,
     author: &Author,
 ) -> Result<ProjectOutcome<Project>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::open(connection, id)?.is_none() {
         return Ok(ProjectOutcome::Absent);
     }
@@ -90,6 +91,30 @@ fn kept<T>(
     Ok(last.then_some(ProjectOutcome::LastOwner))
 }
 
+/// Returns whether an author may give a user another role in a project, or put it out. A request is let in before it waits
+/// for the lock, and the author's own role may be another by then.
+fn may_set(
+    connection: &mut Connection,
+    project: ProjectId,
+    user: UserId,
+    after: Option<ProjectRole>,
+    author: &Author,
+) -> Result<bool, Failure> {
+    let (_, Some(actor), _) = author.actor.parts() else {
+        return Ok(true);
+    };
+    if actor == user && after.is_none() {
+        return Ok(true);
+    }
+    let Some(row) = users::ever(connection, actor.into())? else {
+        return Ok(true);
+    };
+    let actor = User::try_from(row)?;
+    let role = people::member(connection, project, actor.id)?.map(|member| member.role);
+    let before = people::member(connection, project, user)?.map(|member| member.role);
+    Ok(may_set_member(&actor, role, before, after))
+}
+
 fn set_member(
     connection: &mut Connection,
     project: ProjectId,
@@ -97,7 +122,7 @@ fn set_member(
     role: ProjectRole,
     author: &Author,
 ) -> Result<ProjectOutcome<Member>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::open(connection, project)?.is_none() {
         return Ok(ProjectOutcome::Absent);
     }
@@ -108,6 +133,9 @@ fn set_member(
     else {
         return Ok(ProjectOutcome::Absent);
     };
+    if !may_set(connection, project, user.id, Some(role), author)? {
+        return Ok(ProjectOutcome::Refused);
+    }
     if role != ProjectRole::Owner
         && let Some(member) = people::member(connection, project, user.id)?
         && member.role == ProjectRole::Owner
@@ -125,13 +153,16 @@ fn remove_member(
     user: UserId,
     author: &Author,
 ) -> Result<ProjectOutcome<Member>, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::open(connection, project)?.is_none() {
         return Ok(ProjectOutcome::Absent);
     }
     let Some(member) = people::member(connection, project, user)? else {
         return Ok(ProjectOutcome::Absent);
     };
+    if !may_set(connection, project, user, None, author)? {
+        return Ok(ProjectOutcome::Refused);
+    }
     if let Some(refusal) = kept(connection, project, &member)? {
         return Ok(refusal);
     }

@@ -77,6 +77,21 @@ pub(super) fn reset_password(
     confirm(connection, user, author).map(Some)
 }
 
+/// Takes an account back once more, from whoever came between what a reset has looked at and its commit.
+pub(super) fn secure(
+    connection: &mut Connection,
+    id: UserId,
+    author: &Author,
+) -> Result<bool, Failure> {
+    batch::lock_people(connection)?;
+    let Some(user) = people::person(connection, id)? else {
+        return Ok(false);
+    };
+    people::end_sessions(connection, id, None, author)?;
+    people::disown(connection, &user, author)?;
+    Ok(true)
+}
+
 /// Notes that a user reads its address.
 fn confirm(connection: &mut Connection, before: User, author: &Author) -> Result<User, Failure> {
     if before.email_verified {

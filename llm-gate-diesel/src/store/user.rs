@@ -8,7 +8,7 @@ use llm_gate::store::{
 use uuid::Uuid;
 
 use super::queries::{events, identities, users};
-use super::{Connection, Store, account, batch, event, people, ticket};
+use super::{Connection, Store, account, event, people, ticket};
 use crate::error::Failure;
 use crate::models::{Id, IdentityRow, text};
 
@@ -19,7 +19,7 @@ fn link(
     since: Option<Timestamp>,
     author: &Author,
 ) -> Result<Linking, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     if people::person(connection, id)?.is_none() {
         return Ok(Linking::Absent);
     }
@@ -45,7 +45,7 @@ fn unlink(
     identity: &Identity,
     author: &Author,
 ) -> Result<Unlinking, Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, author)?;
     let row = IdentityRow::new(identity, id.into(), author.at);
     let ways = identities::of_user(connection, row.user_id)?;
     let is_it = |known: &IdentityRow| known.issuer == row.issuer && known.subject == row.subject;
@@ -197,5 +197,9 @@ impl UserStore for Store {
         author: Author,
     ) -> StoreFuture<'_, Option<User>> {
         self.write(move |connection| ticket::reset_password(connection, ticket, &hash, &author))
+    }
+
+    fn secure_account(&self, id: UserId, author: Author) -> StoreFuture<'_, bool> {
+        self.write(move |connection| ticket::secure(connection, id, &author))
     }
 }

@@ -216,6 +216,7 @@ fn steps<S: Store>() -> Vec<Step<S>> {
                 public_id: "third".to_owned(),
                 hash: secret(30),
                 overlap_until: moment(9),
+                judged: None,
                 author: author(),
             };
             store.rotate_key(world.key, secret)

@@ -70,6 +70,32 @@ pub struct NewApiKey {
     pub author: Author,
 }
 
+/// What of a key somebody has read who decided that it may be changed: that may be something else by the time it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What it may do.
+    pub grants: KeyGrants,
+    /// When it stops working by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Judged {
+    /// Returns whether a key is still what was judged.
+    #[must_use]
+    pub fn holds(&self, key: &ApiKey) -> bool {
+        self.grants == key.grants && self.expires_at == key.expires_at
+    }
+}
+
+impl From<&ApiKey> for Judged {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            grants: key.grants.clone(),
+            expires_at: key.expires_at,
+        }
+    }
+}
+
 /// Another secret for a key that stays the same in all else: identifier, limits, usage.
 #[derive(Clone, Debug)]
 pub struct NewKeySecret {
@@ -79,6 +105,8 @@ pub struct NewKeySecret {
     pub hash: TokenHash,
     /// Until when the secret before this one works, too. The one before that works no longer.
     pub overlap_until: Timestamp,
+    /// What the key has to be still; whatever it is unless set.
+    pub judged: Option<Judged>,
     /// Who rotates it, and when.
     pub author: Author,
 }
@@ -92,6 +120,8 @@ pub struct KeyChange {
     pub grants: Option<KeyGrants>,
     /// When it stops working by itself, or never.
     pub expires_at: Option<Option<Timestamp>>,
+    /// What the key has to be still; whatever it is unless set.
+    pub judged: Option<Judged>,
 }
 
 /// Which key is meant, by those who may see it: what is not there and what is not theirs look the same.
@@ -174,6 +204,11 @@ pub trait CredentialStore: Send + Sync + 'static {
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>>;
 
     /// Changes what a key may do; returns it, `None` when there is none such or it is revoked.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the key is not any more what was
+    /// [judged](KeyChange::judged).
     fn change_key(
         &self,
         name: KeyName,
@@ -185,7 +220,8 @@ pub trait CredentialStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the public id is taken.
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when the public id is taken, and
+    /// when the key is not any more what was [judged](NewKeySecret::judged).
     fn rotate_key(&self, name: KeyName, secret: NewKeySecret) -> StoreFuture<'_, Option<ApiKey>>;
 
     /// Revokes a key; returns it, `None` when there is none such.

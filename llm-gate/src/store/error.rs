@@ -18,6 +18,9 @@ pub enum StoreErrorKind {
     Conflict,
     /// There are as many as may be.
     Full,
+    /// Whoever asks was let in by what has ended since: a key that is revoked, or an account that was secured after the
+    /// request began.
+    Stale,
     /// The store cannot answer now: it is away, full, locked or read-only. Nothing has happened, or
     /// whether it has is not known; repeating is safe.
     Unavailable,
@@ -29,7 +32,7 @@ impl StoreErrorKind {
     /// Returns whether the store has worked, and this is what it says.
     #[must_use]
     pub const fn is_answer(self) -> bool {
-        matches!(self, Self::Conflict | Self::Full)
+        matches!(self, Self::Conflict | Self::Full | Self::Stale)
     }
 }
 
@@ -64,6 +67,7 @@ impl fmt::Display for StoreError {
         f.write_str(match self.kind {
             StoreErrorKind::Conflict => "already taken",
             StoreErrorKind::Full => "as many as may be",
+            StoreErrorKind::Stale => "let in by what has ended",
             StoreErrorKind::Unavailable => "store unavailable",
             StoreErrorKind::Other => "store failed",
         })

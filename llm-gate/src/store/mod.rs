@@ -52,7 +52,7 @@ pub use audit::{
 };
 pub use call::{CallInfo, Served};
 pub use credential::{
-    ApiKey, ApiKeyRecord, CredentialStore, KeyChange, KeyName, NewApiKey, NewKeySecret,
+    ApiKey, ApiKeyRecord, CredentialStore, Judged, KeyChange, KeyName, NewApiKey, NewKeySecret,
     TOUCH_EVERY, TokenHash,
 };
 pub use error::{StoreError, StoreErrorKind};
@@ -68,7 +68,7 @@ pub use operation::{
 pub use price::{MAX_RATE, PRICE_SCALE, Price, Rates, Tariff, WEIGHT_SCALE};
 pub use project::{
     Invite, Member, Membership, NewInvite, NewProject, Project, ProjectOutcome, ProjectRole,
-    ProjectStore,
+    ProjectStore, may_set_member,
 };
 pub use session::{MAX_SESSIONS, NewSession, Refresh, Rotation, Session, SessionStore};
 pub use usage::{

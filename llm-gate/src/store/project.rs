@@ -97,6 +97,24 @@ impl Member {
     }
 }
 
+/// Returns whether `actor`, whose role in a project is `role`, may make a member of it who is `before` there one who is
+/// `after`; `None` stands for who is no member.
+#[must_use]
+pub fn may_set_member(
+    actor: &User,
+    role: Option<ProjectRole>,
+    before: Option<ProjectRole>,
+    after: Option<ProjectRole>,
+) -> bool {
+    let owner = Some(ProjectRole::Owner);
+    match role {
+        _ if actor.disabled => false,
+        _ if actor.role == Role::Admin || role == owner => true,
+        Some(role) => role.manages() && before != owner && after != owner,
+        None => false,
+    }
+}
+
 /// What became of a change of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -109,6 +127,9 @@ pub enum ProjectOutcome<T> {
     LastOwner,
     /// It is somebody's personal project, which lives as long as its user, who always owns it.
     Personal,
+    /// The author may not do that there, or not any more: only who manages a project changes who belongs to it, and only
+    /// an owner who owns it.
+    Refused,
 }
 
 /// Somebody to be let in: to the platform with a role, and to a project if one is named.
@@ -120,7 +141,7 @@ pub struct NewInvite {
     pub hash: TokenHash,
     /// The normalised address it was mailed to, which counts as confirmed when the invite is taken up.
     pub email: String,
-    /// What the user may do on the platform, where the invite makes the account.
+    /// What the user may do on the platform from then on; one who may more already goes on to.
     pub role: Role,
     /// The project to become a member of, and as what.
     pub project: Option<(ProjectId, ProjectRole)>,
@@ -137,7 +158,7 @@ pub struct Invite {
     pub id: InviteId,
     /// The address it was mailed to.
     pub email: String,
-    /// What the user may do on the platform, where the invite makes the account.
+    /// What the user may do on the platform from then on; one who may more already goes on to.
     pub role: Role,
     /// The project to become a member of, and as what.
     pub project: Option<(ProjectId, ProjectRole)>,
@@ -241,6 +262,10 @@ pub trait ProjectStore: Send + Sync + 'static {
 
     /// Makes somebody a member, or gives a member another role. A service is [`Absent`](ProjectOutcome::Absent) from
     /// every project but its own, and is no owner in place of a person.
+    ///
+    /// Where the author is a user, or a key of one, that may have changed since it was let in: it is
+    /// [`Refused`](ProjectOutcome::Refused) in the same transaction unless [`may_set_member`] lets it. Authors without an
+    /// account here are not judged.
     fn set_member(
         &self,
         project: ProjectId,
@@ -250,7 +275,8 @@ pub trait ProjectStore: Send + Sync + 'static {
     ) -> StoreFuture<'_, ProjectOutcome<Member>>;
 
     /// Puts a member out; answers how it was. In the same transaction the member's keys there are revoked; a service, which
-    /// has no other project, is deleted.
+    /// has no other project, is deleted. The author is judged as [`set_member`](Self::set_member) does; who leaves by itself is
+    /// not.
     fn remove_member(
         &self,
         project: ProjectId,
@@ -289,7 +315,8 @@ pub trait ProjectStore: Send + Sync + 'static {
     ) -> StoreFuture<'_, Option<Invite>>;
 
     /// Lets somebody who has an account take up an invite, once; returns it, `None` when it is not good any more or the
-    /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles.
+    /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles, and so
+    /// does the account on the platform.
     ///
     /// An invite is as good as who made it: not while that account is disabled, or once it is deleted, or may not make
     /// such an invite any more ([`Invite::is_for`]).

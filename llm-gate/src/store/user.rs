@@ -219,6 +219,10 @@ pub struct NewTicket {
 ///
 /// Every change leaves an [`Event`](crate::store::Event) in its own transaction. What ends with something else, such as
 /// the keys of an account, leaves one each, by the same author; what was so already leaves none.
+///
+/// What changes accounts, identities, projects, members, invites or keys fails with
+/// [`Stale`](crate::store::StoreErrorKind::Stale) where its author is a key that is revoked by then, or a user, or a key of
+/// one, whose account was [secured](Self::secure_account) later than [`Author::at`].
 pub trait UserStore: Send + Sync + 'static {
     /// Makes an account, its personal project with the user as owner, its limit, and what its invite grants: all or
     /// nothing.
@@ -375,4 +379,13 @@ pub trait UserStore: Send + Sync + 'static {
         hash: String,
         author: Author,
     ) -> StoreFuture<'_, Option<User>>;
+
+    /// Ends the sessions of a person and, as [`reset_password`](Self::reset_password) does where the address was not
+    /// confirmed, all else that others may have made of the account. Returns whether there is such an account.
+    ///
+    /// From then on whoever has begun something in its name before `author.at` is refused as
+    /// [`Stale`](crate::store::StoreErrorKind::Stale) by what changes accounts, identities, projects, members, invites
+    /// and keys, as after such a reset. A reset says when it began, and lets requests in until it is committed; who calls
+    /// this afterwards, with the moment at which it does, ends what those have made and refuses the rest.
+    fn secure_account(&self, id: UserId, author: Author) -> StoreFuture<'_, bool>;
 }

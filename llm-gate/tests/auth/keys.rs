@@ -208,6 +208,7 @@ async fn a_rotated_key_works_with_both_secrets_until_the_overlap_ends() {
         public_id: new.public_id().to_owned(),
         hash: new.hash(&scene.hasher),
         overlap_until: now.after(Duration::from_secs(60)),
+        judged: None,
         author: Author::system(now),
     };
     let rotated = scene.store.rotate_key(scene.name(id), secret).await;

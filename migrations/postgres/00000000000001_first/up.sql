@@ -24,6 +24,7 @@ CREATE TABLE users (
     personal_project BYTEA NOT NULL REFERENCES projects (id),
     created_at BIGINT NOT NULL,
     deleted_at BIGINT CHECK (deleted_at IS NULL OR disabled),
+    secured_at BIGINT,
     CHECK (kind = 'person' OR (email IS NULL AND username IS NULL AND password_hash IS NULL)),
     CHECK (deleted_at IS NULL OR (email IS NULL AND username IS NULL AND password_hash IS NULL))
 );

@@ -24,6 +24,7 @@ CREATE TABLE users (
     personal_project BLOB NOT NULL REFERENCES projects (id),
     created_at INTEGER NOT NULL,
     deleted_at INTEGER CHECK (deleted_at IS NULL OR disabled),
+    secured_at INTEGER,
     CHECK (kind = 'person' OR (email IS NULL AND username IS NULL AND password_hash IS NULL)),
     CHECK (deleted_at IS NULL OR (email IS NULL AND username IS NULL AND password_hash IS NULL))
 ) STRICT;

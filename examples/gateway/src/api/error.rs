@@ -103,6 +103,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::Conflict => Self::new(StatusCode::CONFLICT, "already taken"),
+            StoreErrorKind::Stale => Rejection::unauthorized().into(),
             StoreErrorKind::Unavailable => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

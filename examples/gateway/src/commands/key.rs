@@ -207,6 +207,7 @@ async fn rotate(
         public_id: secret.public_id().to_owned(),
         hash: secret.hash(hasher),
         overlap_until: author.at.after(Duration::from_secs(overlap)),
+        judged: None,
         author,
     };
     let rotated = store.rotate_key(name, new).await?;

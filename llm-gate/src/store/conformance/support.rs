@@ -92,6 +92,13 @@ pub(super) fn conflict<T>(answer: Result<T, StoreError>, reason: &str) {
     assert_eq!(kind, Some(StoreErrorKind::Conflict), "{reason}");
 }
 
+/// Checks that who asks was let in by what has ended.
+#[track_caller]
+pub(super) fn stale<T>(answer: Result<T, StoreError>, reason: &str) {
+    let kind = answer.err().map(|error| error.kind());
+    assert_eq!(kind, Some(StoreErrorKind::Stale), "{reason}");
+}
+
 pub(super) async fn apply<S: LedgerStore>(store: &S, batch: Vec<Operation>) -> Vec<Outcome> {
     let asked = batch.len();
     let outcomes = done(store.apply(batch).await);

@@ -32,6 +32,7 @@ impl People {
         books: &mut MemoryBooks,
         new: NewUser,
     ) -> Result<User, StoreError> {
+        self.heed(&new.author)?;
         let names = [new.email.as_deref(), new.username.as_deref()];
         if self.taken(new.id, names)
             || self.accounts.contains_key(&new.id)
@@ -91,6 +92,7 @@ impl People {
     }
 
     pub(super) fn create_service(&mut self, new: NewService) -> Result<Option<User>, StoreError> {
+        self.heed(&new.author)?;
         if self.accounts.contains_key(&new.id) {
             return Err(conflict());
         }
@@ -129,6 +131,7 @@ impl People {
             user,
             hash,
             deleted: false,
+            secured_at: None,
         };
         self.accounts.insert(account.user.id, account);
     }
@@ -140,6 +143,7 @@ impl People {
         change: UserChange,
         author: &Author,
     ) -> Result<UserOutcome, StoreError> {
+        self.heed(author)?;
         let Some(before) = self.account(id).map(|account| account.user.clone()) else {
             return Ok(UserOutcome::Absent);
         };

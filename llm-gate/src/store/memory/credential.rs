@@ -1,8 +1,8 @@
 use crate::clock::Timestamp;
 use crate::identity::{KeyId, ProjectId, UserId};
 use crate::store::{
-    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, KeyChange, KeyName, NewApiKey,
-    NewKeySecret, StoreError, StoreErrorKind, StoreFuture, TOUCH_EVERY, Target,
+    Action, ApiKey, ApiKeyRecord, Author, CredentialStore, Event, Judged, KeyChange, KeyName,
+    NewApiKey, NewKeySecret, StoreError, StoreErrorKind, StoreFuture, TOUCH_EVERY, Target,
 };
 
 use super::MemoryStore;
@@ -10,6 +10,7 @@ use super::people::{Key, People, conflict};
 
 impl People {
     fn create_key(&mut self, new: NewApiKey) -> Result<ApiKey, StoreError> {
+        self.heed(&new.author)?;
         let member = self.members.contains_key(&(new.project, new.user));
         if self.keys.contains_key(&new.id)
             || self.public_ids.contains_key(&new.public_id)
@@ -85,6 +86,12 @@ impl People {
         key.revoked_at.is_none().then_some(key.id)
     }
 
+    /// Returns whether a key is still what was judged.
+    fn is_as(&self, id: KeyId, judged: Option<&Judged>) -> bool {
+        let kept = self.keys.get(&id);
+        judged.is_none_or(|judged| kept.is_some_and(|kept| judged.holds(&kept.key)))
+    }
+
     /// Changes a key that is not revoked.
     fn change_key(
         &mut self,
@@ -109,10 +116,13 @@ impl People {
         name: KeyName,
         secret: NewKeySecret,
     ) -> Result<Option<ApiKey>, StoreError> {
+        self.heed(&secret.author)?;
         let Some(id) = self.valid(name) else {
             return Ok(None);
         };
-        if self.public_ids.contains_key(&secret.public_id) {
+        if self.public_ids.contains_key(&secret.public_id)
+            || !self.is_as(id, secret.judged.as_ref())
+        {
             return Err(conflict());
         }
         if let Some((ended, _)) = self.keys.get_mut(&id).and_then(|kept| kept.before.take()) {
@@ -208,8 +218,12 @@ impl CredentialStore for MemoryStore {
         author: Author,
     ) -> StoreFuture<'_, Option<ApiKey>> {
         self.write(|people| {
+            people.heed(&author)?;
             if people.valid(name).is_none() {
                 return Ok(None);
+            }
+            if !people.is_as(name.id, change.judged.as_ref()) {
+                return Err(conflict());
             }
             Ok(
                 people.change_key(name, Action::KeyChanged, &author, |kept| {
@@ -217,6 +231,7 @@ impl CredentialStore for MemoryStore {
                         name,
                         grants,
                         expires_at,
+                        judged: _,
                     } = change;
                     let key = &mut kept.key;
                     key.name = name.unwrap_or_else(|| std::mem::take(&mut key.name));
@@ -235,6 +250,7 @@ impl CredentialStore for MemoryStore {
 
     fn revoke_key(&self, name: KeyName, author: Author) -> StoreFuture<'_, Option<ApiKey>> {
         self.write_both(|people, books| {
+            people.heed(&author)?;
             if people.named(name).is_none() {
                 return Ok(None);
             }

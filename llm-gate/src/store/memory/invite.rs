@@ -1,11 +1,12 @@
 use crate::clock::Timestamp;
-use crate::identity::{InviteId, ProjectId, UserId};
+use crate::identity::{InviteId, ProjectId, Role, UserId};
 use crate::store::{Action, Author, Event, Invite, NewInvite, StoreError, Target, TokenHash};
 
 use super::people::{People, conflict};
 
 impl People {
     pub(super) fn create_invite(&mut self, new: NewInvite) -> Result<Option<Invite>, StoreError> {
+        self.heed(&new.author)?;
         let mut hashes = self.invites.values().map(|(hash, _)| hash);
         if self.invites.contains_key(&new.id) || hashes.any(|hash| *hash == new.hash) {
             return Err(conflict());
@@ -64,7 +65,8 @@ impl People {
         maker.is_some_and(|maker| invite.is_for(&maker.user, role))
     }
 
-    /// Marks an invite as taken up, and makes the user a member of its project.
+    /// Marks an invite as taken up, makes the user an admin of the platform where that is what it grants, and a member of
+    /// its project.
     pub(super) fn take_up(
         &mut self,
         id: InviteId,
@@ -78,6 +80,7 @@ impl People {
         let project = after.project.map(|(project, _)| project);
         let event = Event::new(author, Action::InviteAccepted, Target::new("invite", id));
         self.leave(event.of(project).change(&before, &after));
+        self.promote(user, after.role, author);
         if let Some((project, role)) = after.project {
             let now = self.members.get(&(project, user)).map(|(role, _)| *role);
             self.join(
@@ -88,6 +91,20 @@ impl People {
             );
         }
         Some(after)
+    }
+
+    /// Gives an account the role that an invite grants, unless it has it or may more.
+    fn promote(&mut self, id: UserId, role: Role, author: &Author) {
+        let Some(account) = self.accounts.get_mut(&id) else {
+            return;
+        };
+        if role == Role::Admin && account.user.role != Role::Admin {
+            let before = account.user.clone();
+            account.user.role = role;
+            let after = account.user.clone();
+            let event = Event::new(author, Action::UserChanged, Target::new("user", id));
+            self.leave(event.change(&before, &after));
+        }
     }
 
     pub(super) fn accept_invite(

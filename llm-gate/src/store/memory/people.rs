@@ -32,6 +32,8 @@ pub(super) struct Account {
     pub(super) user: User,
     pub(super) hash: Option<String>,
     pub(super) deleted: bool,
+    /// When it was last taken back from whoever else may have made it.
+    pub(super) secured_at: Option<Timestamp>,
 }
 
 /// A key with its secrets.
@@ -73,6 +75,20 @@ pub(super) const fn conflict() -> StoreError {
 }
 
 impl People {
+    /// Refuses who was let in by what has ended.
+    pub(super) fn heed(&self, author: &Author) -> Result<(), StoreError> {
+        let (_, user, key) = author.actor.parts();
+        let account = user.and_then(|user| self.accounts.get(&user));
+        let secured = account.and_then(|account| account.secured_at);
+        let key = key.and_then(|key| self.keys.get(&key));
+        if secured.is_some_and(|secured| author.at < secured)
+            || key.is_some_and(|kept| kept.key.revoked_at.is_some())
+        {
+            return Err(StoreError::new(StoreErrorKind::Stale));
+        }
+        Ok(())
+    }
+
     pub(super) fn leave(&mut self, event: Event) {
         self.events.insert(event.id, event);
     }

@@ -2,7 +2,7 @@ use crate::identity::{InviteId, ProjectId, UserId};
 use crate::store::{
     Action, Author, Event, Invite, Member, Membership, MemoryBooks, NewInvite, NewProject, Project,
     ProjectOutcome, ProjectRole, ProjectStore, StoreError, StoreFuture, Target, TokenHash, User,
-    UserKind,
+    UserKind, may_set_member,
 };
 
 use super::MemoryStore;
@@ -10,6 +10,7 @@ use super::people::{People, conflict};
 
 impl People {
     fn create_project(&mut self, new: NewProject) -> Result<Option<Project>, StoreError> {
+        self.heed(&new.author)?;
         if self.projects.contains_key(&new.id) {
             return Err(conflict());
         }
@@ -86,6 +87,24 @@ impl People {
         })
     }
 
+    /// Returns whether an author may give a user another role in a project, or put it out.
+    fn may_set(
+        &self,
+        project: ProjectId,
+        user: UserId,
+        after: Option<ProjectRole>,
+        author: &Author,
+    ) -> bool {
+        let (_, actor, _) = author.actor.parts();
+        let Some(account) = actor.and_then(|actor| self.accounts.get(&actor)) else {
+            return true;
+        };
+        let role = |of: UserId| self.members.get(&(project, of)).map(|(role, _)| *role);
+        let actor = &account.user;
+        let leaves = actor.id == user && after.is_none();
+        leaves || may_set_member(actor, role(actor.id), role(user), after)
+    }
+
     fn set_member(
         &mut self,
         project: ProjectId,
@@ -99,6 +118,9 @@ impl People {
         let service = account.user.kind == UserKind::Service;
         if service && account.user.personal_project != project {
             return ProjectOutcome::Absent;
+        }
+        if !self.may_set(project, user, Some(role), author) {
+            return ProjectOutcome::Refused;
         }
         let owns =
             self.members.get(&(project, user)).map(|(role, _)| *role) == Some(ProjectRole::Owner);
@@ -162,6 +184,9 @@ impl People {
         let Some(member) = self.open(project).and_then(|_| self.member(project, user)) else {
             return ProjectOutcome::Absent;
         };
+        if !self.may_set(project, user, None, author) {
+            return ProjectOutcome::Refused;
+        }
         if member.user.kind == UserKind::Service {
             self.put_out(books, project, &member.user, author);
             return ProjectOutcome::Done(member);
@@ -240,7 +265,10 @@ impl ProjectStore for MemoryStore {
         name: String,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Project>> {
-        self.write(|people| Ok(people.rename(id, name, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.rename(id, name, &author))
+        })
     }
 
     fn archive_project(
@@ -248,7 +276,10 @@ impl ProjectStore for MemoryStore {
         id: ProjectId,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Project>> {
-        self.write_both(|people, books| Ok(people.close(books, id, &author)))
+        self.write_both(|people, books| {
+            people.heed(&author)?;
+            Ok(people.close(books, id, &author))
+        })
     }
 
     fn members(
@@ -296,7 +327,10 @@ impl ProjectStore for MemoryStore {
         role: ProjectRole,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Member>> {
-        self.write(|people| Ok(people.set_member(project, user, role, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.set_member(project, user, role, &author))
+        })
     }
 
     fn remove_member(
@@ -305,7 +339,10 @@ impl ProjectStore for MemoryStore {
         user: UserId,
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Member>> {
-        self.write_both(|people, books| Ok(people.remove_member(books, project, user, &author)))
+        self.write_both(|people, books| {
+            people.heed(&author)?;
+            Ok(people.remove_member(books, project, user, &author))
+        })
     }
 
     fn create_invite(&self, invite: NewInvite) -> StoreFuture<'_, Option<Invite>> {
@@ -355,7 +392,10 @@ impl ProjectStore for MemoryStore {
         id: InviteId,
         author: Author,
     ) -> StoreFuture<'_, Option<Invite>> {
-        self.write(|people| Ok(people.revoke_invite(project, id, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.revoke_invite(project, id, &author))
+        })
     }
 
     fn accept_invite(
@@ -364,6 +404,9 @@ impl ProjectStore for MemoryStore {
         user: UserId,
         author: Author,
     ) -> StoreFuture<'_, Option<Invite>> {
-        self.write(|people| Ok(people.accept_invite(token, user, &author)))
+        self.write(|people| {
+            people.heed(&author)?;
+            Ok(people.accept_invite(token, user, &author))
+        })
     }
 }

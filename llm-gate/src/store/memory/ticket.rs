@@ -64,7 +64,7 @@ impl People {
     }
 
     /// Ends what others may have made of an account: its keys and identities, who else is in its personal project, and
-    /// whom it has invited.
+    /// whom it has invited. What they have begun before is refused from then on.
     fn disown(&mut self, books: &mut MemoryBooks, id: UserId, author: &Author) {
         let Some(own) = self
             .account(id)
@@ -72,6 +72,9 @@ impl People {
         else {
             return;
         };
+        if let Some(account) = self.accounts.get_mut(&id) {
+            account.secured_at = Some(author.at);
+        }
         self.revoke_keys(books, author, |key| key.user == id);
         self.unlink_all(id, author);
         let inside = self.members.keys();
@@ -85,6 +88,15 @@ impl People {
         self.revoke_invites(author, |invite| {
             invite.created_by == Some(id) || invite.project.is_some_and(|of| of.0 == own)
         });
+    }
+
+    pub(super) fn secure(&mut self, books: &mut MemoryBooks, id: UserId, author: &Author) -> bool {
+        if self.person(id).is_none() {
+            return false;
+        }
+        self.end_sessions(author, |session| session.user == id);
+        self.disown(books, id, author);
+        true
     }
 
     pub(super) fn unlink_all(&mut self, id: UserId, author: &Author) {

@@ -98,7 +98,10 @@ impl UserStore for MemoryStore {
     }
 
     fn delete_user(&self, id: UserId, author: Author) -> StoreFuture<'_, UserOutcome> {
-        self.write_both(|people, books| Ok(people.delete_user(books, id, &author)))
+        self.write_both(|people, books| {
+            people.heed(&author)?;
+            Ok(people.delete_user(books, id, &author))
+        })
     }
 
     fn link_identity(
@@ -109,6 +112,7 @@ impl UserStore for MemoryStore {
         author: Author,
     ) -> StoreFuture<'_, Linking> {
         self.write(|people| {
+            people.heed(&author)?;
             if people.person(id).is_none() {
                 return Ok(Linking::Absent);
             }
@@ -132,6 +136,7 @@ impl UserStore for MemoryStore {
         author: Author,
     ) -> StoreFuture<'_, Unlinking> {
         self.write(|people| {
+            people.heed(&author)?;
             if people.identities.get(&identity) != Some(&id) {
                 return Ok(Unlinking::Absent);
             }
@@ -183,5 +188,9 @@ impl UserStore for MemoryStore {
         author: Author,
     ) -> StoreFuture<'_, Option<User>> {
         self.write_both(|people, books| Ok(people.reset_password(books, ticket, hash, &author)))
+    }
+
+    fn secure_account(&self, id: UserId, author: Author) -> StoreFuture<'_, bool> {
+        self.write_both(|people, books| Ok(people.secure(books, id, &author)))
     }
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
-use llm_gate::store::{TicketPurpose, User};
+use llm_gate::store::{Author, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use super::letters::{reached, ticket, worn};
@@ -254,8 +254,16 @@ pub(in crate::api) async fn reset_password(
         return Err(ApiError::in_body("password", reason));
     }
     let hash = app.passwords.hash(password).await?;
-    let user = app.store.reset_password(token.hash(), hash, author).await?;
-    let user = user.ok_or_else(worn)?;
+    let reset = (app.store).reset_password(token.hash(), hash, author.clone());
+    let user = reset.await?.ok_or_else(worn)?;
+    if !owner.email_verified {
+        // Who was let in before that was committed may have gone on, and goes on no longer than until now.
+        let author = Author {
+            at: app.clock.now(),
+            ..author
+        };
+        app.store.secure_account(user.id, author).await?;
+    }
     // Keys that somebody made before the address was confirmed are revoked.
     app.keys.invalidate_all();
     tell_of_password(&app, &user);

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use http::StatusCode;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
-use llm_gate::store::{ApiKey, Author, KeyChange, KeyName, NewKeySecret};
+use llm_gate::store::{
+    ApiKey, Author, Judged, KeyChange, KeyName, NewKeySecret, StoreError, StoreErrorKind,
+};
 use serde_json::{Value, json};
 
 use super::grants::{Grants, Maker, Owner, grantable, outlived, owner_of, unlimited};
@@ -56,7 +59,10 @@ impl Input for Changes {
 #[utoipa::path(
     patch,
     path = "/api/v1/projects/{id}/api-keys/{key}",
-    responses((status = 404, description = "No such project or key, not one of the caller's, or revoked"))
+    responses(
+        (status = 404, description = "No such project or key, not one of the caller's, or revoked"),
+        (status = 409, description = "The key was changed meanwhile"),
+    )
 )]
 pub(in crate::api) async fn change(
     State(app): State<App>,
@@ -79,9 +85,10 @@ pub(in crate::api) async fn change(
     let grants = wanted.grants.over(known.grants.clone());
     let change = KeyChange {
         name: wanted.name,
-        // Not what was read before, which may be more than it is now.
+        // Who asks for nothing of it writes nothing back.
         grants: (!same).then_some(grants),
         expires_at: wanted.expires_at,
+        judged: None,
     };
     let maker = Maker::from(&account);
     let key = changed(&app, &maker, name, &known, change, account.author).await?;
@@ -95,7 +102,7 @@ pub(in crate::api) async fn changed(
     maker: &Maker,
     name: KeyName,
     known: &ApiKey,
-    change: KeyChange,
+    mut change: KeyChange,
     author: Author,
 ) -> Result<ApiKey, ApiError> {
     let grants = change.grants.as_ref().unwrap_or(&known.grants);
@@ -112,10 +119,25 @@ pub(in crate::api) async fn changed(
         unlimited(app, maker.key, Some(known.id)).await?;
         outlived(app, maker.key, until).await?;
     }
-    let changed = app.store.change_key(name, change, author).await?;
-    let key = changed.ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    // What was judged is what was read, and what was not asked for is written back as it was read.
+    if change.grants.is_some() || change.expires_at.is_some() {
+        change.judged = Some(Judged::from(known));
+    }
+    let changed = app.store.change_key(name, change, author).await;
+    let key = changed
+        .map_err(meanwhile)?
+        .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     forget(app, &key);
     Ok(key)
+}
+
+fn meanwhile(error: StoreError) -> ApiError {
+    match error.kind() {
+        StoreErrorKind::Conflict => {
+            ApiError::new(StatusCode::CONFLICT, "the key was changed meanwhile")
+        }
+        _ => error.into(),
+    }
 }
 
 /// How long two secrets overlap.
@@ -147,7 +169,10 @@ impl Input for Rotation {
 #[utoipa::path(
     post,
     path = "/api/v1/projects/{id}/api-keys/{key}/rotate",
-    responses((status = 404, description = "No such project or key, not one of the caller's, or revoked"))
+    responses(
+        (status = 404, description = "No such project or key, not one of the caller's, or revoked"),
+        (status = 409, description = "The key was changed meanwhile"),
+    )
 )]
 pub(in crate::api) async fn rotate(
     State(app): State<App>,
@@ -179,10 +204,13 @@ pub(in crate::api) async fn rotate(
         public_id: secret.public_id().to_owned(),
         hash: secret.hash(&app.hasher),
         overlap_until: account.author.at.after(overlap),
+        judged: Some(Judged::from(&known)),
         author: account.author,
     };
-    let rotated = app.store.rotate_key(name, new).await?;
-    let key = rotated.ok_or_else(|| ApiError::not_found(NO_KEY))?;
+    let rotated = app.store.rotate_key(name, new).await;
+    let key = rotated
+        .map_err(meanwhile)?
+        .ok_or_else(|| ApiError::not_found(NO_KEY))?;
     forget(&app, &known);
     app.keys.created(&key.public_id);
     Ok(Answer(IssuedKey::new(key, &secret)))

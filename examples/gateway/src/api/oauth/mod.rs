@@ -275,6 +275,7 @@ async fn arrive(
     let redirect = pending.redirect.as_deref();
     match pending.purpose {
         Purpose::Enter => {
+            let identity = profile.identity.clone();
             let user = people::entering(app, profile, pending.begun_at, &origin.author).await?;
             let session = sealed.session();
             let opened = auth::open(app, origin, &user, session).await;
@@ -282,6 +283,7 @@ async fn arrive(
                 StoreErrorKind::Conflict => Failure::Used,
                 _ => Failure::Other(error.into()),
             })?;
+            people::still_known(app, &user, identity, session, &origin.author).await?;
             let mut pair = auth::pair(app, origin, &user, session, &refresh)?;
             Ok(match redirect {
                 Some(path) => {

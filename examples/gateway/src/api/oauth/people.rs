@@ -42,6 +42,26 @@ pub(super) async fn entering(
     Err(Failure::Taken)
 }
 
+/// Ends a session that was just opened, and refuses it, where the identity does not lead to the account any more. What takes
+/// it from there, or disables the account, ends the sessions there are, and this one may have been opened after that.
+pub(super) async fn still_known(
+    app: &App,
+    user: &User,
+    identity: Identity,
+    session: SessionId,
+    author: &Author,
+) -> Result<(), Failure> {
+    let now = app.store.user_by_identity(identity).await?;
+    if now.is_some_and(|now| now.id == user.id && !now.disabled) {
+        return Ok(());
+    }
+    tracing::info!(user = %user.id, "login of an identity that was unlinked meanwhile refused");
+    app.store
+        .end_session(user.id, session, author.clone())
+        .await?;
+    Err(Failure::Disabled(user.id))
+}
+
 fn enabled(user: User) -> Result<User, Failure> {
     if user.disabled {
         tracing::info!(user = %user.id, "login of a disabled user refused");
@@ -132,6 +152,7 @@ pub(super) async fn link(
         Ok(Linking::Over) => Err(Failure::Used),
         Ok(_) => Err(Failure::Disabled(user)),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Err(Failure::Taken),
+        Err(error) if error.kind() == StoreErrorKind::Stale => Err(Failure::Disabled(user)),
         Err(error) => Err(error.into()),
     }
 }

@@ -147,7 +147,8 @@ pub(in crate::api) async fn put_out(
     Ok(member)
 }
 
-/// Refuses admins of a project what only its owners may do.
+/// Refuses admins of a project what only its owners may do, before anything is counted. The store looks again when it
+/// writes.
 async fn touches_owner(
     app: &App,
     place: &Place,

@@ -116,6 +116,9 @@ pub(super) fn outcome<T>(outcome: ProjectOutcome<T>, absent: &'static str) -> Re
             StatusCode::CONFLICT,
             "a personal project lives as long as its user, who always owns it",
         )),
+        ProjectOutcome::Refused => Err(ApiError::forbidden(
+            "only owners and admins of the project may do that, and only owners where it is about an owner",
+        )),
         _ => Err(ApiError::not_found(absent)),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::browser::{parameter, with};
 use super::provider::{CLIENT, NOW, Signature};
 use super::{Scene, refused};
+use crate::ledger::tamper;
 use crate::support::{about_one, send};
 
 /// Comes back, and is refused; nobody has entered, and nothing was made.
@@ -377,4 +378,23 @@ async fn what_was_refused_is_counted_where_other_credentials_are() {
             format!("llm_gate_provider_logins_total{{provider=\"metered\",result=\"{result}\"}}");
         assert_eq!(count(&after, &name), times, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_identity_that_is_unlinked_while_it_enters_does_not_enter() {
+    let scene = Scene::start().await;
+    let first = scene.browser().login("google").await;
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    // Between the look at whose it is and the answer, and on no clock: with the session that is opened.
+    let unlinks = match scene.gate.database {
+        Some(_) => "CREATE RULE unlinks AS ON INSERT TO sessions DO ALSO DELETE FROM identities",
+        None => "CREATE TRIGGER unlinks AFTER INSERT ON sessions BEGIN DELETE FROM identities; END",
+    };
+    tamper(&scene.gate, unlinks).await;
+    let second = scene.browser().login("google").await;
+    refused(&second, StatusCode::UNAUTHORIZED);
+    let opened = scene.events(&[Action::SessionCreated]).await;
+    let ended = scene.events(&[Action::SessionRevoked]).await;
+    assert_eq!((opened.len(), ended.len()), (2, 1), "it lives no longer");
+    assert_eq!(ended[0].target, opened[0].target, "and the first lives on");
 }

@@ -8,8 +8,8 @@ use crate::store::conformance::support::{
     START, at, conflict, done, key, later, own, project, race, shared, user,
 };
 use crate::store::{
-    ApiKey, CredentialStore, KeyChange, KeyName, NewApiKey, ProjectRole, ProjectStore, StoreError,
-    StoreErrorKind, UserStore,
+    ApiKey, CredentialStore, Judged, KeyChange, KeyName, NewApiKey, NewKeySecret, ProjectRole,
+    ProjectStore, StoreError, StoreErrorKind, UserStore,
 };
 
 /// What was written is read back, hash and role with it.
@@ -422,6 +422,63 @@ pub async fn a_key_is_changed_in_parts<S: UserStore + CredentialStore>(store: S)
     };
     let late = done(store.change_key(name, change, at(3)).await);
     assert_eq!(late, None, "a revoked key stays as it was");
+}
+
+/// Whoever decides by what a key was writes only while it is that, its name aside.
+pub async fn a_key_is_changed_as_it_was_judged_or_not_at_all<S>(store: S)
+where
+    S: UserStore + CredentialStore,
+{
+    let ada = user(&store, "ada").await;
+    let read = done(store.create_key(key(&ada, "public")).await);
+    let (name, judged) = (own(&read), Some(Judged::from(&read)));
+    let only = |model: &str| KeyGrants {
+        models: Some(vec![model.to_owned()]),
+        ..KeyGrants::default()
+    };
+    let narrowed = KeyChange {
+        grants: Some(only("small")),
+        judged: judged.clone(),
+        ..KeyChange::default()
+    };
+    let named = KeyChange {
+        name: Some("desk".to_owned()),
+        judged: judged.clone(),
+        ..KeyChange::default()
+    };
+    assert!(done(store.change_key(name, named.clone(), at(1)).await).is_some());
+    assert!(done(store.change_key(name, narrowed.clone(), at(2)).await).is_some());
+    let rotation = |judged: &Option<Judged>, public_id: &str| NewKeySecret {
+        judged: judged.clone(),
+        ..secret(public_id, 9, 500)
+    };
+    conflict(
+        store.change_key(name, narrowed, at(3)).await,
+        "it may do something else by now",
+    );
+    conflict(
+        store.rotate_key(name, rotation(&judged, "second")).await,
+        "so whoever gets the secret could, too",
+    );
+    let found = done(store.key(name).await).expect("it is there");
+    assert_eq!(
+        (found.public_id.as_str(), &found.grants),
+        ("public", &only("small"))
+    );
+    let judged = Some(Judged::from(&found));
+    let longer = KeyChange {
+        expires_at: Some(None),
+        judged: judged.clone(),
+        ..KeyChange::default()
+    };
+    assert!(done(store.change_key(name, longer, at(4)).await).is_some());
+    conflict(
+        store.rotate_key(name, rotation(&judged, "third")).await,
+        "it works longer by now",
+    );
+    let found = done(store.key(name).await).expect("it is there");
+    let rotated = store.rotate_key(name, rotation(&Some(Judged::from(&found)), "fourth"));
+    assert!(done(rotated.await).is_some(), "it is what was judged");
 }
 
 /// The moment a key was revoked is a fact.

@@ -23,6 +23,7 @@ rules!(__credentials_rules where S: UserStore | ProjectStore | CredentialStore;
     a_key_belongs_to_a_member,
     what_a_key_may_do_is_kept,
     a_key_is_changed_in_parts,
+    a_key_is_changed_as_it_was_judged_or_not_at_all,
     revoking_again_keeps_the_first_moment,
     a_use_is_noted_once_a_minute_and_never_goes_back,
     a_rotated_key_has_another_secret_and_stays_the_same,
@@ -39,6 +40,7 @@ fn secret(public_id: &str, number: u8, overlap: i64) -> NewKeySecret {
         public_id: public_id.to_owned(),
         hash: hash(number),
         overlap_until: later(overlap),
+        judged: None,
         author: at(1),
     }
 }

@@ -16,6 +16,7 @@ fn secret(public_id: &str) -> NewKeySecret {
         public_id: public_id.to_owned(),
         hash: hash(0xab),
         overlap_until: later(50),
+        judged: None,
         author: someone(1),
     }
 }
@@ -102,6 +103,7 @@ pub async fn what_changes_nothing_leaves_no_event<S: Store>(store: S) {
         name: Some(laptop.name.clone()),
         grants: Some(laptop.grants.clone()),
         expires_at: Some(laptop.expires_at),
+        judged: None,
     };
     done(store.change_key(own(&laptop), same, someone(1)).await);
     done(store.revoke_key(own(&gone), someone(1)).await);

@@ -151,6 +151,20 @@ pub async fn an_invite_leaves_events<S: Store>(store: S) {
         expected,
         "the invite, and who came in"
     );
+    let mut new = invite("ada@example.org", None, hash(5));
+    new.role = Role::Admin;
+    let admits = done(store.create_invite(new).await).expect("to the platform");
+    trail.left().await;
+    done(store.accept_invite(hash(5), ada.id, someone(5)).await);
+    let target = ("invite", &admits.id as &dyn ToString);
+    let (_, beside) = trail.first(5, accepted, target, None).await;
+    let [event] = &*beside else {
+        panic!("one event beside it: {beside:?}");
+    };
+    assert_eq!(event.action, Action::UserChanged, "what she may do");
+    assert_eq!(event.target.id, ada.id.to_string(), "who");
+    assert_eq!(event.before, json!({"role": "user"}));
+    assert_eq!(event.after, json!({"role": "admin"}));
     let mut new = invite("eve@example.org", Some(id), hash(4));
     new.role = Role::Admin;
     let fourth = done(store.create_invite(new).await).expect("there is such a project");
@@ -213,6 +227,7 @@ pub async fn a_key_leaves_events<S: Store>(store: S) {
         public_id: "second".to_owned(),
         hash: hash(2),
         overlap_until: later(50),
+        judged: None,
         author: someone(3),
     };
     done(store.rotate_key(name, secret).await);

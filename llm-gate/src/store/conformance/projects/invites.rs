@@ -7,7 +7,7 @@ use crate::store::conformance::support::{
     account, at, conflict, done, hash, invite, later, project, race, reader, user,
 };
 use crate::store::{
-    Invite, NewInvite, NewUser, ProjectRole, ProjectStore, TokenHash, UserChange, UserStore,
+    Invite, NewInvite, NewUser, ProjectRole, ProjectStore, TokenHash, User, UserChange, UserStore,
 };
 
 const EMAIL: &str = "ada@example.org";
@@ -152,8 +152,7 @@ pub async fn an_invite_makes_a_member<S: UserStore + ProjectStore>(store: S) {
     let bob = user(&store, "bob").await;
     let project = project(&store, &bob).await.id;
     let ada = reader(&store, EMAIL).await;
-    let mut new = invite(EMAIL, Some(project), hash(1));
-    new.role = Role::Admin;
+    let new = invite(EMAIL, Some(project), hash(1));
     let made = done(store.create_invite(new).await).expect("there is such a project");
     let accepted = done(store.accept_invite(hash(1), ada.id, at(5)).await);
     let expected = Invite {
@@ -168,12 +167,6 @@ pub async fn an_invite_makes_a_member<S: UserStore + ProjectStore>(store: S) {
     assert_eq!(found(&store, hash(1)).await, expected, "and it stays so");
     let seen = done(store.membership(project, ada.id).await).map(|seen| seen.role);
     assert_eq!(seen, Some(ProjectRole::Member), "she is a member");
-    let now = done(store.user(ada.id).await).map(|user| user.role);
-    assert_eq!(
-        now,
-        Some(Role::User),
-        "what she may do on the platform is as it was"
-    );
     let again = done(store.accept_invite(hash(1), ada.id, at(6)).await);
     assert_eq!(again, None, "it is good once");
     done(store.remove_member(project, ada.id, at(7)).await);
@@ -365,6 +358,44 @@ pub async fn an_invite_never_lowers_a_role<S: UserStore + ProjectStore>(store: S
         let seen = done(store.membership(project, ada.id).await).map(|seen| seen.role);
         assert_eq!(seen, Some(expected), "{had} and {granted}");
     }
+}
+
+/// Who is there already gets the role, too; who has it keeps it.
+pub async fn an_invite_of_an_admin_makes_one_of_who_has_an_account<S>(store: S)
+where
+    S: UserStore + ProjectStore,
+{
+    let bob = user(&store, "bob").await;
+    let project = project(&store, &bob).await.id;
+    let ada = reader(&store, EMAIL).await;
+    let (admin, plain) = (Role::Admin, Role::User);
+    for (token, role, project, expected) in [
+        (1, plain, None, plain),
+        (2, admin, Some((project, ProjectRole::Member)), admin),
+        (3, plain, None, admin),
+        (4, admin, None, admin),
+    ] {
+        let new = NewInvite {
+            role,
+            project,
+            ..invite(EMAIL, None, hash(token))
+        };
+        done(store.create_invite(new).await);
+        let accepted = done(store.accept_invite(hash(token), ada.id, at(2)).await);
+        assert!(accepted.is_some(), "it is good");
+        let expected = User {
+            role: expected,
+            ..ada.clone()
+        };
+        let found = done(store.user(ada.id).await);
+        assert_eq!(found, Some(expected), "after invite {token}");
+    }
+    let seen = done(store.membership(project, ada.id).await).map(|seen| seen.role);
+    assert_eq!(
+        seen,
+        Some(ProjectRole::Member),
+        "what else it grants comes with it"
+    );
 }
 
 /// Account, address, role and membership come in one step.

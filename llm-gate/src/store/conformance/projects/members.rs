@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::identity::{ProjectId, UserId};
-use crate::store::conformance::support::{at, done, later, project, race, shared, user};
+use crate::identity::{KeyId, ProjectId, UserId};
+use crate::store::conformance::support::{admin, at, done, later, project, race, shared, user};
 use crate::store::{
-    Member, NewService, ProjectOutcome, ProjectRole, ProjectStore, User, UserKind, UserOutcome,
-    UserStore,
+    Actor, Author, Member, NewService, ProjectOutcome, ProjectRole, ProjectStore, User, UserKind,
+    UserOutcome, UserStore,
 };
 
 async fn role<S: ProjectStore>(store: &S, project: ProjectId, user: &User) -> Option<ProjectRole> {
@@ -434,4 +434,61 @@ pub async fn a_service_that_is_put_out_is_deleted<S: UserStore + ProjectStore>(s
     );
     let open = done(store.project(project).await).and_then(|project| project.archived_at);
     assert_eq!(open, None, "the project is not its own to take along");
+}
+
+/// An admin of a project, let in as one, touches no owner, and nobody once it manages the project no longer.
+pub async fn only_owners_touch_owners_whatever_they_were<S>(store: S)
+where
+    S: UserStore + ProjectStore,
+{
+    let (bob, root) = (user(&store, "bob").await, admin(&store, "root").await);
+    let (owner, admin, member) = (ProjectRole::Owner, ProjectRole::Admin, ProjectRole::Member);
+    let (ada, cat) = (user(&store, "ada").await, user(&store, "cat").await);
+    let project = project(&store, &bob).await.id;
+    let by = |who: &User| Author::new(Actor::User(who.id), later(2));
+    let set = async |who: &User, role, author: &User| {
+        done(store.set_member(project, who.id, role, by(author)).await)
+    };
+    let put_out = async |who: &User, author: &User| {
+        done(store.remove_member(project, who.id, by(author)).await)
+    };
+    let works = |outcome: ProjectOutcome<Member>, reason: &str| {
+        assert!(
+            matches!(outcome, ProjectOutcome::Done(_)),
+            "{reason}: {outcome:?}"
+        );
+    };
+    let refused = ProjectOutcome::Refused;
+    works(set(&ada, owner, &bob).await, "owners make owners");
+    works(set(&ada, admin, &ada).await, "and stop being one");
+    works(set(&cat, admin, &ada).await, "admins make admins");
+    assert_eq!(set(&cat, owner, &ada).await, refused, "but no owners");
+    works(set(&cat, owner, &bob).await, "of who is an admin");
+    assert_eq!(set(&cat, member, &ada).await, refused, "nor change one");
+    assert_eq!(put_out(&cat, &ada).await, refused, "nor put one out");
+    works(set(&cat, member, &bob).await, "an owner does");
+    works(set(&ada, member, &bob).await, "to an admin, too");
+    assert_eq!(
+        set(&cat, admin, &ada).await,
+        refused,
+        "who manages no longer"
+    );
+    assert_eq!(put_out(&cat, &ada).await, refused, "nor puts out");
+    works(set(&ada, admin, &root).await, "admins of the platform may");
+    let key = Author::new(Actor::Key(KeyId::new(), ada.id), later(2));
+    let by_key = store.set_member(project, bob.id, member, key).await;
+    assert_eq!(done(by_key), refused, "a key may what its user may");
+    works(put_out(&cat, &cat).await, "everybody leaves");
+    assert_eq!(set(&cat, owner, &cat).await, refused, "and stays outside");
+    done(store.delete_user(cat.id, at(3)).await);
+    assert_eq!(
+        set(&ada, admin, &cat).await,
+        refused,
+        "nor does who is gone"
+    );
+    let last = done(store.set_user_disabled(ada.id, true, at(3)).await);
+    assert!(last, "she is disabled");
+    assert_eq!(put_out(&bob, &ada).await, refused, "so she does nothing");
+    let found = done(store.member(project, bob.id).await).map(|member| member.role);
+    assert_eq!(found, Some(owner), "bob is an owner all the time");
 }

@@ -54,6 +54,7 @@ pub async fn a_rotated_key_keeps_its_counter_and_its_limit<S: Store>(store: S) {
         public_id: "second".to_owned(),
         hash: hash(2),
         overlap_until: later(50),
+        judged: None,
         author: at(1),
     };
     done(store.rotate_key(own(&made), secret).await);

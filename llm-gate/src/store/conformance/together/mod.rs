@@ -2,11 +2,13 @@
 
 mod addresses;
 mod leaving;
+mod letting_in;
 
 use std::sync::Arc;
 
 pub use addresses::*;
 pub use leaving::*;
+pub use letting_in::*;
 
 use super::rules;
 use super::support::{
@@ -19,6 +21,9 @@ use crate::store::{DenialReason, KeyName, Outcome, Store};
 rules!(__together_rules where S: Store;
     who_reads_an_unconfirmed_address_gets_the_account_alone,
     who_reads_an_unconfirmed_address_is_alone_in_the_project,
+    what_was_begun_before_an_account_was_secured_comes_to_nothing,
+    what_came_between_a_reset_and_its_commit_is_ended,
+    a_revoked_key_changes_nothing_more,
     a_user_is_made_with_project_and_limit,
     a_refused_user_leaves_no_project_and_no_limit,
     revoking_a_key_freezes_its_counter,
