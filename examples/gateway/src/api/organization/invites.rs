@@ -30,7 +30,7 @@ pub(super) struct InviteView {
     #[schema(value_type = String, format = Uuid)]
     id: InviteId,
     email: String,
-    /// `owner` or `reader`, where the invite makes the account.
+    /// `owner` or `reader`: what whoever takes it up is on the platform, or more.
     role: &'static str,
     /// `pending`, `accepted` or `expired`; one that was withdrawn is `expired`, too.
     status: &'static str,
