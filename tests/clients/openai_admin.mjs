@@ -205,7 +205,10 @@ const rules = {
     const there = async (query) => (await all(organization.projects.list(query))).some((one) => one.id === project.id);
     assert(!(await there({})) && (await there({ include_archived: true })));
     const cost = sum(costs.map((result) => Math.round(result.amount.value * 1_000_000)));
-    console.log(JSON.stringify({ prompt: asked + embeddedInAll, completion: generated, cost }));
+    // What a call comes to, such as the one that was refused.
+    const { prompt_tokens: chat_prompt, completion_tokens: chat_completion } = answer.usage;
+    const prompt = asked + embeddedInAll;
+    console.log(JSON.stringify({ prompt, completion: generated, cost, chat_prompt, chat_completion }));
   },
 
   async lists_are_read_to_their_end() {

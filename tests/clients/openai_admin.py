@@ -198,6 +198,8 @@ def project_a_project_is_made_used_billed_and_closed():
     assert project.id in [one.id for one in organization.projects.list(include_archived=True)]
     cost = sum(round(result.amount.value * 1_000_000) for result in results)
     used_in_all = {"prompt": asked + embedded.usage.prompt_tokens, "completion": generated, "cost": cost}
+    # What a call comes to, such as the one that was refused.
+    used_in_all |= {"chat_prompt": answer.usage.prompt_tokens, "chat_completion": answer.usage.completion_tokens}
     print(json.dumps(used_in_all))
 
 
