@@ -223,6 +223,7 @@ impl<S: Store> UserStore for WatchedStore<S> {
         Read user_by_identity(identity: Identity) -> Option<User>;
         Read users(after: Option<UserId>, limit: u32) -> Vec<User>;
         Write replace_password_hash(id: UserId, old: String, new: String) -> bool;
+        Read next_password_hash(after: String) -> Option<String>;
         Write set_password(id: UserId, hash: String, keep: Option<SessionId>, author: Author) -> bool;
         Write change_password(
             id: UserId, proven: Option<String>, hash: String, keep: Option<SessionId>, author: Author

@@ -129,6 +129,16 @@ pub(crate) fn replace_hash(
         .execute(connection)
 }
 
+/// Finds the least hash of a password that is greater than `after`. The column is compared by bytes.
+pub(crate) fn next_hash(connection: &mut Connection, after: &str) -> QueryResult<Option<String>> {
+    users::table
+        .filter(users::password_hash.gt(after))
+        .order(users::password_hash)
+        .select(users::password_hash.assume_not_null())
+        .first(connection)
+        .optional()
+}
+
 /// Sets the password's hash of a person.
 pub(crate) fn set_hash(connection: &mut Connection, id: Id, hash: &str) -> QueryResult<usize> {
     diesel::update(users::table)

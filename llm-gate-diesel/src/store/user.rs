@@ -111,6 +111,10 @@ impl UserStore for Store {
         })
     }
 
+    fn next_password_hash(&self, after: String) -> StoreFuture<'_, Option<String>> {
+        self.read(move |connection| Ok(users::next_hash(connection, &after)?))
+    }
+
     fn set_password(
         &self,
         id: UserId,

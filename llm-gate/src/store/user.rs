@@ -260,6 +260,10 @@ pub trait UserStore: Send + Sync + 'static {
     /// hash: no event, and sessions live on.
     fn replace_password_hash(&self, id: UserId, old: String, new: String) -> StoreFuture<'_, bool>;
 
+    /// Returns the least password hash on record that is greater than `after`, byte by byte: whoever goes on behind the end
+    /// of each kind learns in a few steps which kinds there are.
+    fn next_password_hash(&self, after: String) -> StoreFuture<'_, Option<String>>;
+
     /// Sets a person's password, and ends all its sessions but `keep`. Tickets for a new password are void then.
     /// Returns whether there is such an account.
     fn set_password(

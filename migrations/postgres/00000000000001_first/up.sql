@@ -18,7 +18,7 @@ CREATE TABLE users (
     email_verified BOOLEAN NOT NULL DEFAULT FALSE,
     username TEXT,
     name TEXT,
-    password_hash TEXT,
+    password_hash TEXT COLLATE "C",
     role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
     disabled BOOLEAN NOT NULL DEFAULT FALSE,
     personal_project BYTEA NOT NULL REFERENCES projects (id),
@@ -31,6 +31,7 @@ CREATE TABLE users (
 
 CREATE UNIQUE INDEX users_by_personal_project ON users (personal_project) WHERE kind = 'person';
 CREATE INDEX users_admins ON users (id) WHERE role = 'admin';
+CREATE INDEX users_by_password_hash ON users (password_hash) WHERE password_hash IS NOT NULL;
 
 -- E-mail addresses and user names share one name space, so that a login names at most one account.
 CREATE TABLE logins (

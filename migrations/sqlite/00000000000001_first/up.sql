@@ -31,6 +31,7 @@ CREATE TABLE users (
 
 CREATE UNIQUE INDEX users_by_personal_project ON users (personal_project) WHERE kind = 'person';
 CREATE INDEX users_admins ON users (id) WHERE role = 'admin';
+CREATE INDEX users_by_password_hash ON users (password_hash) WHERE password_hash IS NOT NULL;
 
 -- E-mail addresses and user names share one name space, so that a login names at most one account.
 CREATE TABLE logins (

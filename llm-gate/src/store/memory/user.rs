@@ -62,6 +62,13 @@ impl UserStore for MemoryStore {
         })
     }
 
+    fn next_password_hash(&self, after: String) -> StoreFuture<'_, Option<String>> {
+        self.read(|people| {
+            let hashes = people.accounts.values().filter_map(|one| one.hash.as_ref());
+            hashes.filter(|hash| **hash > after).min().cloned()
+        })
+    }
+
     fn set_password(
         &self,
         id: UserId,

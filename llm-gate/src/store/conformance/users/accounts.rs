@@ -325,6 +325,47 @@ pub async fn a_password_is_replaced_only_if_unchanged<S: UserStore>(store: S) {
     assert!(!done(nobody.await), "nobody has no password");
 }
 
+/// What is asked for is the next one, whatever the language of the database would put first.
+pub async fn the_hashes_of_passwords_are_gone_through_by_their_bytes<S: UserStore>(store: S) {
+    assert_eq!(
+        done(store.next_password_hash(String::new()).await),
+        None,
+        "nobody is there"
+    );
+    // Capitals come first and signs count, which no dictionary has.
+    let kinds = ["$argon2id$m=19456", "$argon2id$m=7168", "$B", "$a", "b"];
+    let mut made = Vec::new();
+    for (number, hash) in kinds.into_iter().rev().enumerate() {
+        let mut new = account(None, Some(&format!("user{number}")));
+        new.password_hash = Some(hash.to_owned());
+        made.push(done(store.create_user(new).await).id);
+    }
+    let mut without = account(None, Some("without"));
+    without.password_hash = None;
+    done(store.create_user(without).await);
+    let mut sorted = kinds;
+    sorted.sort_unstable();
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    while let Some(hash) = done(store.next_password_hash(after).await) {
+        seen.push(hash.clone());
+        after = hash;
+    }
+    assert_eq!(seen, sorted, "each once, in their order, and then none");
+    let behind = store.next_password_hash("$argon2id$m=19456~".into()).await;
+    assert_eq!(
+        done(behind).as_deref(),
+        Some("$argon2id$m=7168"),
+        "what need be none of them"
+    );
+    done(store.delete_user(made[1], at(1)).await);
+    let gone = store.next_password_hash("$B".into()).await;
+    assert_eq!(
+        done(gone).as_deref(),
+        Some("$argon2id$m=19456"),
+        "the hash of a deleted account is gone"
+    );
+}
+
 /// The flag is kept, both ways.
 pub async fn disabling_is_seen_and_undone<S: UserStore>(store: S) {
     let id = user(&store, "ada").await.id;

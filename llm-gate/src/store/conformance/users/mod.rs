@@ -25,6 +25,7 @@ rules!(__users_rules where S: UserStore;
     accounts_are_listed_in_pages,
     an_account_may_have_no_password,
     a_password_is_replaced_only_if_unchanged,
+    the_hashes_of_passwords_are_gone_through_by_their_bytes,
     a_password_is_set,
     a_password_is_changed_only_from_the_one_that_was_proven,
     a_change_of_a_password_that_comes_too_late_ends_nothing,
