@@ -1,18 +1,20 @@
 //! Whether the time of a refused login tells if there is such a user: medians of many with a wrong password, for a user
-//! that there is and for one that there is not.
+//! that there is and for one that there is not, and once more for a user whose password was set with stronger parameters
+//! than today's.
 //!
 //! ```text
 //! cargo run --release -p llm-gate-benches --bin logins
 //! ```
 //!
-//! Wall time over loopback, by one client on a kept connection, on SQLite in memory, with the parameters that the gateway
-//! ships for Argon2id. The two kinds take turns within the run.
+//! Wall time over loopback, by one client on a kept connection, on SQLite, with the parameters that the gateway ships for
+//! Argon2id. The kinds take turns within each of the two runs.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use llm_gate_gateway::Gateway;
 use llm_gate_gateway::client::Client;
 use llm_gate_gateway::config::{Config, RateLimitConfig};
+use llm_gate_gateway::{Gateway, Running};
 use serde_json::json;
 
 /// Logins of each kind.
@@ -24,42 +26,71 @@ type Failure = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
+    let config = config(folder.path());
+    let (running, client) = start(&config).await?;
+    register(&client, "ada").await?;
+    compare(&client, ["ada", "nobody"]).await?;
+    running.shutdown().await;
+
+    println!(
+        "\nafter the passes were lowered from 4 to {}:",
+        config.passwords.iterations
+    );
+    let mut before = config.clone();
+    before.passwords.iterations = 4;
+    let (running, client) = start(&before).await?;
+    register(&client, "bea").await?;
+    running.shutdown().await;
+    let (running, client) = start(&config).await?;
+    compare(&client, ["ada", "bea", "nobody"]).await?;
+    running.shutdown().await;
+    Ok(())
+}
+
+fn config(folder: &Path) -> Config {
     let mut config = Config {
-        data_dir: folder.path().to_owned(),
+        data_dir: folder.to_owned(),
         rate_limits: RateLimitConfig::off(),
         ..Config::default()
     };
     config.server.port = 0;
     config.metrics.port = 0;
-    let running = Gateway::new(config).start().await?;
+    config
+}
+
+async fn start(config: &Config) -> Result<(Running, Client), Failure> {
+    let running = Gateway::new(config.clone()).start().await?;
     let client = Client::new(running.address);
-    let registered = json!({ "username": "ada", "password": PASSWORD });
-    let registered = client.post("/api/v1/auth/register", &registered).await?;
-    if !registered.status.is_success() {
-        return Err(format!("not registered: {}", registered.status).into());
+    Ok((running, client))
+}
+
+async fn register(client: &Client, name: &str) -> Result<(), Failure> {
+    let body = json!({ "username": name, "password": PASSWORD });
+    let registered = client.post("/api/v1/auth/register", &body).await?;
+    if registered.status.is_success() {
+        Ok(())
+    } else {
+        Err(format!("not registered: {}", registered.status).into())
     }
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+}
+
+/// Refuses logins of each of them, the last of whom does not exist, and prints how long that takes.
+async fn compare<const N: usize>(client: &Client, names: [&str; N]) -> Result<(), Failure> {
+    let mut times = names.map(|_| Vec::new());
     for number in 0..LOGINS {
         // Who comes first takes turns too.
-        let mut pair = [("ada", &mut known), ("bea", &mut unknown)];
-        if number % 2 == 1 {
-            pair.reverse();
-        }
-        for (name, times) in pair {
-            times.push(refused(&client, name).await?);
+        for turn in 0..N {
+            let who = (number + turn) % N;
+            times[who].push(refused(client, names[who]).await?);
         }
     }
-    running.shutdown().await;
-    let (known, unknown) = (spread(known), spread(unknown));
-    println!("refused logins, {LOGINS} of each kind      p10      p50      p90");
-    for (name, [low, middle, high]) in [
-        ("user that there is", known),
-        ("user that there is not", unknown),
-    ] {
-        println!("  {name:<34} {low:>7.2?} {middle:>8.2?} {high:>8.2?}");
+    let spreads = times.map(spread);
+    let nobody = spreads[N - 1][1].as_secs_f64();
+    println!("refused logins, {LOGINS} of each      p10      p50      p90   p50 / nobody's");
+    for (name, [low, middle, high]) in names.iter().zip(spreads) {
+        let ratio = middle.as_secs_f64() / nobody;
+        println!("  {name:<24} {low:>10.2?} {middle:>8.2?} {high:>8.2?} {ratio:>10.3}");
     }
-    let ratio = known[1].as_secs_f64() / unknown[1].as_secs_f64();
-    println!("  p50 of the first over that of the second: {ratio:.3}");
     Ok(())
 }
 

@@ -85,7 +85,7 @@ impl One {
         let front = IpAddr::from(Ipv4Addr::LOCALHOST).to_string();
         config.server.trusted_proxies = vec![front.parse().expect("an address")];
         config.passwords.memory_kib = 7168;
-        config.passwords.iterations = 1;
+        config.passwords.iterations = 5;
         config.web_url = Some("http://gate.example".into());
         config.auth.jwt_secret = Some("one secret for both, thirty-two bytes".into());
         config.auth.api_key_pepper = Some("one pepper for both, thirty-two bytes".into());

@@ -17,7 +17,7 @@ async fn gateway(url: &str, vllm: &ScriptedVllm) -> (Running, TempDir) {
     config.server.port = 0;
     config.metrics.port = 0;
     config.passwords.memory_kib = 7168;
-    config.passwords.iterations = 1;
+    config.passwords.iterations = 5;
     config.database.url = Some(url.into());
     config.web_url = Some("http://gate.example".into());
     config.auth.jwt_secret = Some("one secret for all, thirty-two bytes".into());

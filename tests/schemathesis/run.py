@@ -78,7 +78,7 @@ class Gate:
         environment = {
             "LLM_GATE_DATA_DIR": str(folder / "data"),
             "LLM_GATE_PASSWORDS__MEMORY_KIB": "7168",
-            "LLM_GATE_PASSWORDS__ITERATIONS": "1",
+            "LLM_GATE_PASSWORDS__ITERATIONS": "5",
             # Nothing but what the requests themselves set stands in their way.
             "LLM_GATE_LIMITS__DEFAULT_USER": str(2**40),
             "JWT_EXPIRATION_HOURS": "24",

@@ -135,7 +135,7 @@ impl World {
         config.server.port = 0;
         config.metrics.port = 0;
         config.passwords.memory_kib = 7168;
-        config.passwords.iterations = 1;
+        config.passwords.iterations = 5;
         // Tests start many at once.
         config.passwords.queue = 1024;
         config.rate_limits.logins_per_address = RateSetting::Off;

@@ -45,6 +45,9 @@ pub enum StartError {
     /// The journal cannot be made.
     #[error("the journal in the data folder cannot be made")]
     Journal(#[from] JournalError),
+    /// The accounts cannot be read.
+    #[error("the accounts cannot be read")]
+    Accounts(#[source] StoreError),
     /// What an earlier gateway left behind cannot be settled.
     #[error("what an earlier gateway left behind cannot be settled")]
     Recovery(#[source] StoreError),

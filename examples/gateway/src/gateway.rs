@@ -105,8 +105,11 @@ impl Gateway {
 
         let web_url = config.web_url(address);
         let (mailer, letters) = post_office(&config, &web_url)?.unzip();
-        let tidy = tokio::spawn(housekeeping::tidy(Arc::clone(&store), Arc::clone(&clock)));
         let app = App::new(config.clone(), &web_url, &secrets, store, clock, mailer)?;
+        let learned = app.passwords.learn(&*app.store).await;
+        learned.map_err(StartError::Accounts)?;
+        let (books, clock) = (Arc::clone(&app.store), Arc::clone(&app.clock));
+        let tidy = tokio::spawn(housekeeping::tidy(books, clock));
         let proxy = VllmProxyService::new(upstream(&config)?);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);

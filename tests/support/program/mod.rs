@@ -31,7 +31,7 @@ pub fn program(folder: &Path) -> Command {
         .env_clear()
         .env("LLM_GATE_DATA_DIR", folder)
         .env("LLM_GATE_PASSWORDS__MEMORY_KIB", "7168")
-        .env("LLM_GATE_PASSWORDS__ITERATIONS", "1")
+        .env("LLM_GATE_PASSWORDS__ITERATIONS", "5")
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

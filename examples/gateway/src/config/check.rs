@@ -168,11 +168,12 @@ impl Config {
                 format!("must lie between {MIN_PASSWORD_LENGTH} and {MAX_PASSWORD_LENGTH}"),
             ));
         }
-        // OWASP's choices trade memory against passes; this is the least of both they name.
-        if passwords.memory_kib < 7168 || passwords.iterations == 0 {
+        // OWASP's choices trade memory against passes, and the least of them is 7 MiB five times.
+        let work = u64::from(passwords.memory_kib) * u64::from(passwords.iterations);
+        if passwords.memory_kib < 7168 || work < 7168 * 5 {
             return Err(ConfigError::refused(
                 "passwords.memory_kib",
-                "must be at least 7168, with at least one of passwords.iterations",
+                "must be at least 7168, and times passwords.iterations at least 35840, the least that OWASP names",
             ));
         }
         if passwords.memory_kib > 1 << 20 || passwords.iterations > 100 {
@@ -379,6 +380,30 @@ mod tests {
         refused(|config| config.auth.refresh_idle_hours = 1000);
         refused(|config| config.passwords.min_length = 7);
         refused(|config| config.passwords.memory_kib = 8);
+        for (memory, passes) in [
+            (47_104, 0),
+            (35_839, 1),
+            (12_288, 2),
+            (9_216, 3),
+            (7_168, 4),
+            (7_167, 6),
+        ] {
+            refused(|config| {
+                (config.passwords.memory_kib, config.passwords.iterations) = (memory, passes);
+            });
+        }
+        // Those of the password storage cheat sheet.
+        for (memory, passes) in [
+            (47_104, 1),
+            (19_456, 2),
+            (12_288, 3),
+            (9_216, 4),
+            (7_168, 5),
+        ] {
+            let mut config = Config::default();
+            (config.passwords.memory_kib, config.passwords.iterations) = (memory, passes);
+            assert!(config.check().is_ok(), "{memory} KiB, {passes} passes");
+        }
         refused(|config| config.cors.origins = vec!["*".to_owned()]);
         for origin in [
             "*",

@@ -1,8 +1,8 @@
 //! Passwords: which are taken, and how they are kept.
 //!
 //! Argon2id takes tens of milliseconds and megabytes by design, so it runs off the async threads, on as
-//! many of them as there are cores, behind a queue of bounded length. For a user who does not exist the
-//! same work is done as for one who does, also for one whose hash is weaker than today's.
+//! many of them as there are cores, behind a queue of bounded length. A refusal takes the same work for a user who does not
+//! exist as for one who does, also where the parameters have been raised or lowered since the password was set.
 //!
 //! ```
 //! use llm_gate_gateway::config::PasswordConfig;
@@ -17,35 +17,53 @@
 //! # Ok(()) }
 //! ```
 
+mod kinds;
 mod policy;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
+use argon2::{Algorithm, Argon2, PasswordHash, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use llm_gate::store::{StoreError, UserStore};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use self::kinds::{Kind, Kinds};
 pub use self::policy::{MAX_LENGTH, Policy};
 use crate::config::{PasswordConfig, Secret};
 
 /// Hashes and checks passwords.
 #[derive(Clone, Debug)]
 pub struct Passwords {
-    params: Params,
+    today: Kind,
+    /// Those that each refusal runs.
+    kinds: Kinds,
     /// Those that may run.
     running: Arc<Semaphore>,
     /// Those that may run or wait.
     waiting: Arc<Semaphore>,
     /// The hash that is checked when there is none.
     decoy: String,
-    /// How often Argon2 has run.
-    runs: Arc<AtomicU64>,
+    spent: Arc<Spent>,
+}
+
+/// What Argon2 has done.
+#[derive(Debug, Default)]
+struct Spent {
+    runs: AtomicU64,
+    kib: AtomicU64,
+}
+
+impl Spent {
+    fn note(&self, kind: Kind) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.kib.fetch_add(kind.work(), Ordering::Relaxed);
+    }
 }
 
 /// What a check found.
@@ -55,8 +73,8 @@ pub enum Verdict {
     Wrong,
     /// The password is right.
     Right {
-        /// A stronger hash to keep in place of the old one, where the parameters have risen since.
-        stronger: Option<String>,
+        /// A hash to keep in place of the old one, where the parameters are others since.
+        fresh: Option<String>,
     },
 }
 
@@ -81,10 +99,8 @@ impl Passwords {
     }
 
     fn with_threads(config: &PasswordConfig, threads: usize) -> Self {
-        let params = Params::new(config.memory_kib, config.iterations, 1, None)
-            // The configuration was checked against narrower bounds than Argon2's own.
-            .unwrap_or_default();
-        let (memory, passes) = (params.m_cost(), params.t_cost());
+        let (memory, passes) = (config.memory_kib, config.iterations);
+        let today = Kind::new(memory, passes);
         // Never to be matched: nobody has run Argon2 to get these 32 bytes. They need not be secret.
         let random = [
             *uuid::Uuid::new_v4().as_bytes(),
@@ -97,11 +113,22 @@ impl Passwords {
         );
         Self {
             decoy: format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${output}"),
-            params,
-            runs: Arc::default(),
+            kinds: Kinds::new(today),
+            today,
+            spent: Arc::default(),
             running: Arc::new(Semaphore::new(threads)),
             waiting: Arc::new(Semaphore::new(threads + config.queue)),
         }
+    }
+
+    /// Learns which kinds of hashes are on record, so that each refusal takes the same from the first one on. What others
+    /// hash with other parameters later is noticed when it is checked.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store does.
+    pub async fn learn(&self, store: &dyn UserStore) -> Result<(), StoreError> {
+        self.kinds.look_through(store).await
     }
 
     /// Hashes a password.
@@ -110,15 +137,21 @@ impl Passwords {
     ///
     /// Fails with [`PasswordError::Overloaded`] when too many wait.
     pub async fn hash(&self, password: Secret) -> Result<String, PasswordError> {
-        let (params, runs) = (self.params.clone(), Arc::clone(&self.runs));
-        self.work(move || hash(params, &password, &runs)).await
+        let (today, spent) = (self.today, Arc::clone(&self.spent));
+        self.work(move || hash(today, &password, &spent)).await
     }
 
-    /// Returns how often Argon2 has run: once for each password that was hashed or checked, and once more for a hash that
-    /// is made stronger or that is weaker than today's.
+    /// Returns how often Argon2 has run: once for each password that was hashed or checked, once more for a hash that is
+    /// made anew, and for a refusal once for each kind of hash.
     #[must_use]
     pub fn runs(&self) -> u64 {
-        self.runs.load(Ordering::Relaxed)
+        self.spent.runs.load(Ordering::Relaxed)
+    }
+
+    /// Returns how much Argon2 has filled, in KiB: what the time of its runs goes by.
+    #[must_use]
+    pub fn filled_kib(&self) -> u64 {
+        self.spent.kib.load(Ordering::Relaxed)
     }
 
     /// Checks a password against a hash, or against nothing with the same work.
@@ -131,30 +164,29 @@ impl Passwords {
         password: Secret,
         kept: Option<String>,
     ) -> Result<Verdict, PasswordError> {
-        let (params, runs) = (self.params.clone(), Arc::clone(&self.runs));
+        let (today, spent) = (self.today, Arc::clone(&self.spent));
+        let kinds = self.kinds.clone();
         let known = kept.is_some();
         let kept = kept.unwrap_or_else(|| self.decoy.clone());
         self.work(move || {
             let kept = PasswordHash::new(&kept).map_err(failed)?;
-            runs.fetch_add(1, Ordering::Relaxed);
-            let right = argon2(params.clone())
-                .verify_password(normal(password.expose()).as_bytes(), &kept)
-                .is_ok();
-            let old = Params::try_from(&kept).map_err(failed)?;
-            if !right || !known {
-                // Or an account that has not logged in since the parameters rose would be refused sooner than nobody.
-                if let Some(rest) = rest(&old, &params) {
-                    hash(rest, &password, &runs)?;
+            let made = Kind::of(&kept).ok_or_else(|| failed("the hash is not one of Argon2"))?;
+            for kind in kinds.with(made) {
+                if kind != made {
+                    hash(kind, &password, &spent)?;
+                    continue;
                 }
-                return Ok(Verdict::Wrong);
+                spent.note(kind);
+                let right = argon2(kind)
+                    .verify_password(normal(password.expose()).as_bytes(), &kept)
+                    .is_ok();
+                if right && known {
+                    let fresh = (kind != today).then(|| hash(today, &password, &spent));
+                    let fresh = fresh.transpose()?;
+                    return Ok(Verdict::Right { fresh });
+                }
             }
-            let risen = old.m_cost() < params.m_cost() || old.t_cost() < params.t_cost();
-            let stronger = if risen {
-                Some(hash(params, &password, &runs)?)
-            } else {
-                None
-            };
-            Ok(Verdict::Right { stronger })
+            Ok(Verdict::Wrong)
         })
         .await
     }
@@ -183,22 +215,13 @@ impl Passwords {
     }
 }
 
-fn argon2(params: Params) -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+fn argon2(kind: Kind) -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, kind.params())
 }
 
-/// Returns parameters for the work that a check of an old hash has saved; `None` where that is next to nothing.
-fn rest(old: &Params, today: &Params) -> Option<Params> {
-    let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
-    let saved = work(today).checked_sub(work(old))?;
-    let passes = today.t_cost();
-    let memory = u32::try_from(saved / u64::from(passes)).ok()?;
-    Params::new(memory, passes, 1, None).ok()
-}
-
-fn hash(params: Params, password: &Secret, runs: &AtomicU64) -> Result<String, PasswordError> {
-    runs.fetch_add(1, Ordering::Relaxed);
-    argon2(params)
+fn hash(kind: Kind, password: &Secret, spent: &Spent) -> Result<String, PasswordError> {
+    spent.note(kind);
+    argon2(kind)
         .hash_password(normal(password.expose()).as_bytes())
         .map(|hash| hash.to_string())
         .map_err(failed)
@@ -235,7 +258,7 @@ mod tests {
             .expect("hashed");
         assert!(kept.starts_with("$argon2id$v=19$m=8192,t=1,p=1$"), "{kept}");
         let check = |password: &str| passwords.verify(password.into(), Some(kept.clone()));
-        let right = Verdict::Right { stronger: None };
+        let right = Verdict::Right { fresh: None };
         assert_eq!(check("correct horse").await.expect("checked"), right);
         assert_eq!(
             check("correct horsf").await.expect("checked"),
@@ -255,69 +278,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_grows_with_the_parameters() {
-        let kept = Passwords::new(&weak())
-            .hash("correct horse".into())
-            .await
-            .expect("hashed");
-        let strong = Passwords::new(&PasswordConfig {
+    async fn a_hash_follows_the_parameters_up_and_down() {
+        let other = PasswordConfig {
             iterations: 2,
             ..weak()
-        });
-        let verdict = strong
-            .verify("correct horse".into(), Some(kept))
-            .await
-            .expect("checked");
-        let Verdict::Right {
-            stronger: Some(stronger),
-        } = verdict
-        else {
-            panic!("no stronger hash: {verdict:?}");
         };
-        assert!(stronger.contains("t=2"), "{stronger}");
-        let again = strong
-            .verify("correct horse".into(), Some(stronger))
-            .await
-            .expect("checked");
-        assert_eq!(again, Verdict::Right { stronger: None });
+        for (before, today, passes) in [(weak(), other.clone(), 2), (other, weak(), 1)] {
+            let kept = Passwords::new(&before).hash("correct horse".into()).await;
+            let kept = kept.expect("hashed");
+            let today = Passwords::new(&today);
+            let verdict = today.verify("correct horse".into(), Some(kept)).await;
+            let Ok(Verdict::Right { fresh: Some(fresh) }) = verdict else {
+                panic!("no fresh hash: {verdict:?}");
+            };
+            assert!(fresh.contains(&format!("t={passes},")), "{fresh}");
+            let again = today.verify("correct horse".into(), Some(fresh)).await;
+            assert_eq!(again.expect("checked"), Verdict::Right { fresh: None });
+        }
     }
 
     #[tokio::test]
-    async fn a_wrong_password_takes_the_work_of_today_also_against_an_old_hash() {
-        let kept = Passwords::new(&weak()).hash("correct horse".into()).await;
-        let kept = kept.expect("hashed");
-        let today = Passwords::new(&PasswordConfig {
+    async fn a_refusal_runs_each_kind_of_hash_that_was_seen() {
+        let before = Passwords::new(&PasswordConfig {
             iterations: 3,
             ..weak()
         });
-        let wrong = today.verify("wrong horse".into(), Some(kept)).await;
-        assert_eq!(wrong.expect("checked"), Verdict::Wrong);
-        assert_eq!(today.runs(), 2, "the check, and what it has saved");
-        let nobody = today.verify("wrong horse".into(), None).await;
-        assert_eq!(nobody.expect("checked"), Verdict::Wrong);
-        assert_eq!(today.runs(), 3, "which is one of today's");
-    }
-
-    #[test]
-    fn what_an_old_hash_saves_is_what_is_spent() {
-        let params = |memory, passes| Params::new(memory, passes, 1, None).expect("good");
-        let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
-        for (old, today) in [
-            ((8_192, 1), (19_456, 2)),
-            ((8_192, 4), (19_456, 2)),
-            ((19_456, 1), (19_456, 2)),
-            ((19_456, 2), (65_536, 3)),
-            ((12_288, 3), (19_456, 2)),
+        let old = before.hash("correct horse".into()).await.expect("hashed");
+        let today = Passwords::new(&weak());
+        let new = today.hash("correct horse".into()).await.expect("hashed");
+        for (what, kept, runs, passes) in [
+            ("one kind", None, 1, 1),
+            ("the first of another", Some(&old), 2, 4),
+            ("one of today's", Some(&new), 2, 4),
+            ("nobody", None, 2, 4),
         ] {
-            let (old, today) = (params(old.0, old.1), params(today.0, today.1));
-            let spent = work(&old) + rest(&old, &today).as_ref().map_or(0, work);
-            let missing = work(&today).abs_diff(spent);
-            // Less than the least that Argon2 can do: 8 KiB a pass.
-            assert!(missing < 8 * u64::from(today.t_cost()), "{old:?} {today:?}");
+            let (ran, filled) = (today.runs(), today.filled_kib());
+            let wrong = today.verify("wrong horse".into(), kept.cloned()).await;
+            assert_eq!(wrong.expect("checked"), Verdict::Wrong, "{what}");
+            assert_eq!(today.runs() - ran, runs, "{what}");
+            assert_eq!(today.filled_kib() - filled, passes * 8 * 1024, "{what}");
         }
-        // What is stronger than today's has saved nothing.
-        assert!(rest(&params(65_536, 3), &params(19_456, 2)).is_none());
-        assert!(rest(&params(19_456, 2), &params(19_456, 2)).is_none());
     }
 
     #[tokio::test]

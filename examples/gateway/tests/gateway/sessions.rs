@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use llm_gate::store::{MemoryStore, UserStore};
-use llm_gate_gateway::Gateway;
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig};
+use llm_gate_gateway::{Gateway, Running};
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::support::{
     Gate, PASSWORD, Person, config, send, start, start_on_postgres_with, start_with,
@@ -407,32 +408,68 @@ async fn access_tokens_live_as_long_as_configured() {
     assert_eq!(pair.json()["expires_in"], 7200);
 }
 
-#[tokio::test]
-async fn a_login_strengthens_a_hash_of_weaker_times() {
+/// Starts a gateway on `store` whose passwords take so many passes.
+async fn start_with_passes(store: &Arc<MemoryStore>, passes: u32) -> (TempDir, Running) {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = config(&folder);
+    config.passwords.iterations = passes;
+    let gateway = Gateway::new(config).store(store.clone());
+    (folder, gateway.start().await.expect("started"))
+}
+
+#[tokio::test]
+async fn a_login_makes_the_hash_one_of_todays() {
     let store = Arc::new(MemoryStore::new());
     let body = json!({ "username": "ada", "password": PASSWORD });
-    for (iterations, path, status) in [
-        (1, "/auth/register", StatusCode::CREATED),
-        (2, "/auth/login", StatusCode::OK),
-        (2, "/auth/login", StatusCode::OK),
+    for (passes, path, status) in [
+        (5, "/auth/register", StatusCode::CREATED),
+        (6, "/auth/login", StatusCode::OK),
+        (6, "/auth/login", StatusCode::OK),
+        (5, "/auth/login", StatusCode::OK),
     ] {
-        let mut config = config(&folder);
-        config.passwords.iterations = iterations;
-        let gateway = Gateway::new(config).store(store.clone());
-        let running = gateway.start().await.expect("started");
+        let (_folder, running) = start_with_passes(&store, passes).await;
         let client = Client::new(running.address);
         let answer = client.post(path, &body).await.expect("an answer");
         assert_eq!(answer.status, status);
         running.shutdown().await;
-        let kept = store
-            .user_by_login("ada".to_owned())
-            .await
-            .expect("a store");
-        let hash = kept.expect("registered").hash;
+        let kept = store.user_by_login("ada".to_owned()).await;
+        let hash = kept.expect("a store").expect("registered").hash;
         let hash = hash.expect("a password");
-        assert!(hash.contains(&format!("t={iterations},")), "{hash}");
+        assert!(hash.contains(&format!("t={passes},")), "{hash}");
     }
+}
+
+#[tokio::test]
+async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before() {
+    let store = Arc::new(MemoryStore::new());
+    for (name, passes) in [("weak", 5), ("strong", 9)] {
+        let (_folder, running) = start_with_passes(&store, passes).await;
+        let body = json!({ "username": name, "password": PASSWORD });
+        let client = Client::new(running.address);
+        let made = client.post("/auth/register", &body).await;
+        assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
+        running.shutdown().await;
+    }
+    let (_folder, running) = start_with_passes(&store, 6).await;
+    let client = Client::new(running.address);
+    let body = json!({ "username": "new", "password": PASSWORD });
+    let made = client.post("/auth/register", &body).await;
+    assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
+    // Nobody comes first: the gateway knows before it has checked a hash.
+    for name in ["nobody", "weak", "strong", "new", "nobody"] {
+        let before = running.passwords().filled_kib();
+        let body = json!({ "username": name, "password": "wrong horse battery" });
+        let refused = client.post("/auth/login", &body).await;
+        assert_eq!(
+            refused.expect("an answer").status,
+            StatusCode::UNAUTHORIZED,
+            "{name}"
+        );
+        let filled = running.passwords().filled_kib() - before;
+        let passes = 6 + 5 + 9;
+        assert_eq!(filled, 7 * 1024 * passes, "{name}: each kind once");
+    }
+    running.shutdown().await;
 }
 
 #[tokio::test]

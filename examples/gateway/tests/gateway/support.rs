@@ -43,8 +43,8 @@ pub(crate) fn config(folder: &TempDir) -> Config {
     };
     config.server.port = 0;
     config.metrics.port = 0;
-    config.passwords.memory_kib = 8 * 1024;
-    config.passwords.iterations = 1;
+    config.passwords.memory_kib = 7 * 1024;
+    config.passwords.iterations = 5;
     config
 }
 
@@ -438,7 +438,8 @@ async fn run_on(
         .env_clear()
         .env("LLM_GATE_DATA_DIR", &data)
         .envs(secrets.into_iter().flatten())
-        .env("LLM_GATE_PASSWORDS__MEMORY_KIB", "8192")
+        .env("LLM_GATE_PASSWORDS__MEMORY_KIB", "7168")
+        .env("LLM_GATE_PASSWORDS__ITERATIONS", "5")
         .envs(database.map(|url| ("DATABASE_URL", url)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -133,7 +133,7 @@ async fn enter(
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);
     let verdict = app.passwords.verify(password, kept).await?;
-    let (Some(record), Verdict::Right { stronger }) = (record, verdict) else {
+    let (Some(record), Verdict::Right { fresh }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
         origin.refused("invalid");
         login.failed();
@@ -150,11 +150,9 @@ async fn enter(
     let names = [&record.user.username, &record.user.email];
     login.succeeded(names.into_iter().flatten().map(String::as_str));
     let mut hashes = vec![record.hash.clone()];
-    if let (Some(stronger), Some(hash)) = (stronger, record.hash) {
-        hashes.push(Some(stronger.clone()));
-        let replaced = app
-            .store
-            .replace_password_hash(record.user.id, hash, stronger);
+    if let (Some(fresh), Some(hash)) = (fresh, record.hash) {
+        hashes.push(Some(fresh.clone()));
+        let replaced = app.store.replace_password_hash(record.user.id, hash, fresh);
         if let Err(error) = replaced.await {
             // The old hash still works; the next login tries again.
             tracing::warn!(
