@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -10,7 +9,7 @@ use llm_gate::identity::{
     Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId, Subject,
 };
 use llm_gate::limit::{Endpoint, Exceeded};
-use llm_gate::store::{Actor, Author, KeyName, StoreError, StoreErrorKind, User};
+use llm_gate::store::{Actor, Author, KeyName, StoreError, User};
 
 use super::error::ApiError;
 use crate::app::App;
@@ -188,7 +187,7 @@ impl Origin {
 
 /// Looks up the user of a caller; `None` where it may do nothing any more, where its session has ended, and where its key
 /// is revoked or over, whatever is still remembered of it. Of a key the caller gets the grants it has now.
-pub(crate) async fn still_there(
+pub(super) async fn still_there(
     app: &App,
     principal: &mut Principal,
 ) -> Result<Option<User>, StoreError> {
@@ -209,41 +208,6 @@ pub(crate) async fn still_there(
     }
     let user = app.store.user(principal.user).await?;
     Ok(user.filter(|user| !user.disabled))
-}
-
-/// Who takes an answer that is sent in parts for as long as it takes.
-pub(crate) struct Taker {
-    app: App,
-    principal: Option<Principal>,
-}
-
-impl Taker {
-    /// Makes sure that it may still have something, before the next part is read.
-    ///
-    /// # Errors
-    ///
-    /// Fails where it may not, or where nobody knows.
-    pub(crate) async fn ask(&mut self) -> Result<(), StoreError> {
-        let Some(principal) = &mut self.principal else {
-            return Ok(());
-        };
-        if principal.has_account() && still_there(&self.app, principal).await?.is_none() {
-            let why = "whoever reads it has lost the right to";
-            return Err(StoreError::with_source(StoreErrorKind::Other, why));
-        }
-        Ok(())
-    }
-}
-
-impl FromRequestParts<App> for Taker {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self {
-            app: app.clone(),
-            principal: parts.extensions.get().cloned(),
-        })
-    }
 }
 
 impl FromRequestParts<App> for Anyone {

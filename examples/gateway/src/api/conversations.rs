@@ -12,10 +12,11 @@ use llm_gate::store::{
 };
 use serde_json::{Value, json};
 
-use super::caller::{Reader, Taker};
+use super::caller::Reader;
 use super::error::ApiError;
 use super::fields::{Fields, ID, Input, Page, Path, Query};
 use super::projects;
+use super::taker::Taker;
 use super::usage::{
     BY_DAYS, Format, Report, cursor, days, format, limit, of_days, table_of_calls, zone,
 };
@@ -146,7 +147,8 @@ pub(super) async fn show(
         ..CallQuery::new(scope, wanted.limit)
     };
     if Format::of(wanted.format, &headers) == Format::Csv {
-        return table_of_calls(Arc::clone(&app.store), taker, query, sum.calls, BY_DAYS).await;
+        let taking = taker.by_member(project);
+        return table_of_calls(Arc::clone(&app.store), taking, query, sum.calls, BY_DAYS).await;
     }
     let page = app.store.calls(query).await?;
     let conversation = Conversation { session, user, sum };

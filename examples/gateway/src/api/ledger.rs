@@ -13,10 +13,11 @@ use llm_gate::store::Check;
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::caller::{Admin, By, Taker};
+use super::caller::{Admin, By};
 use super::document::{Reply, Sketch};
 use super::error::ApiError;
 use super::fields::{DAY, Fields, Input, Page, Path, Query, Word};
+use super::taker::Taker;
 use super::views::{CallView, FindingView, Presumed, Verified};
 use crate::app::App;
 use crate::export::{self, Export, Format};
@@ -124,8 +125,9 @@ pub(super) async fn export(
     let mut export = Export::new(Arc::clone(&app.store), format, from, to);
     // While nothing is sent, a store that cannot answer is still a 503.
     let first = export.next().await?.unwrap_or_default();
-    let rest = stream::try_unfold((export, taker), |(mut export, mut taker)| async move {
-        let next = match taker.ask().await {
+    let parts = (export, taker.by_admin());
+    let rest = stream::try_unfold(parts, |(mut export, mut taking)| async move {
+        let next = match taking.ask().await {
             Ok(()) => export.next().await,
             Err(error) => Err(error),
         };
@@ -133,7 +135,7 @@ pub(super) async fn export(
             // The client sees an answer that breaks off.
             tracing::warn!(error = error as &dyn std::error::Error, "export broken off");
         })?;
-        Ok::<_, llm_gate::store::StoreError>(next.map(|text| (text, (export, taker))))
+        Ok::<_, llm_gate::store::StoreError>(next.map(|text| (text, (export, taking))))
     });
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
     let word = format.word();

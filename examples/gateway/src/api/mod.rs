@@ -28,6 +28,7 @@ mod organization;
 mod people;
 mod prices;
 mod projects;
+mod taker;
 mod tokens;
 mod usage;
 mod users;

@@ -8,10 +8,11 @@ use llm_gate::identity::ConversationId;
 use llm_gate::store::{CallCursor, CallFilter, CallPage, CallQuery, UsageScope, UsageSum};
 use serde_json::{Value, json};
 
-use super::caller::{Admin, Reader, Taker};
+use super::caller::{Admin, Reader};
 use super::error::ApiError;
 use super::fields::{Fields, Input, Path, Query};
 use super::projects;
+use super::taker::{Taker, Taking};
 use super::usage::{
     BY_DAYS, Format, RecordsView, Report, StatisticsView, cursor, format, limit, table_of_calls,
 };
@@ -52,7 +53,7 @@ async fn records(
     scope: UsageScope,
     asked: &RecordsAsked,
     headers: &HeaderMap,
-    taker: Taker,
+    taking: Taking,
     view: impl FnOnce(UsageSum, CallPage) -> RecordsView,
 ) -> Result<Report<RecordsView>, ApiError> {
     let all = app
@@ -67,7 +68,7 @@ async fn records(
         ..CallQuery::new(scope, asked.limit)
     };
     if Format::of(asked.format, headers) == Format::Csv {
-        return table_of_calls(Arc::clone(&app.store), taker, query, all.calls, BY_DAYS).await;
+        return table_of_calls(Arc::clone(&app.store), taking, query, all.calls, BY_DAYS).await;
     }
     Ok(Report::Json(view(all, app.store.calls(query).await?)))
 }
@@ -92,7 +93,8 @@ pub(super) async fn session(
         .map_err(|_| ApiError::not_found(NO_SESSION))?;
     let scope = UsageScope::Session(account.user.id, session.clone());
     let view = |all, page| RecordsView::of_session(session, all, page);
-    records(&app, scope, &asked, &headers, taker, view).await
+    let taking = taker.by_reader();
+    records(&app, scope, &asked, &headers, taking, view).await
 }
 
 /// Shows the tokens of a project, whoever used them. As CSV all its calls, without pages.
@@ -111,15 +113,9 @@ pub(super) async fn project(
 ) -> Result<Report<RecordsView>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
     let view = |all, page| RecordsView::of_project(project, all, page);
-    records(
-        &app,
-        UsageScope::Project(project),
-        &asked,
-        &headers,
-        taker,
-        view,
-    )
-    .await
+    let scope = UsageScope::Project(project);
+    let taking = taker.by_member(project);
+    records(&app, scope, &asked, &headers, taking, view).await
 }
 
 /// Shows what everybody has used, ever.

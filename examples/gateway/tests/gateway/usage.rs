@@ -12,9 +12,11 @@ use llm_gate::store::{
 use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_gateway::client::Answer;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::ledger::{books, tamper};
-use super::support::{Gate, Person, about_one, on_both, send, start};
+use super::support::{Gate, PASSWORD, Person, about_one, on_both, send, start};
 
 on_both! {
     days_are_added_up_for_who_asks;
@@ -996,48 +998,111 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
     assert_eq!(statistics["total_calls"], 0, "a failure is not remembered");
 }
 
-#[tokio::test]
-async fn a_table_under_way_ends_where_its_reader_loses_the_right() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let gate = start().await;
-    let ada = gate.person("ada").await;
-    let books = books(&gate).await;
-    let user = Subject::User(ada.id.parse().expect("an id"));
-    let free = books.set_limit(user, None).await;
-    free.expect("set");
-    // More than lies in the buffers between the two.
-    let call = Call::of(&ada, HOUR);
-    for _ in 0..100 {
+/// Puts so many calls on record that no buffer between the two ends holds a table of them.
+async fn many_calls(gate: &Gate, person: &Person) {
+    let books = books(gate).await;
+    let user = Subject::User(person.id.parse().expect("an id"));
+    books.set_limit(user, None).await.expect("set");
+    let call = Call::of(person, HOUR);
+    for _ in 0..MANY / 300 {
         let some = (0..300).flat_map(|_| call.operations().1).collect();
         books.apply(some).await.expect("written");
     }
-    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
-    let key = ada.post(&keys, json!({ "scopes": ["usage"] })).await;
-    let address = gate.url().replace("http://", "");
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small one");
-    let connected = socket.connect(address.parse().expect("an address")).await;
-    let mut reader = connected.expect("it listens");
-    let request = format!(
-        "GET /api/v1/usage/calls?format=csv HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {}\r\n\
-         connection: close\r\n\r\n",
-        key.text("api_key")
-    );
-    reader.write_all(request.as_bytes()).await.expect("sent");
-    let mut status = [0; 12];
-    reader.read_exact(&mut status).await.expect("an answer");
-    assert_eq!(&status, b"HTTP/1.1 200", "{}", status.escape_ascii());
-    let revoke = format!("{keys}/{}/revoke", key.text("id"));
-    assert_eq!(ada.post(&revoke, json!({})).await.status, StatusCode::OK);
-    let mut rest = Vec::new();
-    // The connection may be reset.
-    let _ = reader.read_to_end(&mut rest).await;
-    let lines = rest.iter().filter(|byte| **byte == b'\n').count();
-    assert!(lines < 30_000, "not all of them: {lines}");
+}
+
+const MANY: usize = 30_000;
+
+async fn token(gate: &Gate, name: &str) -> String {
+    let login = json!({ "username": name, "password": PASSWORD });
+    let pair = gate.post("/api/v1/auth/login", login).await;
+    pair.text("access_token").to_owned()
+}
+
+/// An answer of many parts of which only the first bytes are read.
+struct Unread(TcpStream);
+
+impl Unread {
+    async fn begin(gate: &Gate, path: &str, bearer: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small one");
+        let address = gate.url().replace("http://", "");
+        let connected = socket.connect(address.parse().expect("an address")).await;
+        let mut reader = connected.expect("it listens");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {bearer}\r\nconnection: close\r\n\r\n"
+        );
+        reader.write_all(request.as_bytes()).await.expect("sent");
+        let mut status = [0; 12];
+        reader.read_exact(&mut status).await.expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 200", "{}", status.escape_ascii());
+        Self(reader)
+    }
+
+    /// Reads the rest, as far as it comes; returns how many lines that is, and whether it looks whole.
+    async fn rest(mut self) -> (usize, bool) {
+        let mut rest = Vec::new();
+        // The connection may be reset.
+        let _ = self.0.read_to_end(&mut rest).await;
+        let lines = rest.iter().filter(|byte| **byte == b'\n').count();
+        (lines, rest.ends_with(b"\r\n0\r\n\r\n"))
+    }
+
+    async fn breaks_off(self) {
+        let (lines, whole) = self.rest().await;
+        assert!(lines < MANY, "not all of them: {lines}");
+        assert!(!whole, "and it does not look whole");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_under_way_ends_where_its_reader_loses_the_right() {
+    let gate = start().await;
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let root = gate.admin().await;
+    many_calls(&gate, &ada).await;
+    let project = format!("/api/v1/projects/{}", ada.project);
+
+    let table = "/api/v1/usage/calls?format=csv";
+    let slow = Unread::begin(&gate, table, &token(&gate, "ada").await).await;
+    let (lines, whole) = slow.rest().await;
     assert!(
-        !rest.ends_with(b"\r\n0\r\n\r\n"),
-        "and it does not look whole"
+        lines > MANY && whole,
+        "who keeps the right gets all: {lines}"
     );
+
+    let key = ada
+        .post(
+            &format!("{project}/api-keys"),
+            json!({ "scopes": ["usage"] }),
+        )
+        .await;
+    let unread = Unread::begin(&gate, table, &key.text("api_key")).await;
+    let revoke = format!("{project}/api-keys/{}/revoke", key.text("id"));
+    assert_eq!(ada.post(&revoke, json!({})).await.status, StatusCode::OK);
+    unread.breaks_off().await;
+
+    let member = json!({ "user_id": bob.id, "role": "member" });
+    let added = ada.post(&format!("{project}/members"), member).await;
+    assert_eq!(added.status, StatusCode::OK, "{added:?}");
+    let table = format!("{project}/usage/calls?format=csv");
+    let unread = Unread::begin(&gate, &table, &token(&gate, "bob").await).await;
+    let removed = ada.delete(&format!("{project}/members/{}", bob.id)).await;
+    assert!(removed.status.is_success(), "{removed:?}");
+    unread.breaks_off().await;
+
+    for path in [
+        "/api/v1/platform/usage/calls?format=csv".to_owned(),
+        format!("/api/v1/users/{}/usage/calls?format=csv", ada.id),
+        "/api/v1/ledger/export?format=jsonl".to_owned(),
+    ] {
+        let place = format!("/api/v1/users/{}", bob.id);
+        let raised = root.patch(&place, json!({ "role": "admin" })).await;
+        assert_eq!(raised.status, StatusCode::OK, "{raised:?}");
+        let unread = Unread::begin(&gate, &path, &token(&gate, "bob").await).await;
+        let lowered = root.patch(&place, json!({ "role": "user" })).await;
+        assert_eq!(lowered.status, StatusCode::OK, "{lowered:?}");
+        unread.breaks_off().await;
+    }
 }
 
 #[tokio::test]

@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 
 use super::{Access, Sketch};
 use crate::api::caller::{
-    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Steward, Taker,
+    Account, Admin, AdminAccount, Anyone, By, Lister, Login, Origin, Reader, Steward,
 };
 use crate::api::error::ApiError;
 use crate::api::fields::{Form, Input, Json, JsonDraft, JsonOrQuery, Path, Place, Query};
+use crate::api::taker::Taker;
 use crate::app::App;
 
 /// Something a handler takes, and what that says of its operation.

@@ -13,9 +13,10 @@ use http::HeaderMap;
 use self::input::{CallsAsked, DaysAsked, MonthAsked};
 use self::views::{CallsView, DaysView, MonthView};
 use self::whose::Whose;
-use super::caller::{Admin, Reader, Taker};
+use super::caller::{Admin, Reader};
 use super::error::ApiError;
 use super::fields::{Path, Query};
+use super::taker::Taker;
 use super::{projects, users};
 use crate::app::App;
 
@@ -48,7 +49,8 @@ pub(super) async fn calls(
     taker: Taker,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
-    report::calls(&app, Whose::User(account.user), &headers, taker, asked).await
+    let taking = taker.by_reader();
+    report::calls(&app, Whose::User(account.user), &headers, taking, asked).await
 }
 
 /// Adds up the own calls of a month.
@@ -98,7 +100,8 @@ pub(super) async fn project_calls(
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
     let project = projects::member(&app, &account, &project).await?;
-    report::calls(&app, Whose::Project(project), &headers, taker, asked).await
+    let taking = taker.by_member(project);
+    report::calls(&app, Whose::Project(project), &headers, taking, asked).await
 }
 
 /// Adds up the calls of a project in a month, whoever made them.
@@ -154,7 +157,8 @@ pub(super) async fn user_calls(
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
     let user = users::find(&app, &id).await?;
-    report::calls(&app, Whose::User(user), &headers, taker, asked).await
+    let taking = taker.by_admin();
+    report::calls(&app, Whose::User(user), &headers, taking, asked).await
 }
 
 /// Adds up the calls of a user in a month.
@@ -198,7 +202,8 @@ pub(super) async fn platform_calls(
     taker: Taker,
     Query(asked): Query<CallsAsked>,
 ) -> Result<Report<CallsView>, ApiError> {
-    report::calls(&app, Whose::Platform, &headers, taker, asked).await
+    let taking = taker.by_admin();
+    report::calls(&app, Whose::Platform, &headers, taking, asked).await
 }
 
 /// Adds up everybody's calls of a month.

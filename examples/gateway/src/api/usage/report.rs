@@ -15,8 +15,8 @@ use super::input::{CallsAsked, DaysAsked, MonthAsked};
 use super::table::{self, FEWER_DAYS, Format, Report};
 use super::views::{CallsView, DayView, DaysView, MonthView, UsedView};
 use super::whose::Whose;
-use crate::api::caller::Taker;
 use crate::api::error::ApiError;
+use crate::api::taker::Taking;
 use crate::app::App;
 
 /// How many days and groups a report has at most.
@@ -143,7 +143,7 @@ pub(super) async fn calls(
     app: &App,
     whose: Whose,
     headers: &HeaderMap,
-    taker: Taker,
+    taking: Taking,
     asked: CallsAsked,
 ) -> Result<Report<CallsView>, ApiError> {
     let span = Span::of(asked.zone, asked.start, asked.end).ok_or_else(no_such_day)?;
@@ -157,7 +157,7 @@ pub(super) async fn calls(
         ..CallQuery::new(scope, asked.limit)
     };
     if Format::of(asked.format, headers) == Format::Csv {
-        return table::calls(Arc::clone(&app.store), taker, query, all.calls, FEWER_DAYS).await;
+        return table::calls(Arc::clone(&app.store), taking, query, all.calls, FEWER_DAYS).await;
     }
     let page = app.store.calls(query).await?;
     let shown = (asked.offset, asked.limit);

@@ -15,9 +15,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::views::{CallView, DayView};
-use crate::api::caller::Taker;
 use crate::api::document::{Reply, Sketch};
 use crate::api::error::ApiError;
+use crate::api::taker::Taking;
 use crate::export::cell;
 
 /// How many calls a table has at most, and how many are in memory at once.
@@ -210,7 +210,7 @@ fn call(call: &CallView) -> [Value; CALL_COLUMNS.len()] {
 /// A table of calls under way: page by page, so that nothing is kept open however slowly a client reads.
 struct Calls {
     store: Arc<dyn Store>,
-    taker: Taker,
+    taking: Taking,
     /// What is asked for next, `None` at the end.
     query: Option<CallQuery>,
 }
@@ -220,7 +220,7 @@ impl Calls {
         let Some(query) = self.query.take() else {
             return Ok(None);
         };
-        self.taker.ask().await?;
+        self.taking.ask().await?;
         let page = self.store.calls(query.clone()).await?;
         self.query = page.next.map(|after| CallQuery {
             after: Some(after),
@@ -246,7 +246,7 @@ fn in_bounds(total: u64, (field, instead): (&'static str, &str)) -> Result<(), A
 /// Streams calls, all that are asked for.
 pub(in crate::api) async fn calls<T>(
     store: Arc<dyn Store>,
-    taker: Taker,
+    taking: Taking,
     query: CallQuery,
     total: u64,
     instead: (&'static str, &str),
@@ -263,7 +263,7 @@ pub(in crate::api) async fn calls<T>(
     });
     let mut calls = Calls {
         store,
-        taker,
+        taking,
         query,
     };
     // While nothing is sent, a store that cannot answer is still a 503.
