@@ -169,8 +169,8 @@ const rules = {
     assert((await apiKeys.delete(further.id, { project_id: project.id })).deleted);
     const deleted = await apiKeys.delete(keys[0].id, { project_id: project.id });
     assert.deepEqual([deleted.id, deleted.deleted], [keys[0].id, true]);
+    // No calls here, of which a gateway that remembers the key begins some for nobody: those are further down.
     await isOut(() => client.models.list());
-    await fails(OpenAI.AuthenticationError, () => client.chat.completions.create(chat));
 
     const logs = await all(organization.auditLogs.list({ project_ids: [project.id], limit: 100 }));
     assert.deepEqual(logs.map((log) => log.type).reverse(), [
@@ -205,10 +205,7 @@ const rules = {
     const there = async (query) => (await all(organization.projects.list(query))).some((one) => one.id === project.id);
     assert(!(await there({})) && (await there({ include_archived: true })));
     const cost = sum(costs.map((result) => Math.round(result.amount.value * 1_000_000)));
-    // What a call comes to, such as the one that was refused.
-    const { prompt_tokens: chat_prompt, completion_tokens: chat_completion } = answer.usage;
-    const prompt = asked + embeddedInAll;
-    console.log(JSON.stringify({ prompt, completion: generated, cost, chat_prompt, chat_completion }));
+    console.log(JSON.stringify({ prompt: asked + embeddedInAll, completion: generated, cost }));
   },
 
   async lists_are_read_to_their_end() {

@@ -163,8 +163,8 @@ def project_a_project_is_made_used_billed_and_closed():
     assert listed.delete(further.id, project_id=project.id).deleted
     deleted = listed.delete(keys[0].id, project_id=project.id)
     assert (deleted.id, deleted.deleted) == (keys[0].id, True)
+    # No calls here, of which a gateway that remembers the key begins some for nobody: those are further down.
     is_out(lambda: client.models.list())
-    fails(openai.AuthenticationError, lambda: client.chat.completions.create(model=MODEL, messages=MESSAGES))
 
     logs = organization.audit_logs.list(project_ids=[project.id], limit=100)
     assert [log.type for log in reversed(list(logs))] == [
@@ -198,8 +198,6 @@ def project_a_project_is_made_used_billed_and_closed():
     assert project.id in [one.id for one in organization.projects.list(include_archived=True)]
     cost = sum(round(result.amount.value * 1_000_000) for result in results)
     used_in_all = {"prompt": asked + embedded.usage.prompt_tokens, "completion": generated, "cost": cost}
-    # What a call comes to, such as the one that was refused.
-    used_in_all |= {"chat_prompt": answer.usage.prompt_tokens, "chat_completion": answer.usage.completion_tokens}
     print(json.dumps(used_in_all))
 
 

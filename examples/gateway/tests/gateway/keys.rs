@@ -1,9 +1,16 @@
 //! Projects and API keys.
 
-use http::{Method, StatusCode};
-use serde_json::json;
+use std::sync::mpsc;
 
-use super::support::{send, start, start_pair};
+use diesel::connection::SimpleConnection;
+use futures_util::future::join;
+use http::{Method, StatusCode};
+use llm_gate_diesel::{PgConfig, PgStore};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::support::{Gate, send, start, start_pair};
 
 #[tokio::test]
 async fn everybody_has_a_project() {
@@ -211,6 +218,96 @@ async fn a_revoked_key_gets_no_reservation_and_after_a_second_no_answer_from_any
     gate.settled(&ada).await;
     let used = ada.get("/api/v1/usage/calls").await.json();
     assert_eq!(used["total_calls"], served, "and nothing more is on record");
+}
+
+/// Counters that nobody changes for now.
+struct Locked {
+    release: mpsc::Sender<()>,
+    released: JoinHandle<()>,
+}
+
+impl Locked {
+    async fn new(gate: &Gate) -> Self {
+        let url = gate.database.clone().expect("PostgreSQL");
+        let outside = PgStore::open(PgConfig::new(url)).await.expect("opened");
+        let (release, when) = mpsc::channel();
+        let (tell, locked) = oneshot::channel();
+        let released = tokio::spawn(async move {
+            let held = outside.on_connection(move |connection| {
+                let lock = "BEGIN; SELECT id FROM counters FOR UPDATE";
+                connection.batch_execute(lock).expect("locked");
+                tell.send(()).expect("somebody waits");
+                // Also when the test has failed meanwhile.
+                let _ = when.recv();
+                connection.batch_execute("COMMIT").expect("released");
+            });
+            held.await.expect("a connection");
+        });
+        locked.await.expect("locked");
+        Self { release, released }
+    }
+
+    async fn release(self) {
+        self.release.send(()).expect("it is held");
+        self.released.await.expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_revoked_key_begins_where_it_is_remembered_is_for_nobody_and_billed_to_nobody() {
+    let gate = start_pair().await;
+    let ada = gate.person("ada").await;
+    let made = ada.key().await;
+    let key = gate.client.bearer(made.text("api_key"));
+    let chat = json!({
+        "model": "tiny", "max_tokens": 5, "messages": [{ "role": "user", "content": "Hello!" }],
+    });
+    for _ in 0..2 {
+        let answer = key.post("/v1/chat/completions", &chat).await;
+        assert_eq!(answer.expect("an answer").status, StatusCode::OK);
+    }
+    gate.settled(&ada).await;
+    let served = gate.upstream.counts();
+    let id = made.text("id");
+    let revoke = format!("/api/v1/projects/{}/api-keys/{id}/revoke", ada.project);
+    let revoked = ada.post(&revoke, json!({})).await;
+    assert_eq!(revoked.status, StatusCode::OK, "{revoked:?}");
+
+    // While the books cannot say no, the upstream is asked already.
+    let locked = Locked::new(&gate).await;
+    let both = join(
+        key.post("/v1/chat/completions", &chat),
+        key.post("/v1/chat/completions", &chat),
+    );
+    let releasing = async {
+        while gate.upstream.counts().prompt_tokens == served.prompt_tokens {
+            tokio::task::yield_now().await;
+        }
+        locked.release().await;
+    };
+    let ((one, other), ()) = join(both, releasing).await;
+    for answer in [one, other] {
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+        assert!(
+            answer.json()["choices"].is_null(),
+            "nothing of it: {answer:?}"
+        );
+    }
+    gate.settled(&ada).await;
+    assert_eq!(
+        gate.upstream.counts().requests,
+        served.requests + 1,
+        "the gateway that has revoked it begins nothing"
+    );
+    let used = ada.get("/api/v1/usage/calls").await.json();
+    assert_eq!(
+        used["total_calls"], served.requests,
+        "the others are on record"
+    );
+    let used = ada.get("/users/usage").await.json();
+    let counted = served.prompt_tokens + served.completion_tokens;
+    assert_eq!(used["tokens_used"], counted, "and paid for: {used}");
 }
 
 #[tokio::test]
