@@ -5,10 +5,11 @@ use std::time::Duration;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use llm_gate::store::{StoreError, StoreErrorKind, StoreFuture};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::traits::Desk;
+use super::traits::{Desk, half};
 use super::{Connection, PgConfig, connect, migrate, transaction};
 use crate::error::{Failure, OpenError};
 use crate::tables::Tables;
@@ -48,6 +49,8 @@ pub struct PgStore {
 
 struct Inner {
     pool: Pool<AsyncPgConnection>,
+    /// How many connections reports may take.
+    reports: Arc<Semaphore>,
     patience: Duration,
     /// Whose chain of the ledger this store writes.
     chain: Uuid,
@@ -80,6 +83,7 @@ impl PgStore {
     fn new(config: &PgConfig) -> Result<Self, OpenError> {
         let inner = Inner {
             pool: connect::pool(config)?,
+            reports: Arc::new(Semaphore::new(half(config.connections))),
             patience: config.connect_timeout,
             chain: Uuid::now_v7(),
             database_time: config.database_time,
@@ -121,6 +125,10 @@ impl PgStore {
             })
             .await
         })
+    }
+
+    pub(super) fn reports(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.reports)
     }
 
     pub(super) fn desk(&self) -> Desk {

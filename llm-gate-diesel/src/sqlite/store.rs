@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use diesel::sqlite::SqliteConnection;
 use llm_gate::store::StoreFuture;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::config::SqliteConfig;
 use super::pool::{Access, Pool, connect};
-use super::traits::Desk;
+use super::traits::{Desk, half};
 use super::{migrate, transaction};
 use crate::error::{Failure, OpenError};
 use crate::tables::Tables;
@@ -36,6 +37,8 @@ pub struct SqliteStore {
 struct Inner {
     writer: Pool,
     readers: Pool,
+    /// How many readers reports may take.
+    reports: Arc<Semaphore>,
     /// Whose chain of the ledger this store writes.
     chain: Uuid,
 }
@@ -49,6 +52,8 @@ impl SqliteStore {
     pub async fn open(config: SqliteConfig) -> Result<Self, OpenError> {
         let unavailable = |failure: Failure| OpenError::Unusable(failure.into());
         let writer = Pool::start(&config, Access::Write, 1).map_err(unavailable)?;
+        let reports = Semaphore::new(half(config.readers));
+        let reports = Arc::new(reports);
         let readers =
             Pool::start(&config, Access::Read, config.readers.get()).map_err(unavailable)?;
         writer
@@ -62,6 +67,7 @@ impl SqliteStore {
         let inner = Arc::new(Inner {
             writer,
             readers,
+            reports,
             chain: Uuid::now_v7(),
         });
         Ok(Self { inner })
@@ -82,6 +88,10 @@ impl SqliteStore {
             })
             .await
             .map_err(OpenError::Unusable)?
+    }
+
+    pub(super) fn reports(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.reports)
     }
 
     pub(super) fn desk(&self) -> Desk {

@@ -21,4 +21,28 @@ mod user;
 
 pub(super) use page::{Desk, Gate, new_chain};
 
+use std::num::NonZeroUsize;
+
+use llm_gate::store::{StoreError, StoreErrorKind, StoreFuture};
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Connection, Store, batch, queries};
+
+/// Returns how many of so many connections reports may take, which read for as long as there is to read: the others are
+/// for look-ups that requests wait for.
+pub(super) fn half(connections: NonZeroUsize) -> usize {
+    connections.get().div_ceil(2)
+}
+
+/// Runs a report when there is a connection for one. The permit belongs into what is run, which goes on when nobody waits
+/// for it any more.
+fn report<'a, T: 'a>(
+    store: &'a Store,
+    run: impl FnOnce(OwnedSemaphorePermit) -> StoreFuture<'a, T> + Send + 'a,
+) -> StoreFuture<'a, T> {
+    Box::pin(async move {
+        let permit = store.reports().acquire_owned().await;
+        let closed = |error| StoreError::with_source(StoreErrorKind::Unavailable, error);
+        run(permit.map_err(closed)?).await
+    })
+}

@@ -8,7 +8,7 @@ use llm_gate::store::{
 };
 
 use super::queries::usage;
-use super::{Connection, Store};
+use super::{Connection, Store, report};
 use crate::error::Failure;
 use crate::models::{Id, SumRow};
 
@@ -166,28 +166,56 @@ fn statistics(connection: &mut Connection) -> Result<UsageStatistics, Failure> {
 
 impl UsageStore for Store {
     fn calls(&self, query: CallQuery) -> StoreFuture<'_, CallPage> {
-        self.read(move |connection| page(connection, &query))
+        report(self, |permit| {
+            self.read(move |connection| {
+                let _held = &permit;
+                page(connection, &query)
+            })
+        })
     }
 
     fn conversations(&self, query: ConversationQuery) -> StoreFuture<'_, ConversationPage> {
-        self.read(move |connection| conversations(connection, &query))
+        report(self, |permit| {
+            self.read(move |connection| {
+                let _held = &permit;
+                conversations(connection, &query)
+            })
+        })
     }
 
     fn usage(&self, scope: UsageScope, filter: CallFilter) -> StoreFuture<'_, UsageSum> {
-        self.read(move |connection| usage::sum(connection, &scope, &filter)?.sum())
+        report(self, |permit| {
+            self.read(move |connection| {
+                let _held = &permit;
+                usage::sum(connection, &scope, &filter)?.sum()
+            })
+        })
     }
 
     fn usage_by(&self, query: UsageQuery) -> StoreFuture<'_, Option<Vec<UsageRow>>> {
-        self.snapshot(move |connection| {
-            Ok(table(connection, &query)?.and_then(|table| table.rows(query.count)))
+        report(self, |permit| {
+            self.snapshot(move |connection| {
+                let _held = &permit;
+                Ok(table(connection, &query)?.and_then(|table| table.rows(query.count)))
+            })
         })
     }
 
     fn usage_in_buckets(&self, query: BucketQuery) -> StoreFuture<'_, Option<Vec<BucketRow>>> {
-        self.read(move |connection| buckets(connection, &query))
+        report(self, |permit| {
+            self.read(move |connection| {
+                let _held = &permit;
+                buckets(connection, &query)
+            })
+        })
     }
 
     fn statistics(&self) -> StoreFuture<'_, UsageStatistics> {
-        self.audit(statistics)
+        report(self, |permit| {
+            self.audit(move |connection| {
+                let _held = &permit;
+                statistics(connection)
+            })
+        })
     }
 }

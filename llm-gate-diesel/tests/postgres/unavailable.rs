@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use llm_gate::identity::{RequestId, Subject};
-use llm_gate::store::{LedgerStore, Operation, Outcome, StoreErrorKind, UserStore};
+use llm_gate::store::{
+    CallFilter, LedgerStore, Operation, Outcome, StoreErrorKind, UsageScope, UsageStore, UserStore,
+};
 use llm_gate_diesel::test_db::postgres::{self, Cluster};
 use llm_gate_diesel::{OpenError, PgConfig, PgStore};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -219,6 +221,39 @@ async fn a_lock_that_takes_too_long_is_unavailable() {
             .expect("reading needs no lock");
         outside.run("COMMIT").await;
         is_back(&store, subject, settle).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_that_wait_keep_no_look_up_waiting() {
+    let config = postgres::config().await;
+    let few = NonZeroUsize::new(3).unwrap();
+    let store = PgStore::open(config.clone().connections(few))
+        .await
+        .unwrap();
+    let user = store.create_user(account("ada")).await.unwrap().id;
+    let outside = Outside::of(&config).await;
+    outside
+        .run("BEGIN; LOCK TABLE reservations IN ACCESS EXCLUSIVE MODE")
+        .await;
+    let reports: Vec<_> = (0..8)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let filter = CallFilter::default();
+                store.usage(UsageScope::All, filter).await
+            })
+        })
+        .collect();
+    outside.until(2, "wait_event_type = 'Lock'").await;
+    for _ in 0..100 {
+        let found = store.user(user).await.expect("a connection is left for it");
+        assert!(found.is_some());
+    }
+    outside.run("COMMIT").await;
+    for report in reports {
+        let sum = report.await.unwrap().expect("each gets its turn");
+        assert_eq!(sum.calls, 0);
     }
 }
 
