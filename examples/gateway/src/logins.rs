@@ -11,7 +11,8 @@
 //!
 //! Beside that a login costs a hash, right or wrong. Strangers take it from what their address may cost
 //! (`rate_limits.logins_per_address`), with all else that costs one; who has logged in to the account from there before
-//! has as much for itself. So no neighbour keeps anybody out who was there before.
+//! has as much for itself. So no neighbour keeps anybody out who was there before by what it gets wrong elsewhere; who guesses
+//! at the same account from the same address cannot be told from its owner.
 //!
 //! Who logs in from where it has logged in before is touched only by failures on the same account from the same
 //! address. Who comes from somewhere else while many addresses guess has to be as quick as they are, at a rate

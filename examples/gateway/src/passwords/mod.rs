@@ -164,6 +164,28 @@ impl Passwords {
         password: Secret,
         kept: Option<String>,
     ) -> Result<Verdict, PasswordError> {
+        self.check(password, kept, false).await
+    }
+
+    /// Checks a password of somebody who is refused whether it is right or not, with the work of a refusal.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`PasswordError::Overloaded`] when too many wait.
+    pub async fn verify_in_vain(
+        &self,
+        password: Secret,
+        kept: Option<String>,
+    ) -> Result<Verdict, PasswordError> {
+        self.check(password, kept, true).await
+    }
+
+    async fn check(
+        &self,
+        password: Secret,
+        kept: Option<String>,
+        in_vain: bool,
+    ) -> Result<Verdict, PasswordError> {
         let (today, spent) = (self.today, Arc::clone(&self.spent));
         let kinds = self.kinds.clone();
         let known = kept.is_some();
@@ -171,20 +193,25 @@ impl Passwords {
         self.work(move || {
             let kept = PasswordHash::new(&kept).map_err(failed)?;
             let made = Kind::of(&kept).ok_or_else(|| failed("the hash is not one of Argon2"))?;
+            let mut right = false;
             for kind in kinds.with(made) {
                 if kind != made {
                     hash(kind, &password, &spent)?;
                     continue;
                 }
                 spent.note(kind);
-                let right = argon2(kind)
+                let matches = argon2(kind)
                     .verify_password(normal(password.expose()).as_bytes(), &kept)
                     .is_ok();
-                if right && known {
+                right = matches && known;
+                if right && !in_vain {
                     let fresh = (kind != today).then(|| hash(today, &password, &spent));
                     let fresh = fresh.transpose()?;
                     return Ok(Verdict::Right { fresh });
                 }
+            }
+            if right {
+                return Ok(Verdict::Right { fresh: None });
             }
             Ok(Verdict::Wrong)
         })

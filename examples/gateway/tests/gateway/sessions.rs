@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use llm_gate::store::{MemoryStore, UserStore};
+use llm_gate::store::{Author, MemoryStore, UserStore};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig};
 use llm_gate_gateway::{Gateway, Running};
@@ -439,10 +439,30 @@ async fn a_login_makes_the_hash_one_of_todays() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_at_once_all_get_in_although_each_makes_the_hash_anew() {
+    let store = Arc::new(MemoryStore::new());
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let (_folder, running) = start_with_passes(&store, 5).await;
+    let client = Client::new(running.address);
+    let made = client.post("/auth/register", &body).await;
+    assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
+    running.shutdown().await;
+
+    let (_folder, running) = start_with_passes(&store, 6).await;
+    let client = Client::new(running.address);
+    let logins = (0..8).map(|_| client.post("/auth/login", &body));
+    for login in futures_util::future::join_all(logins).await {
+        let login = login.expect("an answer");
+        assert_eq!(login.status, StatusCode::OK, "{login:?}");
+    }
+    running.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before() {
     let store = Arc::new(MemoryStore::new());
-    for (name, passes) in [("weak", 5), ("strong", 9)] {
+    for (name, passes) in [("weak", 5), ("gone", 5), ("strong", 9)] {
         let (_folder, running) = start_with_passes(&store, passes).await;
         let body = json!({ "username": name, "password": PASSWORD });
         let client = Client::new(running.address);
@@ -452,13 +472,27 @@ async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before
     }
     let (_folder, running) = start_with_passes(&store, 6).await;
     let client = Client::new(running.address);
+    let gone = store.user_by_login("gone".to_owned()).await;
+    let gone = gone.expect("a store").expect("registered").user.id;
+    let disabled = store.set_user_disabled(gone, true, Author::now()).await;
+    assert!(disabled.expect("a store"));
     let body = json!({ "username": "new", "password": PASSWORD });
     let made = client.post("/auth/register", &body).await;
     assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
     // Nobody comes first: the gateway knows before it has checked a hash.
-    for name in ["nobody", "weak", "strong", "new", "nobody"] {
+    let wrong = "wrong horse battery";
+    for (name, password) in [
+        ("nobody", PASSWORD),
+        ("weak", wrong),
+        ("strong", wrong),
+        ("new", wrong),
+        ("gone", wrong),
+        // Right, and refused.
+        ("gone", PASSWORD),
+        ("nobody", wrong),
+    ] {
         let before = running.passwords().filled_kib();
-        let body = json!({ "username": name, "password": "wrong horse battery" });
+        let body = json!({ "username": name, "password": password });
         let refused = client.post("/auth/login", &body).await;
         assert_eq!(
             refused.expect("an answer").status,

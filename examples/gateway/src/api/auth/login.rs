@@ -3,6 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::SessionId;
+use llm_gate::store::User;
 use serde_json::{Value, json};
 
 use super::{note_failure, open, pair};
@@ -132,7 +133,11 @@ async fn enter(
     let record = app.store.user_by_login(name.clone()).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);
-    let verdict = app.passwords.verify(password, kept).await?;
+    let verdict = if record.as_ref().is_some_and(|record| record.user.disabled) {
+        app.passwords.verify_in_vain(password.clone(), kept).await?
+    } else {
+        app.passwords.verify(password.clone(), kept).await?
+    };
     let (Some(record), Verdict::Right { fresh }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
         origin.refused("invalid");
@@ -163,17 +168,37 @@ async fn enter(
     }
     let session = SessionId::new();
     let refresh = open(app, origin, &record.user, session).await?;
-    // Another password ends the sessions there are. One that was opened meanwhile with the old one is ended here.
-    let now = app.store.user_by_login(name).await?;
-    let holds = now.is_some_and(|now| {
-        now.user.id == record.user.id && !now.user.disabled && hashes.contains(&now.hash)
-    });
-    if !holds {
+    let holds = still_right(app, name, &record.user, &hashes, password).await;
+    if !matches!(holds, Ok(true)) {
         let author = origin.author.clone();
         app.store
             .end_session(record.user.id, session, author)
             .await?;
+        holds?;
         return Err(wrong());
     }
     Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
+}
+
+/// Tells whether the account still has the password that was checked. Another one ends the sessions there are, and what was
+/// opened meanwhile with the old one has to end as well; a racing login has only hashed the same one anew.
+async fn still_right(
+    app: &App,
+    name: String,
+    user: &User,
+    checked: &[Option<String>],
+    password: Secret,
+) -> Result<bool, ApiError> {
+    let now = app.store.user_by_login(name).await?;
+    let Some(now) = now.filter(|now| now.user.id == user.id && !now.user.disabled) else {
+        return Ok(false);
+    };
+    if checked.contains(&now.hash) {
+        return Ok(true);
+    }
+    if now.hash.is_none() {
+        return Ok(false);
+    }
+    let verdict = app.passwords.verify(password, now.hash).await?;
+    Ok(matches!(verdict, Verdict::Right { .. }))
 }
