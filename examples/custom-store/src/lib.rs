@@ -137,10 +137,20 @@ impl LedgerStore for LogStore {
     }
 
     fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
-        self.blocking(move |inner| {
+        let changed = self.blocking(move |inner| {
+            if inner.books.are_too_many(&changes) {
+                return Ok(None);
+            }
             // One line, so that half of it never counts. One that changes nothing does no harm in the log.
             inner.append(&[Line::Limits(changes.clone())])?;
-            Ok(inner.books.change_limits(&changes))
+            Ok(Some(inner.books.change_limits(&changes)))
+        });
+        Box::pin(async move {
+            let full = || {
+                let why = "there are as many limits as there may be";
+                StoreError::with_source(StoreErrorKind::Conflict, why)
+            };
+            changed.await?.ok_or_else(full)
         })
     }
 

@@ -95,6 +95,11 @@ pub(super) fn change_limits(
     if !changes.iter().all(may) {
         return Ok(None);
     }
+    if rules::are_too_many(&limits, changes) {
+        return Err(Failure::conflict(
+            "there are as many limits as there may be",
+        ));
+    }
     let mut standings = Vec::with_capacity(changes.len());
     for change in changes {
         standings.push(change_limit(connection, &mut gate, change)?);

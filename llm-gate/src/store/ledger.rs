@@ -5,13 +5,13 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::identity::{RequestId, Subject};
-#[cfg(doc)]
-use crate::store::Source;
 use crate::store::rules::Entry;
 use crate::store::{
     Action, Author, Event, Limit, LimitKey, Operation, Outcome, OwnerId, Price, Standing,
     StoreFuture, Target, Zone,
 };
+#[cfg(doc)]
+use crate::store::{MAX_LIMITS, Source};
 use crate::tokens::{Amount, Tokens};
 
 /// The books added up two ways, which must agree.
@@ -86,6 +86,10 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// A limit counts what is used from when it is there. It may lie below what is spent: then nothing more is
     /// granted.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when a subject would have more than [`MAX_LIMITS`].
     fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>>;
 
     /// Changes one limit.

@@ -16,6 +16,9 @@ use crate::tokens::Amount;
 
 use crate::words::words;
 
+/// How many limits a subject may have.
+pub const MAX_LIMITS: usize = 200;
+
 words! {
     /// What a limit counts.
     Unit {
@@ -308,13 +311,10 @@ impl Limits {
     /// Keeps a limit, in place of the one under the same key.
     pub fn put(&mut self, limit: Limit) {
         let all = self.0.entry(limit.key.subject).or_default();
-        match all.iter_mut().find(|other| other.key == limit.key) {
-            Some(other) => *other = limit,
-            None => {
-                all.push(limit);
-                // Stores read them in orders of their own, and all decide alike.
-                all.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-            }
+        // Stores read them in orders of their own, and all decide alike.
+        match all.binary_search_by(|other| other.key.cmp(&limit.key)) {
+            Ok(place) => all[place] = limit,
+            Err(place) => all.insert(place, limit),
         }
     }
 

@@ -58,7 +58,9 @@ pub use credential::{
 pub use error::{StoreError, StoreErrorKind};
 pub use event::{Action, Actor, Author, Event, EventQuery, EventStore, Target};
 pub use ledger::{LedgerStore, LimitChange, Totals, UsageReset};
-pub use limit::{CounterKey, Limit, LimitKey, Limits, Period, Unit, UnknownZone, Window, Zone};
+pub use limit::{
+    CounterKey, Limit, LimitKey, Limits, MAX_LIMITS, Period, Unit, UnknownZone, Window, Zone,
+};
 #[cfg(feature = "memory")]
 pub use memory::{MemoryBooks, MemoryStore};
 pub use operation::{

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -21,7 +22,7 @@ pub(crate) enum Anyone {
     /// Somebody with an account.
     Account { principal: Principal, user: User },
     /// The operator key, which has none.
-    Operator,
+    Operator(Principal),
 }
 
 const NO_LOGIN: &str = "this route needs a login, not an API key";
@@ -73,23 +74,46 @@ pub(crate) struct Login {
 }
 
 /// An admin that has logged in here, an admin's key that may do as much, or the operator.
-#[derive(Default)]
 pub(crate) struct Admin {
-    /// The key it came with, and what that may do.
-    key: Option<(KeyName, Arc<KeyGrants>)>,
+    /// Who that is, with the grants that its key has now.
+    pub(crate) principal: Principal,
 }
 
 impl Admin {
     /// Refuses a key that has bounds: who is an admin by it, with a password or an address of somebody's choice, has
     /// none.
     pub(crate) async fn makes_admins(&self, app: &App) -> Result<(), ApiError> {
-        match &self.key {
-            Some((key, grants)) if bounded(app, *key, grants).await? => Err(ApiError::forbidden(
-                "an API key with bounds (an end, networks, models) makes and changes no admins: use a login, or a key without",
+        match key_of(&self.principal).zip(self.principal.grants.as_ref()) {
+            Some((key, grants)) if bounded(app, key, grants).await? => Err(ApiError::forbidden(
+                "an API key with bounds (an end, networks, models) makes, changes and deletes no admins: use a login, or a \
+                 key without",
             )),
             _ => Ok(()),
         }
     }
+
+    /// Refuses a key that has bounds, or limits of its own: whoever manages a project by it has none.
+    pub(crate) async fn gives_power(&self, app: &App) -> Result<(), ApiError> {
+        let grants = self.principal.grants.as_deref();
+        gives_power(app, key_of(&self.principal), grants).await
+    }
+}
+
+async fn gives_power(
+    app: &App,
+    key: Option<KeyName>,
+    grants: Option<&KeyGrants>,
+) -> Result<(), ApiError> {
+    let (Some(key), Some(grants)) = (key, grants) else {
+        return Ok(());
+    };
+    let limits = app.store.limits(Some(Subject::Key(key.id))).await?;
+    if limits.is_empty() && !bounded(app, key, grants).await? {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(
+        "an API key with bounds (an end, networks, models) or limits of its own lets nobody manage a project",
+    ))
 }
 
 /// Tells whether a key has bounds that whoever it lets in would not have.
@@ -186,10 +210,11 @@ impl Origin {
 }
 
 /// Looks up the user of a caller; `None` where it may do nothing any more, where its session has ended, and where its key
-/// is revoked or over, whatever is still remembered of it. Of a key the caller gets the grants it has now.
+/// is revoked or over, whatever is still remembered of it, or not for `address`. Of a key the caller gets the grants it has now.
 pub(super) async fn still_there(
     app: &App,
     principal: &mut Principal,
+    address: Option<IpAddr>,
 ) -> Result<Option<User>, StoreError> {
     let now = app.clock.now();
     if let Some(session) = principal.session {
@@ -205,6 +230,9 @@ pub(super) async fn still_there(
             return Ok(None);
         };
         principal.grants = Some(Arc::new(key.grants));
+        if !principal.allows_address(address) {
+            return Ok(None);
+        }
     }
     let user = app.store.user(principal.user).await?;
     Ok(user.filter(|user| !user.disabled))
@@ -219,9 +247,10 @@ impl FromRequestParts<App> for Anyone {
             return Err(Rejection::unauthorized().into());
         };
         if !principal.has_account() {
-            return Ok(Self::Operator);
+            return Ok(Self::Operator(principal));
         }
-        match still_there(app, &mut principal).await? {
+        let address = parts.extensions.get().map(ClientAddress::ip);
+        match still_there(app, &mut principal, address).await? {
             Some(user) => Ok(Self::Account { principal, user }),
             None => {
                 // The credential was good, and what it stands for has ended.
@@ -237,14 +266,12 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Anyone::Account { principal, user } = Anyone::from_request_parts(parts, app).await?
-        else {
-            return Ok(Self::default());
+        let (principal, user) = match Anyone::from_request_parts(parts, app).await? {
+            Anyone::Account { principal, user } => (principal, user),
+            Anyone::Operator(principal) => return Ok(Self { principal }),
         };
         match principal.credential {
-            _ if administers(&principal, &user) => Ok(Self {
-                key: key_of(&principal).zip(principal.grants),
-            }),
+            _ if administers(&principal, &user) => Ok(Self { principal }),
             Credential::Session | Credential::Foreign => {
                 Err(ApiError::forbidden("this route is for admins"))
             }
@@ -279,16 +306,7 @@ impl FromRequestParts<App> for AdminAccount {
 impl Account {
     /// Refuses a key that has bounds, or limits of its own: whoever manages a project by it has none.
     pub(crate) async fn gives_power(&self, app: &App) -> Result<(), ApiError> {
-        let (Some(key), Some(grants)) = (self.key, &self.grants) else {
-            return Ok(());
-        };
-        let limits = app.store.limits(Some(Subject::Key(key.id))).await?;
-        if limits.is_empty() && !bounded(app, key, grants).await? {
-            return Ok(());
-        }
-        Err(ApiError::forbidden(
-            "an API key with bounds (an end, networks, models) or limits of its own lets nobody manage a project",
-        ))
+        gives_power(app, self.key, self.grants.as_deref()).await
     }
 
     async fn read(parts: &mut Parts, app: &App, scope: Scope) -> Result<Self, ApiError> {
@@ -349,14 +367,12 @@ impl FromRequestParts<App> for Lister {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let principal = match Anyone::from_request_parts(parts, app).await? {
-            Anyone::Account { principal, .. } => Some(principal),
-            Anyone::Operator => parts.extensions.get::<Principal>().cloned(),
-        };
-        match principal {
-            Some(principal) if principal.allows(Scope::Models) => Ok(Self(principal)),
-            Some(_) => Err(Rejection::missing_scope(Scope::Models).into()),
-            None => Err(Rejection::unauthorized().into()),
+        let (Anyone::Account { principal, .. } | Anyone::Operator(principal)) =
+            Anyone::from_request_parts(parts, app).await?;
+        if principal.allows(Scope::Models) {
+            Ok(Self(principal))
+        } else {
+            Err(Rejection::missing_scope(Scope::Models).into())
         }
     }
 }

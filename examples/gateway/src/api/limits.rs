@@ -1,7 +1,10 @@
 use axum::Json as Answer;
 use axum::extract::State;
+use http::StatusCode;
 use llm_gate::identity::Subject;
-use llm_gate::store::{KeyName, Limit, LimitChange, LimitKey, ProjectRole, Standing, Zone};
+use llm_gate::store::{
+    KeyName, Limit, LimitChange, LimitKey, ProjectRole, Standing, StoreErrorKind, Zone,
+};
 use serde_json::{Value, json};
 
 use super::caller::Steward;
@@ -126,7 +129,10 @@ impl Input for NewLimit {
 #[utoipa::path(
     put,
     path = "/api/v1/limits",
-    responses((status = 404, description = "No such user, project or key, or not one of the caller's"))
+    responses(
+        (status = 404, description = "No such user, project or key, or not one of the caller's"),
+        (status = 409, description = "There are as many limits as one may have"),
+    )
 )]
 pub(super) async fn set(
     State(app): State<App>,
@@ -140,7 +146,8 @@ pub(super) async fn set(
         only_down,
         ..LimitChange::set(limit.clone(), steward.author())
     };
-    let standing = app.store.change_limit(change).await?;
+    let standings = change_all(&app, vec![change]).await?;
+    let standing = standings.and_then(|mut all| all.pop());
     let standing = standing.ok_or_else(raised)?;
     let standing = Some(standing).filter(|_| is_one(limit.key.subject));
     // Whether it is voluntary depends on what was there before.
@@ -148,6 +155,21 @@ pub(super) async fn set(
     let kept = kept.into_iter().find(|kept| kept.key == limit.key);
     let limit = kept.unwrap_or(limit);
     Ok(Answer(LimitView::new(&limit, standing.as_ref())))
+}
+
+/// Sets and removes limits, all or none; `None` where one would be raised that must not.
+pub(super) async fn change_all(
+    app: &App,
+    changes: Vec<LimitChange>,
+) -> Result<Option<Vec<Standing>>, ApiError> {
+    let changed = app.store.change_limits(changes).await;
+    changed.map_err(|error| match error.kind() {
+        StoreErrorKind::Conflict => {
+            let words = "there are as many limits as one may have";
+            ApiError::new(StatusCode::CONFLICT, words)
+        }
+        _ => error.into(),
+    })
 }
 
 /// What somebody may do with the limits of a subject.

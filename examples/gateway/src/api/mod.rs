@@ -264,7 +264,12 @@ fn organization(app: &App) -> Router<App> {
         .envelope(Envelope::OpenAi)
         .operators(true);
     let routes = organization::surface().routers().known;
-    behind(routes, auth, app, Envelope::OpenAi)
+    below_v1(behind(routes, auth, app, Envelope::OpenAi))
+}
+
+/// Bounds the bodies of routes below `/v1`, and lets what is refused around their handlers look as there.
+fn below_v1(routes: Router<App>) -> Router<App> {
+    routes
         .route_layer(DefaultBodyLimit::max(MAX_BODY))
         .route_layer(middleware::from_fn(refuse_too_long))
         .route_layer(middleware::map_response(error::as_openai))
@@ -276,12 +281,12 @@ pub fn llm(app: App, stack: LlmStack) -> Router {
     let auth = AuthLayer::new(app.verifier.clone()).envelope(Envelope::OpenAi);
     let address = app.rates.address.clone().envelope(Envelope::OpenAi);
     let models = models_surface().routers().known;
-    let models = behind(models, auth, &app, Envelope::OpenAi)
+    let models = below_v1(behind(models, auth, &app, Envelope::OpenAi))
         .merge(organization(&app))
         .method_not_allowed_fallback(models::wrong_method)
         .with_state(app);
     // Named one by one so that logs and metrics tell them apart.
-    let calls = calls::paths().chain(["/v1", "/v1/{*other}"]);
+    let calls = calls::paths().chain(["/v1", "/v1/", "/v1/{*other}"]);
     let calls = calls.fold(models, |router, path| {
         router.route(path, any_service(stack.clone()))
     });

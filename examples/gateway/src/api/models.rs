@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use llm_gate::auth::{self, AuthError};
 use llm_gate::error::{Envelope, Rejection};
 use llm_gate::identity::{Principal, Scope};
 use llm_gate::proxy::UpstreamModel;
+use llm_gate::store::Author;
 
-use super::caller::{Lister, still_there};
+use super::caller::{By, Lister, still_there};
 use super::document::{Part, Reply, Sketch};
 use super::views::{ModelNames, ModelView, Models};
 use crate::app::App;
@@ -46,8 +48,9 @@ pub(super) async fn overview(
 pub(super) async fn all(
     State(app): State<App>,
     Extension(mut principal): Extension<Principal>,
+    By(Author { address, .. }): By,
 ) -> Result<Answer<Models>, Refused> {
-    let models = known(&app, &mut principal).await?;
+    let models = known(&app, &mut principal, address).await?;
     let allowed = models
         .iter()
         .filter(|model| principal.allows_model(&model.id));
@@ -71,9 +74,10 @@ pub(super) async fn all(
 pub(super) async fn show(
     State(app): State<App>,
     Extension(mut principal): Extension<Principal>,
+    By(Author { address, .. }): By,
     id: Result<axum::extract::Path<String>, PathRejection>,
 ) -> Result<Answer<ModelView>, Refused> {
-    let models = known(&app, &mut principal).await?;
+    let models = known(&app, &mut principal, address).await?;
     // A name that is not text is that of no model.
     let id = id.map(|axum::extract::Path(id)| id).unwrap_or_default();
     let found = models
@@ -134,9 +138,13 @@ pub(super) async fn wrong_method(method: Method) -> Response {
     refuse(rejection.code("method_not_allowed"))
 }
 
-async fn known(app: &App, principal: &mut Principal) -> Result<Arc<[UpstreamModel]>, Refused> {
+async fn known(
+    app: &App,
+    principal: &mut Principal,
+    address: Option<IpAddr>,
+) -> Result<Arc<[UpstreamModel]>, Refused> {
     // These routes reserve nothing, so nobody is stopped by a frozen counter.
-    match still_there(app, principal).await {
+    match still_there(app, principal, address).await {
         Ok(Some(_)) => {}
         Ok(None) => return Err(AuthError::Revoked.into()),
         Err(error) => {

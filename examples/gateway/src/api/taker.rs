@@ -2,7 +2,9 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use llm_gate::identity::ProjectId;
+use llm_gate::auth::Authenticate;
+use llm_gate::error::Rejection;
+use llm_gate::identity::{Principal, ProjectId};
 use llm_gate::store::{StoreError, StoreErrorKind};
 
 use super::caller::{Admin, Reader};
@@ -51,7 +53,8 @@ impl Taker {
 }
 
 impl Taking {
-    /// Makes sure that it may still have something, before the next part is read: asks what was asked for the first one.
+    /// Makes sure that it may still have something, before the next part is read: asks what was asked for the first one,
+    /// but for how long the access token of a login lives.
     ///
     /// # Errors
     ///
@@ -65,6 +68,16 @@ impl Taking {
 
     async fn holds(&mut self) -> Result<(), ApiError> {
         let Taker { app, parts } = &mut self.taker;
+        // A login lasts as long as its session, which is asked for below, whatever the life of the token it came with.
+        let session = parts
+            .extensions
+            .get()
+            .and_then(|one: &Principal| one.session);
+        if session.is_none() {
+            let again = app.verifier.authenticate(&parts.headers).await;
+            let principal = again.map_err(|_| Rejection::unauthorized())?;
+            parts.extensions.insert(principal);
+        }
         match self.right {
             Right::Admin => Admin::from_request_parts(parts, app).await.map(drop),
             Right::Reader => Reader::from_request_parts(parts, app).await.map(drop),

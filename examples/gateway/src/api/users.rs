@@ -305,11 +305,14 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path(id): Path<String>,
 ) -> Result<NoContent, ApiError> {
     let user = find(&app, &id).await?;
+    if user.role == Role::Admin {
+        admin.makes_admins(&app).await?;
+    }
     people::deleted(&app, user.id, author).await?;
     Ok(NoContent)
 }

@@ -9,7 +9,7 @@ use llm_gate_gateway::client::Answer;
 use llm_gate_gateway::config::RateLimitConfig;
 use serde_json::{Map, Value, json};
 
-use super::operations::{Operation, document, operations};
+use super::operations::{Operation, Shapes, document, operations};
 use super::support::{send, start, start_with};
 
 /// Set to write the committed document anew instead of comparing it.
@@ -406,5 +406,52 @@ async fn a_file_that_is_unchanged_is_not_sent_again() {
         let other = [("if-none-match", "\"other\"")];
         let other = send(&gate.client, Method::GET, path, &other, "").await;
         assert_eq!(other.status, StatusCode::OK, "{path}");
+    }
+}
+
+/// Bodies are read before anything is asked, also where none is wanted.
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_as_documented_on_every_route() {
+    let gate = start_with(|config| config.rate_limits = RateLimitConfig::off()).await;
+    let mut shapes = Shapes::new();
+    let json = [("content-type", "application/json")];
+    for operation in operations() {
+        let models = operation.path.starts_with("/v1/models");
+        if operation.is_call() && !models {
+            continue;
+        }
+        let (method, path) = (operation.method.clone(), operation.somewhere());
+        let refused = send(&gate.client, method, &path, &json, "x".repeat(65 * 1024)).await;
+        let what = format!("{} {path}", operation.method);
+        assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{what}");
+        let wrong = shapes.wrong(&operation, &refused);
+        assert_eq!(wrong, None, "{what}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_refused_as_the_route_does() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let gate = start().await;
+    for (path, shape) in [
+        ("/v1/models", r#"{"error":{"#),
+        ("/v1/models/tiny", r#"{"error":{"#),
+        ("/v1/organization/projects", r#"{"error":{"#),
+        ("/api/v1/users/me", r#"{"detail":"#),
+    ] {
+        let address = gate.url().replace("http://", "");
+        let connected = tokio::net::TcpStream::connect(address).await;
+        let mut connection = connected.expect("it listens");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: gate\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\nno length\r\n"
+        );
+        let sent = connection.write_all(request.as_bytes()).await;
+        sent.expect("sent");
+        let mut answer = Vec::new();
+        // It may be reset behind the answer.
+        let _ = connection.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+        assert!(answer.contains(shape), "{path}: {answer}");
     }
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::support::{Gate, PASSWORD, config, send, start, start_with};
+use super::usage::{Unread, many_calls};
 
 const FOREIGN: &str = "https://login.test";
 
@@ -117,6 +118,18 @@ async fn a_token_of_a_trusted_issuer_is_a_login_of_the_account_it_names() {
         let refused = session.get(path).await.expect("an answer");
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_under_way_ends_with_the_token_it_was_asked_with() {
+    let login = Login::start().await;
+    let gate = start_with(login.trusted()).await;
+    let ada = gate.person("ada").await;
+    many_calls(&gate, &ada).await;
+    let token = login.token(id(&ada.id), &gate.clock);
+    let unread = Unread::begin(&gate, "/api/v1/usage/calls?format=csv", &token).await;
+    gate.clock.advance(Duration::from_secs(3600));
+    unread.breaks_off().await;
 }
 
 #[tokio::test]

@@ -174,6 +174,50 @@ async fn a_key_makes_no_successor_where_it_is_still_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admins_key_gives_no_more_than_it_has_now_where_it_is_still_remembered() {
+    let gate = start_pair().await;
+    let root = gate.admin().await;
+    let keys = format!("/api/v1/projects/{}/api-keys", root.project);
+    let scopes = json!({ "scopes": ["admin", "inference", "models"] });
+    let made = root.post(&keys, scopes).await;
+    let path = format!("{keys}/{}", made.text("id"));
+    let client = gate.client.bearer(made.text("api_key"));
+    let project = root.post("/api/v1/projects", json!({})).await.text("id");
+    let project = format!("/v1/organization/projects/{project}");
+    let services = format!("{project}/service_accounts");
+    let service = root
+        .post(&services, json!({ "name": "ci" }))
+        .await
+        .text("id");
+    let of_service = format!("{services}/{service}/api_keys");
+    let narrow = json!({ "scopes": ["models"] });
+    let narrow = root.post(&of_service, narrow).await.text("id");
+    let asks = [
+        (services, json!({ "name": "another" })),
+        (of_service, json!({})),
+        (
+            format!("{project}/api_keys/{narrow}"),
+            json!({ "scopes": ["inference"] }),
+        ),
+    ];
+    // One gateway, and the other one: known to both from now on.
+    for _ in 0..2 {
+        let listed = client.get("/v1/organization/projects").await;
+        assert_eq!(listed.expect("an answer").status, StatusCode::OK);
+    }
+    let narrowed = root
+        .patch(&path, json!({ "scopes": ["admin", "models"] }))
+        .await;
+    assert_eq!(narrowed.status, StatusCode::OK, "{narrowed:?}");
+    for (path, body) in asks {
+        for _ in 0..2 {
+            let refused = client.post(&path, &body).await.expect("an answer");
+            assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}: {refused:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_gets_no_reservation_and_after_a_second_no_answer_from_any_gateway() {
     let gate = start_pair().await;
     let ada = gate.person("ada").await;

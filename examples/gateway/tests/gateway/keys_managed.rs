@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ async fn get(client: &Client, path: &str) -> Answer {
 }
 
 async fn patch(client: &Client, path: &str, body: Value) -> Answer {
-    send(client, http::Method::PATCH, path, &[], body.to_string()).await
+    send(client, Method::PATCH, path, &[], body.to_string()).await
 }
 
 #[tokio::test]
@@ -364,6 +364,14 @@ async fn the_scope_of_admins_is_for_their_own_keys() {
 async fn a_key_with_bounds_makes_and_changes_no_admins() {
     let gate = start().await;
     let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let other = gate.made("other").await;
+    let raised = root
+        .patch(
+            &format!("/api/v1/users/{}", other.id),
+            json!({ "role": "admin" }),
+        )
+        .await;
+    assert_eq!(raised.status, StatusCode::OK, "{raised:?}");
     let wanted = |name: &str, role: &str| json!({ "username": name, "password": super::support::PASSWORD, "role": role });
     let user = |person: &Person| format!("/api/v1/users/{}", person.id);
     for bound in [
@@ -397,6 +405,15 @@ async fn a_key_with_bounds_makes_and_changes_no_admins() {
                 &key,
                 &format!("/v1/organization/users/{}", ada.id),
                 json!({ "role": "owner" }),
+            )
+            .await,
+            send(&key, Method::DELETE, &user(&other), &[], "").await,
+            send(
+                &key,
+                Method::DELETE,
+                &format!("/v1/organization/users/{}", other.id),
+                &[],
+                "",
             )
             .await,
         ] {

@@ -96,6 +96,7 @@ async fn errors_below_v1_have_the_shape_of_openai() {
         (Method::GET, "/v1/organization", "", 404),
         (Method::GET, "/v1/metrics", "", 404),
         (Method::GET, "/v1", "", 404),
+        (Method::GET, "/v1/", "", 404),
         (Method::GET, "/v1/chat/completions", "", 405),
         (Method::DELETE, "/v1/models", "", 405),
         (Method::POST, "/v1/chat/completions", "{", 400),

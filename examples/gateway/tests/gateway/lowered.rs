@@ -1,6 +1,9 @@
 //! Limits that those have set whom they bind, and what API keys may do about theirs.
 
 use http::{Method, StatusCode};
+use llm_gate::identity::Subject;
+use llm_gate::store::{Author, Limit, LimitChange, LimitKey, MAX_LIMITS, Period, Unit, Zone};
+use llm_gate::tokens::Amount;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
@@ -13,6 +16,7 @@ on_both! {
     an_api_key_lowers_limits_and_raises_none;
     a_key_with_limits_of_its_own_makes_no_other;
     an_admins_key_with_limits_of_its_own_makes_no_other;
+    nobody_has_more_limits_than_allowed;
 }
 
 const LARGEST: u64 = (1 << 53) - 1;
@@ -268,4 +272,43 @@ async fn an_admins_key_with_limits_of_its_own_makes_no_other(gate: Gate) {
     let alone = json!({ "name": "ci", "create_service_account_only": true });
     let made = post(&admin, &services, alone).await;
     assert_eq!(made.status, StatusCode::OK, "it has no key: {made:?}");
+}
+
+async fn nobody_has_more_limits_than_allowed(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let of_model = |model: String| {
+        let mut body = limit("user", Some(&ada.id), 9);
+        body["model"] = json!(model);
+        body
+    };
+    let books = gate.books().await;
+    let subject = Subject::User(ada.id.parse().expect("an id"));
+    let there = books.limits(Some(subject)).await.expect("a store").len();
+    let zone = Zone::UTC;
+    let made = (there..MAX_LIMITS - 1).map(|number| {
+        let key = LimitKey {
+            subject,
+            model: Some(format!("m{number}").into()),
+            unit: Unit::Requests,
+            period: Period::Day,
+        };
+        let limit = Limit {
+            key,
+            zone: zone.clone(),
+            amount: Amount::ZERO,
+            voluntary: true,
+        };
+        LimitChange::set(limit, Author::now())
+    });
+    let made = books.change_limits(made.collect()).await;
+    made.expect("a store").expect("there is room");
+    sets(&ada.session, of_model("the last".to_owned())).await;
+    let full = put(&ada.session, of_model("one more".to_owned())).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let mut lower = of_model("the last".to_owned());
+    lower["amount"] = json!(8);
+    sets(&ada.session, lower).await;
+    let own = json!({ "token_limit": 5 });
+    let own = ada.put("/api/v1/users/me/token-limit", own).await;
+    assert_eq!(own.status, StatusCode::OK, "that always has room: {own:?}");
 }

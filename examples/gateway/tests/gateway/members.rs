@@ -320,6 +320,69 @@ async fn a_key_with_bounds_lets_nobody_manage() {
 }
 
 #[tokio::test]
+async fn an_admins_key_with_bounds_lets_nobody_manage_by_either_api() {
+    let gate = start().await;
+    let (ada, eve) = (gate.person("ada").await, gate.person("eve").await);
+    let root = gate.admin().await;
+    let keys = format!("/api/v1/projects/{}/api-keys", root.project);
+    let members = format!("/api/v1/projects/{}/members", ada.project);
+    let users = format!("/v1/organization/projects/{}/users", ada.project);
+    let services = format!("/v1/organization/projects/{}/service_accounts", ada.project);
+    let ci = root.post(&services, json!({ "name": "ci" })).await;
+    let ci = format!("{services}/{}", ci.text("id"));
+    let limited = root.post(&keys, json!({ "scopes": ["admin"] })).await;
+    let limit = json!({
+        "subject": "key", "id": limited.text("id"), "unit": "tokens", "period": "total", "amount": 9,
+    });
+    let set = root.put("/api/v1/limits", limit).await;
+    assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    let mut bounded = vec![limited];
+    for bound in [
+        json!({ "expires_at": "2026-01-02T00:00:00Z" }),
+        json!({ "models": ["tiny"] }),
+        json!({ "networks": ["127.0.0.0/8", "::1"] }),
+    ] {
+        let mut wanted = bound.clone();
+        wanted["scopes"] = json!(["admin"]);
+        bounded.push(root.post(&keys, wanted).await);
+    }
+    let plain = root.post(&keys, json!({ "scopes": ["admin"] })).await;
+    let status = async |key: &Answer, path: &str, body: &Value| {
+        let client = gate.client.bearer(key.text("api_key"));
+        client.post(path, body).await.expect("an answer").status
+    };
+    let member = json!({ "user_id": eve.id, "role": "member" });
+    let of_eve = format!("{users}/{}", eve.id);
+    let asks = |role: &str| {
+        let place = json!([{ "id": ada.project, "role": role }]);
+        [
+            (members.clone(), json!({ "user_id": eve.id, "role": role })),
+            (users.clone(), json!({ "user_id": eve.id, "role": role })),
+            (of_eve.clone(), json!({ "role": role })),
+            (ci.clone(), json!({ "role": role })),
+            (
+                "/v1/organization/invites".to_owned(),
+                json!({ "email": "grace@example.org", "role": "reader", "projects": place }),
+            ),
+        ]
+    };
+    for key in &bounded {
+        let joined = status(key, &users, &member).await;
+        assert_eq!(joined, StatusCode::OK, "who manages nothing");
+        for role in ["admin", "owner"] {
+            for (path, body) in asks(role) {
+                let refused = status(key, &path, &body).await;
+                assert_eq!(refused, StatusCode::FORBIDDEN, "{path} {body}");
+            }
+        }
+    }
+    for (path, body) in asks("admin") {
+        let done = status(&plain, &path, &body).await;
+        assert_eq!(done, StatusCode::OK, "a key without bounds: {path}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_owns_no_project_in_place_of_a_person() {
     let team = team().await;
     let ada = &team.ada;

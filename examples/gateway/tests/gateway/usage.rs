@@ -999,7 +999,7 @@ async fn calls_that_cannot_be_read_are_a_failure_and_no_empty_report(gate: Gate)
 }
 
 /// Puts so many calls on record that no buffer between the two ends holds a table of them.
-async fn many_calls(gate: &Gate, person: &Person) {
+pub(crate) async fn many_calls(gate: &Gate, person: &Person) {
     let books = books(gate).await;
     let user = Subject::User(person.id.parse().expect("an id"));
     books.set_limit(user, None).await.expect("set");
@@ -1019,10 +1019,10 @@ async fn token(gate: &Gate, name: &str) -> String {
 }
 
 /// An answer of many parts of which only the first bytes are read.
-struct Unread(TcpStream);
+pub(crate) struct Unread(TcpStream);
 
 impl Unread {
-    async fn begin(gate: &Gate, path: &str, bearer: &str) -> Self {
+    pub(crate) async fn begin(gate: &Gate, path: &str, bearer: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small one");
         let address = gate.url().replace("http://", "");
@@ -1047,7 +1047,7 @@ impl Unread {
         (lines, rest.ends_with(b"\r\n0\r\n\r\n"))
     }
 
-    async fn breaks_off(self) {
+    pub(crate) async fn breaks_off(self) {
         let (lines, whole) = self.rest().await;
         assert!(lines < MANY, "not all of them: {lines}");
         assert!(!whole, "and it does not look whole");
@@ -1081,6 +1081,19 @@ async fn an_answer_under_way_ends_where_its_reader_loses_the_right() {
     assert_eq!(ada.post(&revoke, json!({})).await.status, StatusCode::OK);
     unread.breaks_off().await;
 
+    let key = ada
+        .post(
+            &format!("{project}/api-keys"),
+            json!({ "scopes": ["usage"] }),
+        )
+        .await;
+    let unread = Unread::begin(&gate, table, &key.text("api_key")).await;
+    let kept = format!("{project}/api-keys/{}", key.text("id"));
+    let elsewhere = json!({ "networks": ["192.0.2.0/24"] });
+    let bound = ada.patch(&kept, elsewhere).await;
+    assert_eq!(bound.status, StatusCode::OK, "{bound:?}");
+    unread.breaks_off().await;
+
     let member = json!({ "user_id": bob.id, "role": "member" });
     let added = ada.post(&format!("{project}/members"), member).await;
     assert_eq!(added.status, StatusCode::OK, "{added:?}");
@@ -1103,6 +1116,12 @@ async fn an_answer_under_way_ends_where_its_reader_loses_the_right() {
         assert_eq!(lowered.status, StatusCode::OK, "{lowered:?}");
         unread.breaks_off().await;
     }
+
+    let table = "/api/v1/usage/calls?format=csv";
+    let slow = Unread::begin(&gate, table, &token(&gate, "ada").await).await;
+    gate.clock.advance(Duration::from_secs(11 * 60));
+    let (_, whole) = slow.rest().await;
+    assert!(whole, "a login lasts longer than its access token");
 }
 
 #[tokio::test]

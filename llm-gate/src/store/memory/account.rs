@@ -86,7 +86,7 @@ impl People {
         }
         if new.token_limit.is_some() {
             let change = LimitChange::total_tokens(Subject::User(user.id), new.token_limit);
-            self.change_limits(books, &[LimitChange { author, ..change }]);
+            self.change_limits(books, &[LimitChange { author, ..change }])?;
         }
         Ok(user)
     }

@@ -112,6 +112,13 @@ impl MemoryBooks {
         rules::may_change(&self.limits, change)
     }
 
+    /// Tells whether a subject would have more than [`MAX_LIMITS`](crate::store::MAX_LIMITS) then, which a store refuses
+    /// with a conflict.
+    #[must_use]
+    pub fn are_too_many(&self, changes: &[LimitChange]) -> bool {
+        rules::are_too_many(&self.limits, changes)
+    }
+
     /// Changes a limit that may be changed.
     pub(super) fn put_limit(&mut self, change: &LimitChange) -> Standing {
         let entry = rules::limit_entry(&self.limits, change);

@@ -36,7 +36,7 @@ impl LedgerStore for MemoryStore {
     }
 
     fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>> {
-        self.write_both(|people, books| Ok(people.change_limits(books, &changes)))
+        self.write_both(|people, books| people.change_limits(books, &changes))
     }
 
     fn reset_usage(&self, reset: UsageReset) -> StoreFuture<'_, Standing> {

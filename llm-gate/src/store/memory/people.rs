@@ -166,9 +166,12 @@ impl People {
         &mut self,
         books: &mut MemoryBooks,
         changes: &[LimitChange],
-    ) -> Option<Vec<Standing>> {
+    ) -> Result<Option<Vec<Standing>>, StoreError> {
         if !changes.iter().all(|change| books.may_change(change)) {
-            return None;
+            return Ok(None);
+        }
+        if books.are_too_many(changes) {
+            return Err(conflict());
         }
         let change = |change: &LimitChange| {
             let before = books.limit(&change.key).cloned();
@@ -178,7 +181,7 @@ impl People {
             }
             standing
         };
-        Some(changes.iter().map(change).collect())
+        Ok(Some(changes.iter().map(change).collect()))
     }
 
     pub(super) fn reset_usage(&mut self, books: &mut MemoryBooks, reset: &UsageReset) -> Standing {

@@ -24,12 +24,13 @@ mod reserve;
 mod settle;
 mod state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
 use crate::identity::Subject;
 use crate::store::{
-    CounterKey, Grant, LimitChange, Limits, Operation, Outcome, Reserve, Settlement, Standing, Unit,
+    CounterKey, Grant, LimitChange, LimitKey, Limits, MAX_LIMITS, Operation, Outcome, Reserve,
+    Settlement, Standing, Unit,
 };
 use crate::tokens::{Amount, Tokens};
 
@@ -86,6 +87,22 @@ pub fn standing(limits: &Limits, key: &CounterKey, balance: Balance) -> Standing
 pub fn may_change(limits: &Limits, change: &LimitChange) -> bool {
     let in_force = || limits.on(&limit_entry(limits, change).counter);
     !(change.only_down && change.raises(in_force()))
+}
+
+/// Returns whether a subject would have more than [`MAX_LIMITS`] with those of `changes` that are new. Each reservation reads
+/// all of its subjects' limits, so nobody makes them more and more. There is always room for that of all tokens; `limits` are
+/// those before.
+#[must_use]
+pub fn are_too_many(limits: &Limits, changes: &[LimitChange]) -> bool {
+    let mut new: BTreeMap<Subject, BTreeSet<&LimitKey>> = BTreeMap::new();
+    for LimitChange { key, amount, .. } in changes {
+        let bounded = *key != LimitKey::total_tokens(key.subject);
+        if amount.is_some() && bounded && limits.get(key).is_none() {
+            new.entry(key.subject).or_default().insert(key);
+        }
+    }
+    new.iter()
+        .any(|(subject, new)| limits.set(*subject).len() + new.len() > MAX_LIMITS)
 }
 
 /// Returns the line that the ledger has for a limit that is to be changed, on the window at hand; `limits` are those before.

@@ -50,8 +50,10 @@ impl Sketch {
     /// Demands a caller.
     pub(in crate::api) fn access(&mut self, access: Access) {
         self.access = access;
-        self.refusal(401);
-        self.refusal(503);
+        // What comes as a body is read before who it comes from is asked, wanted or not.
+        for status in [400, 401, 408, 413, 503] {
+            self.refusal(status);
+        }
         if access != Access::Anyone(None) {
             self.refusal(403);
         }

@@ -187,6 +187,9 @@ pub(super) async fn create(
     if role == Role::Admin {
         admin.makes_admins(&app).await?;
     }
+    if place.is_some_and(|(_, role)| role.manages()) {
+        admin.gives_power(&app).await?;
+    }
     let project = match place {
         Some((id, _)) => Some(projects::open(&app, &id.to_string()).await?),
         None => None,

@@ -5,9 +5,9 @@ use std::collections::hash_map::Entry as Slot;
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use http::StatusCode;
-use llm_gate::identity::{KeyGrants, KeyId, Principal, ProjectId, Scope, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, ProjectId, Scope, UserId};
 use llm_gate::store::{ApiKey, KeyChange, KeyName, Member, UserKind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -139,6 +139,9 @@ pub(super) fn redacted(key: &ApiKey) -> String {
     format!("lg_{}_…", key.public_id)
 }
 
+/// How many keys are looked at in a row for those that are asked for.
+const PAGE: u32 = 1000;
+
 /// Whether the owners of keys can use the project.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
@@ -199,13 +202,14 @@ pub(super) async fn list(
     let project = projects::open(&app, &project).await?.id;
     let mut owners: HashMap<UserId, Option<Member>> = HashMap::new();
     let (mut views, mut after) = (Vec::new(), listing.after);
-    // Pages of the store, until as many are found as are asked for.
+    // Pages of the store, until as many are found as are asked for: large ones where most may be of the other kind.
+    let size = match access {
+        Access::Any => listing.ask(),
+        _ => listing.ask().max(PAGE),
+    };
     loop {
-        let found = app
-            .store
-            .unrevoked_keys(project, None, after, listing.ask())
-            .await?;
-        let last = found.len() < listing.ask() as usize;
+        let found = app.store.unrevoked_keys(project, None, after, size).await?;
+        let last = found.len() < size as usize;
         after = found.last().map(|key| key.id);
         for key in found {
             if let Slot::Vacant(owner) = owners.entry(key.user) {
@@ -287,9 +291,7 @@ impl Input for Changes {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    Extension(caller): Extension<Principal>,
-    // Behind who it is, because the last one says who may.
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path((project, key)): Path<(String, String)>,
     Json(Changes { scopes, life }): Json<Changes>,
@@ -313,7 +315,7 @@ pub(super) async fn change(
         owner: None,
         id: known.id,
     };
-    let maker = Maker::admin(&caller);
+    let maker = Maker::admin(&admin.principal);
     let key = changed(&app, &maker, name, &known, change, author).await?;
     let owner = app.store.member(project, key.user).await?;
     Ok(Answer(KeyView::new(key, owner.as_ref())))

@@ -115,7 +115,7 @@ impl Input for NewMember {
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path(project): Path<String>,
     Json(NewMember { user, email, role }): Json<NewMember>,
@@ -128,6 +128,9 @@ pub(super) async fn create(
     };
     let person = user.filter(|user| user.kind == UserKind::Person);
     let person = person.ok_or_else(|| ApiError::not_found(NO_USER))?;
+    if role.manages() {
+        admin.gives_power(&app).await?;
+    }
     let member = joined(&app, project, person.id, role, author).await?;
     Ok(Answer(member.into()))
 }
@@ -193,13 +196,16 @@ impl Input for Changes {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path((project, user)): Path<(String, String)>,
     Json(Changes { role }): Json<Changes>,
 ) -> Result<Answer<MemberView>, ApiError> {
     let (project, mut member) = named(&app, &project, &user, UserKind::Person, NO_MEMBER).await?;
     if let Some(role) = role {
+        if role.manages() {
+            admin.gives_power(&app).await?;
+        }
         member = joined(&app, project, member.user.id, role, author).await?;
     }
     Ok(Answer(member.into()))

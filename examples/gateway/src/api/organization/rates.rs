@@ -18,6 +18,7 @@ use super::projects;
 use crate::api::caller::{Admin, By};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, Json, Path, Query, TOKENS};
+use crate::api::limits::change_all;
 use crate::app::App;
 
 /// How many limits are listed unless asked for.
@@ -237,6 +238,7 @@ impl Input for Changes {
     params(("rate_limit_id" = String, Path, description = "`rl-` and the name of the model")),
     responses(
         (status = 404, description = "No such project, or a model that is neither served nor limited"),
+        (status = 409, description = "The project has as many limits as it may"),
         (status = 503, description = "The models or the store are not known yet"),
     )
 )]
@@ -266,22 +268,28 @@ pub(super) async fn change(
         changed(key, amount?, &limits, author.clone())
     };
     let changes = wanted.into_iter().filter_map(change).collect();
-    app.store.change_limits(changes).await?;
+    change_all(&app, changes).await?;
     // A model that is not served is not listed when its last limit is gone.
     let rate = named().await?;
     let rate = rate.unwrap_or_else(|| RateView::new(&model, &BTreeMap::new()));
     Ok(Answer(rate))
 }
 
-/// Makes the change that sets a limit, or removes it where it would be none; no change where there is none.
+/// Makes the change that sets a limit, or removes it where it would be none; no change where there is none. What holds for
+/// each project is lifted by one of its own that is as good as none.
 ///
 /// Its day goes on by the clocks that it has begun by.
 fn changed(key: LimitKey, amount: Amount, limits: &Limits, author: Author) -> Option<LimitChange> {
-    if amount == Amount::MAX {
+    let subject = key.subject;
+    let each = subject.each().map(|subject| LimitKey {
+        subject,
+        ..key.clone()
+    });
+    let each = each.is_some_and(|key| limits.get(&key).is_some());
+    if amount == Amount::MAX && !each {
         limits.get(&key)?;
         return Some(LimitChange::remove(key, author));
     }
-    let subject = key.subject;
     let same = |limit: &&Limit| {
         let LimitKey { unit, period, .. } = limit.key;
         (unit, period, &limit.key.model) == (key.unit, key.period, &key.model)

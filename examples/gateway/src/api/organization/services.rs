@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::Json as Answer;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::clock::Timestamp;
-use llm_gate::identity::{KeyGrants, KeyId, Principal, Scope, UserId};
+use llm_gate::identity::{KeyGrants, KeyId, Scope, UserId};
 use llm_gate::store::{ApiKey, Member, ProjectRole, User, UserChange, UserKind};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -183,9 +183,7 @@ impl Input for Wanted {
 )]
 pub(super) async fn create(
     State(app): State<App>,
-    Extension(caller): Extension<Principal>,
-    // Behind who it is, because the last one says who may.
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path(project): Path<String>,
     Json(Wanted {
@@ -195,13 +193,14 @@ pub(super) async fn create(
     }): Json<Wanted>,
 ) -> Result<Answer<MadeView>, ApiError> {
     let project = projects::open(&app, &project).await?.id;
+    let caller = &admin.principal;
     let limit = caller.grants.as_deref();
     let grants = calls(limit);
     let until = ends(life, author.at);
     if !without_key {
         beneath(limit, &grants)?;
-        unlimited(&app, key_of(&caller), None).await?;
-        outlived(&app, key_of(&caller), until).await?;
+        unlimited(&app, key_of(caller), None).await?;
+        outlived(&app, key_of(caller), until).await?;
     }
     let service = made_service(&app, project, name.clone(), author.clone()).await?;
     let mut api_key = None;
@@ -285,22 +284,21 @@ impl Input for WantedKey {
 )]
 pub(super) async fn create_key(
     State(app): State<App>,
-    Extension(caller): Extension<Principal>,
-    // Behind who it is, because the last one says who may.
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path((project, service)): Path<(String, String)>,
     Json(WantedKey { name, scopes, life }): Json<WantedKey>,
 ) -> Result<Answer<SecretView>, ApiError> {
     let (project, member) = named(&app, &project, &service, UserKind::Service, NO_SERVICE).await?;
+    let caller = &admin.principal;
     let mut grants = calls(caller.grants.as_deref());
     if let Some(scopes) = scopes {
         grants.scopes = each_once(scopes);
     }
-    grantable(&Maker::admin(&caller), Owner::Service, &grants)?;
+    grantable(&Maker::admin(caller), Owner::Service, &grants)?;
     let until = ends(life, author.at);
-    unlimited(&app, key_of(&caller), None).await?;
-    outlived(&app, key_of(&caller), until).await?;
+    unlimited(&app, key_of(caller), None).await?;
+    outlived(&app, key_of(caller), until).await?;
     let request = KeyRequest {
         name,
         user: member.user.id,
@@ -360,13 +358,16 @@ impl Input for Changes {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path((project, service)): Path<(String, String)>,
     Json(Changes { name, role }): Json<Changes>,
 ) -> Result<Answer<ServiceView>, ApiError> {
     let (project, mut member) =
         named(&app, &project, &service, UserKind::Service, NO_SERVICE).await?;
+    if role.is_some_and(ProjectRole::manages) {
+        admin.gives_power(&app).await?;
+    }
     let id = member.user.id;
     if name.is_some() {
         let change = UserChange {

@@ -196,11 +196,14 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(app): State<App>,
-    _: Admin,
+    admin: Admin,
     By(author): By,
     Path(id): Path<String>,
 ) -> Result<Answer<Deleted>, ApiError> {
     let user = person(&app, &id).await?;
+    if user.role == Role::Admin {
+        admin.makes_admins(&app).await?;
+    }
     people::deleted(&app, user.id, author).await?;
     Ok(Answer(Deleted::new("organization.user.deleted", user.id)))
 }

@@ -366,6 +366,28 @@ async fn rate_limits_are_those_of_the_project_on_each_model() {
 }
 
 #[tokio::test]
+async fn what_holds_for_each_project_is_lifted_for_one() {
+    let admin = Admin::start().await;
+    let project = admin.project("research").await;
+    let path = format!("{PROJECTS}/{project}/rate_limits/rl-tiny");
+    let each = json!({
+        "subject": "project", "model": "tiny", "unit": "requests", "period": "minute", "amount": 60,
+    });
+    let set = admin.root.put("/api/v1/limits", each).await;
+    assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    let name = "max_requests_per_1_minute";
+    let mut lowered = json!({});
+    lowered[name] = json!(5);
+    assert_eq!(admin.post(&path, lowered.clone()).await[name], 5);
+    lowered[name] = json!(NONE);
+    let lifted = admin.post(&path, lowered).await;
+    assert_eq!(lifted[name], NONE, "not 60, which holds for the others");
+    let other = admin.project("another").await;
+    let rates = admin.get(&format!("{PROJECTS}/{other}/rate_limits")).await;
+    assert_eq!(rates["data"][0][name], 60);
+}
+
+#[tokio::test]
 async fn rate_limits_are_listed_in_both_directions_and_bad_ones_refused() {
     let admin = Admin::start().await;
     let project = admin.project("research").await;

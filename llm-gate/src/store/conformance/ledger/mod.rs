@@ -88,6 +88,7 @@ rules!(__ledger_rules where S: LedgerStore;
     what_somebody_set_for_oneself_by_another_zone_gives_way_to_the_default,
     what_an_admin_has_granted_stays_granted_when_it_is_lowered,
     what_an_admin_sets_stands_whoever_set_it_before,
+    a_subject_has_no_more_limits_than_allowed,
     limits_are_changed_all_or_none,
     a_limit_is_in_force_from_the_next_reservation_on,
     the_largest_limits_hold,

@@ -2,9 +2,12 @@
 
 use super::windows::{key, limit, moment};
 use crate::identity::{KeyId, ProjectId, Subject};
-use crate::store::conformance::support::{denied, done, granted, reserve, somebody, tokens};
+use crate::store::conformance::support::{
+    conflict, denied, done, granted, reserve, somebody, tokens,
+};
 use crate::store::{
-    Author, LedgerStore, Limit, LimitChange, LimitKey, Period, Reserve, Standing, Unit, Zone,
+    Author, LedgerStore, Limit, LimitChange, LimitKey, MAX_LIMITS, Period, Reserve, Standing, Unit,
+    Zone,
 };
 use crate::tokens::Amount;
 
@@ -175,6 +178,53 @@ pub async fn what_an_admin_sets_stands_whoever_set_it_before<S: LedgerStore>(sto
     assert_eq!((&set.key, set.voluntary), (&own, false));
     let kept = done(store.limits(Some(subject)).await);
     assert_eq!(kept, [set], "under its one name");
+}
+
+/// Each reservation reads the limits of its subjects, so who may set them does not make it slow; what is there is changed all
+/// the same, and all tokens together always have room.
+pub async fn a_subject_has_no_more_limits_than_allowed<S: LedgerStore>(store: S) {
+    let subject = somebody();
+    let of_model = |number: usize| LimitKey {
+        model: Some(format!("model {number}").into()),
+        ..key(subject, Unit::Tokens, Period::Day)
+    };
+    let set = |key: LimitKey, amount| LimitChange {
+        key,
+        zone: Zone::UTC,
+        amount: Some(tokens(amount)),
+        only_down: false,
+        author: Author::system(moment(NOW)),
+    };
+    let all = (1..MAX_LIMITS).map(|number| set(of_model(number), 5));
+    done(store.change_limits(all.collect()).await).expect("there is room");
+    let two = vec![
+        set(of_model(MAX_LIMITS), 5),
+        set(of_model(MAX_LIMITS + 1), 5),
+    ];
+    conflict(
+        store.change_limits(two.clone()).await,
+        "there is room for one of them only",
+    );
+    let kept = done(store.limits(Some(subject)).await).len();
+    assert_eq!(kept, MAX_LIMITS - 1, "and none was set");
+    done(store.change_limit(two[0].clone()).await).expect("there is room for one");
+    conflict(store.change_limit(two[1].clone()).await, "and for no other");
+    done(store.change_limit(set(of_model(1), 4)).await).expect("one that is there is changed");
+    let total = set(LimitKey::total_tokens(subject), 100);
+    done(store.change_limit(total).await).expect("that of all tokens always fits");
+    let removed = LimitChange::remove(of_model(2), Author::system(moment(NOW)));
+    done(store.change_limit(removed.clone()).await);
+    let removed = LimitChange {
+        key: of_model(3),
+        ..removed
+    };
+    done(store.change_limit(removed).await);
+    done(store.change_limit(two[1].clone()).await).expect("two gone make room for one");
+    let other = LimitKey {
+        subject: somebody(),
+        ..of_model(1)
+    };
+    done(store.change_limit(set(other, 5)).await).expect("others have room for themselves");
 }
 
 /// Who is told that a change was refused finds everything as it was.
