@@ -49,7 +49,7 @@ impl PgConfig {
         }
     }
 
-    /// Sets how many connections there are at most. 8 unless set.
+    /// Sets how many connections there are at most. 8 unless set. Reports take half of them at most.
     #[must_use]
     pub const fn connections(mut self, connections: NonZeroUsize) -> Self {
         self.connections = connections;

@@ -36,7 +36,8 @@ impl SqliteConfig {
         }
     }
 
-    /// Sets how many connections read at once, each on a thread of its own. 4 unless set.
+    /// Sets how many connections read at once, each on a thread of its own. 4 unless set. Reports take half of
+    /// them at most.
     #[must_use]
     pub const fn readers(mut self, readers: NonZeroUsize) -> Self {
         self.readers = readers;
