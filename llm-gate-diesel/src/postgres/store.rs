@@ -127,8 +127,9 @@ impl PgStore {
         })
     }
 
-    pub(super) fn reports(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.inner.reports)
+    /// Returns what reports wait for, and how long.
+    pub(super) fn reports(&self) -> (Arc<Semaphore>, Duration) {
+        (Arc::clone(&self.inner.reports), self.inner.patience)
     }
 
     pub(super) fn desk(&self) -> Desk {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::sqlite::SqliteConnection;
 use llm_gate::store::StoreFuture;
@@ -11,6 +12,9 @@ use super::traits::{Desk, half};
 use super::{migrate, transaction};
 use crate::error::{Failure, OpenError};
 use crate::tables::Tables;
+
+/// How long a report waits until others have ended.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All storage traits in one SQLite file. Clones share it.
 ///
@@ -90,8 +94,9 @@ impl SqliteStore {
             .map_err(OpenError::Unusable)?
     }
 
-    pub(super) fn reports(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.inner.reports)
+    /// Returns what reports wait for, and how long.
+    pub(super) fn reports(&self) -> (Arc<Semaphore>, Duration) {
+        (Arc::clone(&self.inner.reports), PATIENCE)
     }
 
     pub(super) fn desk(&self) -> Desk {

@@ -25,24 +25,29 @@ use std::num::NonZeroUsize;
 
 use llm_gate::store::{StoreError, StoreErrorKind, StoreFuture};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::{Connection, Store, batch, queries};
 
 /// Returns how many of so many connections reports may take, which read for as long as there is to read: the others are
-/// for look-ups that requests wait for.
+/// for look-ups that requests wait for. One, where there is only one.
 pub(super) fn half(connections: NonZeroUsize) -> usize {
-    connections.get().div_ceil(2)
+    (connections.get() / 2).max(1)
 }
 
-/// Runs a report when there is a connection for one. The permit belongs into what is run, which goes on when nobody waits
-/// for it any more.
+/// Runs a report when there is a connection for one; unavailable, where that takes too long. The permit belongs into what is
+/// run, which goes on when nobody waits for it any more.
 fn report<'a, T: 'a>(
     store: &'a Store,
     run: impl FnOnce(OwnedSemaphorePermit) -> StoreFuture<'a, T> + Send + 'a,
 ) -> StoreFuture<'a, T> {
     Box::pin(async move {
-        let permit = store.reports().acquire_owned().await;
-        let closed = |error| StoreError::with_source(StoreErrorKind::Unavailable, error);
-        run(permit.map_err(closed)?).await
+        let (reports, patience) = store.reports();
+        let permit = timeout(patience, reports.acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            let why = "too many reports are waiting";
+            return Err(StoreError::with_source(StoreErrorKind::Unavailable, why));
+        };
+        run(permit).await
     })
 }

@@ -15,7 +15,7 @@ use llm_gate_diesel::{OpenError, PgConfig, PgStore};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::support::{account, granted, is_back, limited, reserve, settle, unavailable};
-use crate::watch::Outside;
+use crate::watch::{Outside, WAITING};
 
 /// A store whose subject has 60 of 100 held.
 async fn with_a_hold(config: &PgConfig) -> (PgStore, Subject, Operation) {
@@ -227,7 +227,7 @@ async fn a_lock_that_takes_too_long_is_unavailable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reports_that_wait_keep_no_look_up_waiting() {
     let config = postgres::config().await;
-    let few = NonZeroUsize::new(3).unwrap();
+    let few = NonZeroUsize::new(4).unwrap();
     let store = PgStore::open(config.clone().connections(few))
         .await
         .unwrap();
@@ -245,7 +245,7 @@ async fn reports_that_wait_keep_no_look_up_waiting() {
             })
         })
         .collect();
-    outside.until(2, "wait_event_type = 'Lock'").await;
+    outside.until(2, WAITING).await;
     for _ in 0..100 {
         let found = store.user(user).await.expect("a connection is left for it");
         assert!(found.is_some());
@@ -255,6 +255,31 @@ async fn reports_that_wait_keep_no_look_up_waiting() {
         let sum = report.await.unwrap().expect("each gets its turn");
         assert_eq!(sum.calls, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_waits_too_long_is_unavailable() {
+    let config = postgres::config().await;
+    let two = NonZeroUsize::new(2).unwrap();
+    let impatient = config
+        .clone()
+        .connections(two)
+        .connect_timeout(Duration::from_millis(500));
+    let store = PgStore::open(impatient).await.unwrap();
+    let outside = Outside::of(&config).await;
+    outside
+        .run("BEGIN; LOCK TABLE reservations IN ACCESS EXCLUSIVE MODE")
+        .await;
+    let sum = |store: PgStore| async move {
+        let filter = CallFilter::default();
+        store.usage(UsageScope::All, filter).await
+    };
+    let first = tokio::spawn(sum(store.clone()));
+    outside.until(1, WAITING).await;
+    unavailable(sum(store.clone()).await, "one is before it");
+    outside.run("COMMIT").await;
+    first.await.unwrap().expect("the lock is free");
+    sum(store).await.expect("and so is the place");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -197,6 +197,8 @@ pub struct Principal {
     pub grants: Option<Arc<KeyGrants>>,
     /// The login session, where the credential names one.
     pub session: Option<SessionId>,
+    /// The public part of the secret that a key was presented by: while two overlap, of that one.
+    pub public_id: Option<Arc<str>>,
 }
 
 impl Principal {
@@ -211,6 +213,7 @@ impl Principal {
             clamps: false,
             grants: None,
             session: None,
+            public_id: None,
         }
     }
 
@@ -238,6 +241,13 @@ impl Principal {
     pub fn grants(mut self, grants: Arc<KeyGrants>) -> Self {
         self.clamps = grants.clamps;
         self.grants = Some(grants);
+        self
+    }
+
+    /// Sets the public part of the secret that a key was presented by.
+    #[must_use]
+    pub fn public_id(mut self, public_id: Arc<str>) -> Self {
+        self.public_id = Some(public_id);
         self
     }
 

@@ -73,6 +73,8 @@ pub struct NewApiKey {
 /// What of a key somebody has read who decided that it may be changed: that may be something else by the time it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
+    /// By which secret it works: whoever has the one before may not set the next one.
+    pub public_id: String,
     /// What it may do.
     pub grants: KeyGrants,
     /// When it stops working by itself.
@@ -83,13 +85,16 @@ impl Judged {
     /// Returns whether a key is still what was judged.
     #[must_use]
     pub fn holds(&self, key: &ApiKey) -> bool {
-        self.grants == key.grants && self.expires_at == key.expires_at
+        self.public_id == key.public_id
+            && self.grants == key.grants
+            && self.expires_at == key.expires_at
     }
 }
 
 impl From<&ApiKey> for Judged {
     fn from(key: &ApiKey) -> Self {
         Self {
+            public_id: key.public_id.clone(),
             grants: key.grants.clone(),
             expires_at: key.expires_at,
         }

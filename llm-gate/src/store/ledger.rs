@@ -11,7 +11,7 @@ use crate::store::{
     StoreFuture, Target, Zone,
 };
 #[cfg(doc)]
-use crate::store::{MAX_LIMITS, Source};
+use crate::store::{MAX_LIMITS, MAX_VOLUNTARY_LIMITS, Source};
 use crate::tokens::{Amount, Tokens};
 
 /// The books added up two ways, which must agree.
@@ -89,7 +89,8 @@ pub trait LedgerStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when a subject would have more than [`MAX_LIMITS`].
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when a subject would have more than [`MAX_LIMITS`],
+    /// or than [`MAX_VOLUNTARY_LIMITS`] by a change that is only for lowering.
     fn change_limits(&self, changes: Vec<LimitChange>) -> StoreFuture<'_, Option<Vec<Standing>>>;
 
     /// Changes one limit.

@@ -17,7 +17,9 @@ use crate::tokens::Amount;
 use crate::words::words;
 
 /// How many limits a subject may have.
-pub const MAX_LIMITS: usize = 200;
+pub const MAX_LIMITS: usize = 1000;
+/// Up to how many a subject gets from those who may only lower its limits. The others are for admins.
+pub const MAX_VOLUNTARY_LIMITS: usize = 200;
 
 words! {
     /// What a limit counts.

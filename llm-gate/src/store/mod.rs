@@ -59,7 +59,8 @@ pub use error::{StoreError, StoreErrorKind};
 pub use event::{Action, Actor, Author, Event, EventQuery, EventStore, Target};
 pub use ledger::{LedgerStore, LimitChange, Totals, UsageReset};
 pub use limit::{
-    CounterKey, Limit, LimitKey, Limits, MAX_LIMITS, Period, Unit, UnknownZone, Window, Zone,
+    CounterKey, Limit, LimitKey, Limits, MAX_LIMITS, MAX_VOLUNTARY_LIMITS, Period, Unit,
+    UnknownZone, Window, Zone,
 };
 #[cfg(feature = "memory")]
 pub use memory::{MemoryBooks, MemoryStore};

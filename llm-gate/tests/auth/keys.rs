@@ -19,7 +19,8 @@ async fn a_good_key_tells_whose_it_is_and_costs_one_look_up() {
         let principal = scene.verifier.check(key.expose()).await.expect("good");
         let expected = Principal::new(scene.user, scene.project, Credential::Key(id))
             .role(Role::Admin)
-            .grants(Arc::new(KeyGrants::default()));
+            .grants(Arc::new(KeyGrants::default()))
+            .public_id(key.public_id().into());
         assert_eq!(principal, expected);
     }
     assert_eq!(scene.asked(), 1);

@@ -10,7 +10,7 @@ use llm_gate::identity::{
     Credential, KeyGrants, Principal, ProjectId, RequestId, Role, Scope, SessionId, Subject,
 };
 use llm_gate::limit::{Endpoint, Exceeded};
-use llm_gate::store::{Actor, Author, KeyName, StoreError, User};
+use llm_gate::store::{Actor, ApiKeyRecord, Author, KeyName, StoreError, User};
 
 use super::error::ApiError;
 use crate::app::App;
@@ -80,40 +80,49 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Refuses a key that has bounds: who is an admin by it, with a password or an address of somebody's choice, has
-    /// none.
+    /// Refuses a key that has bounds, or limits of its own, to make admins, and to change addresses: who is an admin by it,
+    /// or gets the letters of an account, has none.
     pub(crate) async fn makes_admins(&self, app: &App) -> Result<(), ApiError> {
-        match key_of(&self.principal).zip(self.principal.grants.as_ref()) {
-            Some((key, grants)) if bounded(app, key, grants).await? => Err(ApiError::forbidden(
-                "an API key with bounds (an end, networks, models) makes, changes and deletes no admins: use a login, or a \
-                 key without",
-            )),
-            _ => Ok(()),
+        if self.is_free(app).await? {
+            return Ok(());
         }
+        Err(ApiError::forbidden(
+            "an API key with bounds (an end, networks, models) or limits of its own makes, changes and deletes no admins, \
+             and changes no addresses: use a login, or a key without",
+        ))
     }
 
-    /// Refuses a key that has bounds, or limits of its own: whoever manages a project by it has none.
+    /// Refuses such a key to let anybody manage a project.
     pub(crate) async fn gives_power(&self, app: &App) -> Result<(), ApiError> {
+        if self.is_free(app).await? {
+            return Ok(());
+        }
+        Err(no_power())
+    }
+
+    async fn is_free(&self, app: &App) -> Result<bool, ApiError> {
         let grants = self.principal.grants.as_deref();
-        gives_power(app, key_of(&self.principal), grants).await
+        is_free(app, key_of(&self.principal), grants).await
     }
 }
 
-async fn gives_power(
+fn no_power() -> ApiError {
+    ApiError::forbidden(
+        "an API key with bounds (an end, networks, models) or limits of its own lets nobody manage a project",
+    )
+}
+
+/// Tells whether a caller has neither bounds nor limits by the key it came with.
+async fn is_free(
     app: &App,
     key: Option<KeyName>,
     grants: Option<&KeyGrants>,
-) -> Result<(), ApiError> {
+) -> Result<bool, ApiError> {
     let (Some(key), Some(grants)) = (key, grants) else {
-        return Ok(());
+        return Ok(true);
     };
     let limits = app.store.limits(Some(Subject::Key(key.id))).await?;
-    if limits.is_empty() && !bounded(app, key, grants).await? {
-        return Ok(());
-    }
-    Err(ApiError::forbidden(
-        "an API key with bounds (an end, networks, models) or limits of its own lets nobody manage a project",
-    ))
+    Ok(limits.is_empty() && !bounded(app, key, grants).await?)
 }
 
 /// Tells whether a key has bounds that whoever it lets in would not have.
@@ -224,9 +233,15 @@ pub(super) async fn still_there(
         }
     }
     if let Some(name) = key_of(principal) {
-        let key = app.store.key(name).await?;
-        let key = key.filter(|key| key.revoked_at.is_none());
-        let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| end > now)) else {
+        // By the secret that was presented, which may have been rotated away.
+        let public_id = principal.public_id.as_deref().unwrap_or_default();
+        let found = app.store.key_by_public_id(public_id.to_owned()).await?;
+        let found = found.filter(|found| {
+            found.key.id == name.id
+                && found.key.revoked_at.is_none()
+                && found.until.is_none_or(|end| end > now)
+        });
+        let Some(ApiKeyRecord { key, .. }) = found else {
             return Ok(None);
         };
         principal.grants = Some(Arc::new(key.grants));
@@ -306,7 +321,10 @@ impl FromRequestParts<App> for AdminAccount {
 impl Account {
     /// Refuses a key that has bounds, or limits of its own: whoever manages a project by it has none.
     pub(crate) async fn gives_power(&self, app: &App) -> Result<(), ApiError> {
-        gives_power(app, self.key, self.grants.as_deref()).await
+        if is_free(app, self.key, self.grants.as_deref()).await? {
+            return Ok(());
+        }
+        Err(no_power())
     }
 
     async fn read(parts: &mut Parts, app: &App, scope: Scope) -> Result<Self, ApiError> {

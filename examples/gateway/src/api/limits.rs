@@ -3,7 +3,7 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::identity::Subject;
 use llm_gate::store::{
-    KeyName, Limit, LimitChange, LimitKey, ProjectRole, Standing, StoreErrorKind, Zone,
+    Actor, KeyName, Limit, LimitChange, LimitKey, ProjectRole, Standing, StoreErrorKind, Zone,
 };
 use serde_json::{Value, json};
 
@@ -220,7 +220,11 @@ fn general(steward: &Steward) -> Result<(), ApiError> {
 async fn power(app: &App, steward: &Steward, subject: Subject) -> Result<Power, ApiError> {
     let Steward::Owner(account) = steward else {
         known(app, subject).await?;
-        return Ok(Power::All);
+        let own = match steward.author().actor {
+            Actor::Key(key, _) => Subject::Key(key) == subject,
+            _ => false,
+        };
+        return Ok(if own { Power::Lower } else { Power::All });
     };
     if !is_one(subject) || subject == Subject::Platform {
         general(steward)?;

@@ -268,8 +268,9 @@ pub(super) async fn change(
     Json(Changes(change)): Json<Changes>,
 ) -> Result<Answer<UserView>, ApiError> {
     let user = find(&app, &id).await?;
-    if [Some(user.role), change.role].contains(&Some(Role::Admin)) {
-        // Also what an admin's address is, because letters to it set a new password.
+    let of_admin = [Some(user.role), change.role].contains(&Some(Role::Admin));
+    // Letters to an address set a new password, and whoever has that has all that the account manages.
+    if of_admin || change.email.is_some() || change.email_verified.is_some() {
         admin.makes_admins(&app).await?;
     }
     match user.kind {

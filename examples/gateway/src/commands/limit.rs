@@ -1,7 +1,9 @@
 use clap::{Args, Subcommand};
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::identity::Subject;
-use llm_gate::store::{Author, Limit, LimitChange, LimitKey, Period, Store, Unit, Zone};
+use llm_gate::store::{
+    Author, Limit, LimitChange, LimitKey, MAX_LIMITS, Period, Store, StoreErrorKind, Unit, Zone,
+};
 use llm_gate::tokens::Amount;
 use uuid::Uuid;
 
@@ -96,7 +98,13 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
                 voluntary: false,
             };
             let change = LimitChange::set(limit.clone(), Author::now());
-            store.change_limit(change).await?;
+            let set = store.change_limit(change).await;
+            set.map_err(|error| match error.kind() {
+                StoreErrorKind::Conflict => {
+                    CommandError::failed(format!("there are {MAX_LIMITS} limits of it already"))
+                }
+                _ => error.into(),
+            })?;
             say!("{}: {amount}", named(&limit.key))
         }
         Command::Remove { which } => {

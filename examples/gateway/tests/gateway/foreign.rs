@@ -127,7 +127,10 @@ async fn an_answer_under_way_ends_with_the_token_it_was_asked_with() {
     let ada = gate.person("ada").await;
     many_calls(&gate, &ada).await;
     let token = login.token(id(&ada.id), &gate.clock);
-    let unread = Unread::begin(&gate, "/api/v1/usage/calls?format=csv", &token).await;
+    let table = "/api/v1/usage/calls?format=csv";
+    let (_, whole) = Unread::begin(&gate, table, &token).await.rest().await;
+    assert!(whole, "while it is good");
+    let unread = Unread::begin(&gate, table, &token).await;
     gate.clock.advance(Duration::from_secs(3600));
     unread.breaks_off().await;
 }

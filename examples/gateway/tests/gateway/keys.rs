@@ -174,6 +174,44 @@ async fn a_key_makes_no_successor_where_it_is_still_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_was_rotated_away_manages_nothing_where_it_is_still_remembered() {
+    let gate = start_pair().await;
+    let ada = gate.person("ada").await;
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let scopes = json!({ "scopes": ["manage"] });
+    let made = ada.post(&keys, scopes.clone()).await;
+    let old = gate.client.bearer(made.text("api_key"));
+    for _ in 0..2 {
+        let listed = old.get(&keys).await.expect("an answer");
+        assert_eq!(listed.status, StatusCode::OK, "known to both from now on");
+    }
+    let rotate = format!("{keys}/{}/rotate", made.text("id"));
+    let at_once = json!({ "overlap_seconds": 0 });
+    let rotated = ada.post(&rotate, at_once.clone()).await;
+    assert_eq!(rotated.status, StatusCode::OK, "{rotated:?}");
+    for (path, body) in [(&keys, &scopes), (&rotate, &at_once)] {
+        for _ in 0..2 {
+            let refused = old.post(path, body).await.expect("an answer");
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
+        }
+    }
+    let new = gate.client.bearer(rotated.text("api_key"));
+    let kept = new.get(&keys).await.expect("an answer");
+    assert_eq!(
+        kept.status,
+        StatusCode::OK,
+        "the next secret is the owner's"
+    );
+    let overlap = json!({ "overlap_seconds": 60 });
+    let rotated = ada.post(&rotate, overlap).await;
+    assert_eq!(rotated.status, StatusCode::OK, "{rotated:?}");
+    for _ in 0..2 {
+        let overlapping = new.get(&keys).await.expect("an answer");
+        assert_eq!(overlapping.status, StatusCode::OK, "for a minute both work");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_admins_key_gives_no_more_than_it_has_now_where_it_is_still_remembered() {
     let gate = start_pair().await;
     let root = gate.admin().await;

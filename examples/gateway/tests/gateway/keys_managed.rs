@@ -389,6 +389,9 @@ async fn a_key_with_bounds_makes_and_changes_no_admins() {
             patch(&key, &user(&ada), json!({ "role": "admin" })).await,
             // Letters to the address of an admin set the password of one.
             patch(&key, &user(&root), json!({ "email": "eve@example.org" })).await,
+            // And to that of anybody who manages a project.
+            patch(&key, &user(&ada), json!({ "email": "eve@example.org" })).await,
+            patch(&key, &user(&ada), json!({ "email_verified": true })).await,
             post(
                 &key,
                 "/api/v1/invites",

@@ -2,12 +2,14 @@
 
 use http::{Method, StatusCode};
 use llm_gate::identity::Subject;
-use llm_gate::store::{Author, Limit, LimitChange, LimitKey, MAX_LIMITS, Period, Unit, Zone};
+use llm_gate::store::{
+    Author, Limit, LimitChange, LimitKey, MAX_LIMITS, MAX_VOLUNTARY_LIMITS, Period, Unit, Zone,
+};
 use llm_gate::tokens::Amount;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, on_both, send};
+use super::support::{Gate, PASSWORD, Person, on_both, send};
 
 on_both! {
     what_users_set_for_themselves_gives_way_to_a_stricter_default;
@@ -269,13 +271,32 @@ async fn an_admins_key_with_limits_of_its_own_makes_no_other(gate: Gate) {
     }
     let listed = root.get(&services).await.json();
     assert_eq!(listed["data"], json!([]), "nothing was made half");
+    let own = limit("key", Some(&made.text("id")), 101);
+    let raised = put(&admin, own.clone()).await;
+    assert_eq!(raised.status, StatusCode::FORBIDDEN, "its own: {raised:?}");
+    let removed = send(
+        &admin,
+        Method::DELETE,
+        "/api/v1/limits",
+        &[("content-type", "application/json")],
+        own.to_string(),
+    )
+    .await;
+    assert!(!removed.status.is_success(), "{removed:?}");
+    let wanted = json!({ "username": "eve", "password": PASSWORD, "role": "admin" });
+    let refused = post(&admin, "/api/v1/users", wanted).await;
+    assert_eq!(
+        refused.status,
+        StatusCode::FORBIDDEN,
+        "an admin has no limits: {refused:?}"
+    );
     let alone = json!({ "name": "ci", "create_service_account_only": true });
     let made = post(&admin, &services, alone).await;
     assert_eq!(made.status, StatusCode::OK, "it has no key: {made:?}");
 }
 
 async fn nobody_has_more_limits_than_allowed(gate: Gate) {
-    let ada = gate.person("ada").await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
     let of_model = |model: String| {
         let mut body = limit("user", Some(&ada.id), 9);
         body["model"] = json!(model);
@@ -285,7 +306,7 @@ async fn nobody_has_more_limits_than_allowed(gate: Gate) {
     let subject = Subject::User(ada.id.parse().expect("an id"));
     let there = books.limits(Some(subject)).await.expect("a store").len();
     let zone = Zone::UTC;
-    let made = (there..MAX_LIMITS - 1).map(|number| {
+    let change = |number: usize| {
         let key = LimitKey {
             subject,
             model: Some(format!("m{number}").into()),
@@ -299,16 +320,32 @@ async fn nobody_has_more_limits_than_allowed(gate: Gate) {
             voluntary: true,
         };
         LimitChange::set(limit, Author::now())
-    });
+    };
+    let made = (there..MAX_VOLUNTARY_LIMITS - 1).map(change);
     let made = books.change_limits(made.collect()).await;
     made.expect("a store").expect("there is room");
     sets(&ada.session, of_model("the last".to_owned())).await;
     let full = put(&ada.session, of_model("one more".to_owned())).await;
     assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    sets(&root.session, of_model("an admin's".to_owned())).await;
     let mut lower = of_model("the last".to_owned());
     lower["amount"] = json!(8);
     sets(&ada.session, lower).await;
     let own = json!({ "token_limit": 5 });
     let own = ada.put("/api/v1/users/me/token-limit", own).await;
     assert_eq!(own.status, StatusCode::OK, "that always has room: {own:?}");
+
+    let there = books.limits(Some(subject)).await.expect("a store").len();
+    let made = (there..MAX_LIMITS).map(|number| change(MAX_LIMITS + number));
+    let made = books.change_limits(made.collect()).await;
+    made.expect("a store")
+        .expect("there is room for an admin's");
+    let full = put(&root.session, of_model("one more".to_owned())).await;
+    assert_eq!(full.status, StatusCode::CONFLICT, "{full:?}");
+    let full = [
+        "limit", "set", "user:ada", "5", "--unit", "money", "--period", "month",
+    ];
+    let full = gate.command(&full).await;
+    assert_eq!(full.code, Some(1), "{full:?}");
+    assert!(full.stderr.contains("1000 limits"), "{full:?}");
 }

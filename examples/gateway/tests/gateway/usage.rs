@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use llm_gate::auth::OperatorSecret;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{ProjectId, RequestId, Subject, UserId};
 use llm_gate::store::{
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::ledger::{books, tamper};
-use super::support::{Gate, PASSWORD, Person, about_one, on_both, send, start};
+use super::support::{Gate, PASSWORD, Person, about_one, on_both, send, start, start_with};
 
 on_both! {
     days_are_added_up_for_who_asks;
@@ -1039,7 +1040,7 @@ impl Unread {
     }
 
     /// Reads the rest, as far as it comes; returns how many lines that is, and whether it looks whole.
-    async fn rest(mut self) -> (usize, bool) {
+    pub(crate) async fn rest(mut self) -> (usize, bool) {
         let mut rest = Vec::new();
         // The connection may be reset.
         let _ = self.0.read_to_end(&mut rest).await;
@@ -1056,26 +1057,35 @@ impl Unread {
 
 #[tokio::test]
 async fn an_answer_under_way_ends_where_its_reader_loses_the_right() {
-    let gate = start().await;
+    let operator = OperatorSecret::generate();
+    let hash = operator.hash().to_string();
+    let gate = start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
     let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
     let root = gate.admin().await;
     many_calls(&gate, &ada).await;
     let project = format!("/api/v1/projects/{}", ada.project);
 
     let table = "/api/v1/usage/calls?format=csv";
-    let slow = Unread::begin(&gate, table, &token(&gate, "ada").await).await;
-    let (lines, whole) = slow.rest().await;
-    assert!(
-        lines > MANY && whole,
-        "who keeps the right gets all: {lines}"
-    );
-
     let key = ada
         .post(
             &format!("{project}/api-keys"),
             json!({ "scopes": ["usage"] }),
         )
         .await;
+    let export = "/api/v1/ledger/export?format=jsonl";
+    for (path, bearer) in [
+        (table, token(&gate, "ada").await),
+        (table, key.text("api_key")),
+        (export, operator.expose().to_owned()),
+    ] {
+        let slow = Unread::begin(&gate, path, &bearer).await;
+        let (lines, whole) = slow.rest().await;
+        assert!(
+            lines > MANY && whole,
+            "who keeps the right gets all: {lines}"
+        );
+    }
+
     let unread = Unread::begin(&gate, table, &key.text("api_key")).await;
     let revoke = format!("{project}/api-keys/{}/revoke", key.text("id"));
     assert_eq!(ada.post(&revoke, json!({})).await.status, StatusCode::OK);

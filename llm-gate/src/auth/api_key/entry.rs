@@ -22,12 +22,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(record: &ApiKeyRecord, asked_at: Timestamp) -> Self {
+    pub(super) fn new(record: &ApiKeyRecord, public_id: &str, asked_at: Timestamp) -> Self {
         let key = &record.key;
         Self {
             principal: Principal::new(key.user, key.project, Credential::Key(key.id))
                 .role(record.role)
-                .grants(Arc::new(key.grants.clone())),
+                .grants(Arc::new(key.grants.clone()))
+                .public_id(public_id.into()),
             hash: record.hash,
             revoked: key.revoked_at.is_some() || record.user_disabled,
             expires_at: record.until,

@@ -176,7 +176,7 @@ impl Landing {
         }
         match found {
             Ok(Some(record)) => {
-                let entry = Arc::new(Entry::new(&record, self.asked_at));
+                let entry = Arc::new(Entry::new(&record, &self.id.text(), self.asked_at));
                 let newer = records
                     .known
                     .peek(&self.id)

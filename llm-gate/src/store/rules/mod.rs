@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::clock::Timestamp;
 use crate::identity::Subject;
 use crate::store::{
-    CounterKey, Grant, LimitChange, LimitKey, Limits, MAX_LIMITS, Operation, Outcome, Reserve,
-    Settlement, Standing, Unit,
+    CounterKey, Grant, LimitChange, LimitKey, Limits, MAX_LIMITS, MAX_VOLUNTARY_LIMITS, Operation,
+    Outcome, Reserve, Settlement, Standing, Unit,
 };
 use crate::tokens::{Amount, Tokens};
 
@@ -89,20 +89,25 @@ pub fn may_change(limits: &Limits, change: &LimitChange) -> bool {
     !(change.only_down && change.raises(in_force()))
 }
 
-/// Returns whether a subject would have more than [`MAX_LIMITS`] with those of `changes` that are new. Each reservation reads
-/// all of its subjects' limits, so nobody makes them more and more. There is always room for that of all tokens; `limits` are
-/// those before.
+/// Returns whether a subject would have more than [`MAX_LIMITS`] with those of `changes` that are new, or more than
+/// [`MAX_VOLUNTARY_LIMITS`] by somebody who may only lower them. Each reservation reads all limits of its subjects, so
+/// nobody makes them more and more. There is always room for that of all tokens; `limits` are those before.
 #[must_use]
 pub fn are_too_many(limits: &Limits, changes: &[LimitChange]) -> bool {
     let mut new: BTreeMap<Subject, BTreeSet<&LimitKey>> = BTreeMap::new();
-    for LimitChange { key, amount, .. } in changes {
+    let mut most = MAX_LIMITS;
+    for change in changes {
+        let key = &change.key;
         let bounded = *key != LimitKey::total_tokens(key.subject);
-        if amount.is_some() && bounded && limits.get(key).is_none() {
+        if change.amount.is_some() && bounded && limits.get(key).is_none() {
             new.entry(key.subject).or_default().insert(key);
+            if change.only_down {
+                most = MAX_VOLUNTARY_LIMITS;
+            }
         }
     }
     new.iter()
-        .any(|(subject, new)| limits.set(*subject).len() + new.len() > MAX_LIMITS)
+        .any(|(subject, new)| limits.set(*subject).len() + new.len() > most)
 }
 
 /// Returns the line that the ledger has for a limit that is to be changed, on the window at hand; `limits` are those before.

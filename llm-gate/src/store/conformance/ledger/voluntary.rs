@@ -6,8 +6,8 @@ use crate::store::conformance::support::{
     conflict, denied, done, granted, reserve, somebody, tokens,
 };
 use crate::store::{
-    Author, LedgerStore, Limit, LimitChange, LimitKey, MAX_LIMITS, Period, Reserve, Standing, Unit,
-    Zone,
+    Author, LedgerStore, Limit, LimitChange, LimitKey, MAX_LIMITS, MAX_VOLUNTARY_LIMITS, Period,
+    Reserve, Standing, Unit, Zone,
 };
 use crate::tokens::Amount;
 
@@ -195,6 +195,16 @@ pub async fn a_subject_has_no_more_limits_than_allowed<S: LedgerStore>(store: S)
         only_down: false,
         author: Author::system(moment(NOW)),
     };
+    let own = |number: usize| LimitChange {
+        only_down: true,
+        ..set(of_model(number), 5)
+    };
+    let all = (1..=MAX_VOLUNTARY_LIMITS).map(own);
+    done(store.change_limits(all.collect()).await).expect("there is room");
+    conflict(
+        store.change_limit(own(MAX_VOLUNTARY_LIMITS + 1)).await,
+        "who may only lower them has set enough",
+    );
     let all = (1..MAX_LIMITS).map(|number| set(of_model(number), 5));
     done(store.change_limits(all.collect()).await).expect("there is room");
     let two = vec![
