@@ -35,6 +35,7 @@ enum Told {
 }
 
 const CRASHES: usize = 20;
+const LONG: Duration = Duration::from_secs(600);
 const HOLD: u64 = 10;
 const CHARGE: u64 = 7;
 
@@ -227,10 +228,14 @@ async fn a_lock_that_takes_too_long_is_unavailable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reports_that_wait_keep_no_look_up_waiting() {
     let config = postgres::config().await;
-    let few = NonZeroUsize::new(4).unwrap();
-    let store = PgStore::open(config.clone().connections(few))
-        .await
-        .unwrap();
+    // Nothing ends by itself, however busy the machine is.
+    let patient = config
+        .clone()
+        .connections(NonZeroUsize::new(4).unwrap())
+        .connect_timeout(LONG)
+        .lock_timeout(LONG)
+        .statement_timeout(LONG);
+    let store = PgStore::open(patient).await.unwrap();
     let user = store.create_user(account("ada")).await.unwrap().id;
     let outside = Outside::of(&config).await;
     outside
@@ -260,11 +265,13 @@ async fn reports_that_wait_keep_no_look_up_waiting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_waits_too_long_is_unavailable() {
     let config = postgres::config().await;
-    let two = NonZeroUsize::new(2).unwrap();
+    // Long enough for a connection, on a busy machine too.
     let impatient = config
         .clone()
-        .connections(two)
-        .connect_timeout(Duration::from_millis(500));
+        .connections(NonZeroUsize::new(2).unwrap())
+        .connect_timeout(Duration::from_secs(3))
+        .lock_timeout(LONG)
+        .statement_timeout(LONG);
     let store = PgStore::open(impatient).await.unwrap();
     let outside = Outside::of(&config).await;
     outside

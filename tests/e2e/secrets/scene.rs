@@ -20,14 +20,13 @@ pub(super) struct Scene {
 }
 
 async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Answer {
+    let what = format!("{method} {path}");
     let mut request = client
         .request(method, path, body.to_string())
         .expect("a request");
     let json = HeaderValue::from_static("application/json");
     request.headers_mut().insert(CONTENT_TYPE, json);
-    in_time("an answer", client.send(request))
-        .await
-        .expect("an answer")
+    in_time(&what, client.send(request)).await.expect(&what)
 }
 
 impl Scene {
