@@ -209,7 +209,10 @@ pub fn management(app: App) -> Router {
     let hashes = rates.hashing.clone().envelope(Envelope::Detail);
     let hashing = hashing
         .route_layer(middleware::from_fn(edge::contain))
-        .route_layer(hashes);
+        .route_layer(hashes)
+        .route_layer(middleware::from_fn(whole));
+    // What is left unread when an answer ends the connection may take that answer with it.
+    let open = open.route_layer(middleware::from_fn(whole));
     // Who is nobody is refused before the hash is counted, and no neighbour takes from what somebody else has.
     let proves = rates.proving.clone().envelope(Envelope::Detail);
     let proving = proving.route_layer(proves);

@@ -455,3 +455,41 @@ async fn a_body_that_breaks_off_is_refused_as_the_route_does() {
         assert!(answer.contains(shape), "{path}: {answer}");
     }
 }
+
+/// What is left unread when the connection ends may reset it, and with it what the client has not read of the answer.
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_read_before_the_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let gate = start().await;
+    for path in ["/openapi.json", "/docs", "/health"] {
+        let address = gate.url().replace("http://", "");
+        let connected = tokio::net::TcpStream::connect(address).await;
+        let mut connection = connected.expect("it listens");
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: gate\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\
+             connection: close\r\n\r\n"
+        );
+        let sent = connection.write_all(head.as_bytes()).await;
+        sent.expect("sent");
+        let mut interim = [0; 25];
+        let asked = connection.read_exact(&mut interim).await;
+        asked.expect("an interim answer");
+        let interim = String::from_utf8_lossy(&interim).into_owned();
+        assert!(interim.starts_with("HTTP/1.1 100 "), "{path}: {interim}");
+        connection.write_all(b"{}").await.expect("it is read");
+        let mut answer = Vec::new();
+        let read = connection.read_to_end(&mut answer).await;
+        read.expect("to its end");
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        assert_eq!(
+            length,
+            Some(body.len().to_string().as_str()),
+            "{path}: {head}"
+        );
+    }
+}

@@ -50,10 +50,8 @@ impl Sketch {
     /// Demands a caller.
     pub(in crate::api) fn access(&mut self, access: Access) {
         self.access = access;
-        // What comes as a body is read before who it comes from is asked, wanted or not.
-        for status in [400, 401, 408, 413, 503] {
-            self.refusal(status);
-        }
+        self.refusal(401);
+        self.refusal(503);
         if access != Access::Anyone(None) {
             self.refusal(403);
         }
@@ -234,10 +232,9 @@ impl Sketch {
     /// Ends the description: adds what every operation has.
     pub(super) fn end(mut self, path: &str) -> (Operation, Access, Vec<(String, RefOr<Schema>)>) {
         self.path_parameters(path);
-        self.refusal(429);
-        self.refusal(500);
-        if !self.openai {
-            self.refusal(413);
+        // What comes as a body is read before anything else, wanted or not.
+        for status in [400, 408, 413, 429, 500] {
+            self.refusal(status);
         }
         self.operation.security = match self.access {
             Access::Open => Some(Vec::new()),
