@@ -206,9 +206,11 @@ impl Fields {
             }
             reader.object(|reader, name| {
                 match &*name {
-                    "content" if reader.kind()? == Kind::Array => {
-                        reader.array(|reader| part(reader, &mut opaque))?;
-                    }
+                    "content" => match reader.kind()? {
+                        Kind::Array => reader.array(|reader| part(reader, &mut opaque))?,
+                        Kind::String | Kind::Null => drop(reader.skip()?),
+                        _ => return Err(Fault::of(NAME, "content must be a string or an array")),
+                    },
                     "audio" => opaque |= reader.skip()? != Kind::Null,
                     _ => drop(reader.skip()?),
                 }
@@ -509,6 +511,15 @@ mod tests {
             "what is not known is not plain text"
         );
         assert!(chat(r#","chat_template":"{{ x }}""#).expect("valid").opaque);
+        assert!(!opaque("null"), "as of a call of tools");
+        for bad in [
+            "5",
+            "true",
+            r#"{"type":"image_url","image_url":{"url":"x"}}"#,
+        ] {
+            let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":{bad}}}]}}"#);
+            assert!(parse(Route::Chat, body.as_bytes(), 16).is_err(), "{bad}");
+        }
     }
 
     #[test]
