@@ -265,6 +265,27 @@ async fn services_are_made_where_an_admin_bounds_what_they_use() {
     drop(gate);
 }
 
+/// Makes a key of `owner` for each kind of bound, and one with a limit of its own.
+async fn bounded_keys(root: &Person, owner: &Person, scope: &str) -> Vec<Answer> {
+    let keys = format!("/api/v1/projects/{}/api-keys", owner.project);
+    let limited = owner.post(&keys, json!({ "scopes": [scope] })).await;
+    let limit = json!({
+        "subject": "key", "id": limited.text("id"), "unit": "tokens", "period": "total", "amount": 9,
+    });
+    let set = root.put("/api/v1/limits", limit).await;
+    assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    let mut bounded = vec![limited];
+    for mut wanted in [
+        json!({ "expires_at": "2026-01-02T00:00:00Z" }),
+        json!({ "models": ["tiny"] }),
+        json!({ "networks": ["127.0.0.0/8", "::1"] }),
+    ] {
+        wanted["scopes"] = json!([scope]);
+        bounded.push(owner.post(&keys, wanted).await);
+    }
+    bounded
+}
+
 #[tokio::test]
 async fn a_key_with_bounds_lets_nobody_manage() {
     let gate = start().await;
@@ -273,22 +294,7 @@ async fn a_key_with_bounds_lets_nobody_manage() {
     let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
     let members = format!("/api/v1/projects/{}/members", ada.project);
     let plain = ada.post(&keys, json!({ "scopes": ["manage"] })).await;
-    let limited = ada.post(&keys, json!({ "scopes": ["manage"] })).await;
-    let limit = json!({
-        "subject": "key", "id": limited.text("id"), "unit": "tokens", "period": "total", "amount": 9,
-    });
-    let set = root.put("/api/v1/limits", limit).await;
-    assert_eq!(set.status, StatusCode::OK, "{set:?}");
-    let mut bounded = vec![limited];
-    for bound in [
-        json!({ "expires_at": "2026-01-02T00:00:00Z" }),
-        json!({ "models": ["tiny"] }),
-        json!({ "networks": ["127.0.0.0/8", "::1"] }),
-    ] {
-        let mut wanted = bound.clone();
-        wanted["scopes"] = json!(["manage"]);
-        bounded.push(ada.post(&keys, wanted).await);
-    }
+    let bounded = bounded_keys(&root, &ada, "manage").await;
     let sets = async |key: &Answer, role: &str| {
         let client = gate.client.bearer(key.text("api_key"));
         let body = json!({ "user_id": eve.id, "role": role });
@@ -330,22 +336,7 @@ async fn an_admins_key_with_bounds_lets_nobody_manage_by_either_api() {
     let services = format!("/v1/organization/projects/{}/service_accounts", ada.project);
     let ci = root.post(&services, json!({ "name": "ci" })).await;
     let ci = format!("{services}/{}", ci.text("id"));
-    let limited = root.post(&keys, json!({ "scopes": ["admin"] })).await;
-    let limit = json!({
-        "subject": "key", "id": limited.text("id"), "unit": "tokens", "period": "total", "amount": 9,
-    });
-    let set = root.put("/api/v1/limits", limit).await;
-    assert_eq!(set.status, StatusCode::OK, "{set:?}");
-    let mut bounded = vec![limited];
-    for bound in [
-        json!({ "expires_at": "2026-01-02T00:00:00Z" }),
-        json!({ "models": ["tiny"] }),
-        json!({ "networks": ["127.0.0.0/8", "::1"] }),
-    ] {
-        let mut wanted = bound.clone();
-        wanted["scopes"] = json!(["admin"]);
-        bounded.push(root.post(&keys, wanted).await);
-    }
+    let bounded = bounded_keys(&root, &root, "admin").await;
     let plain = root.post(&keys, json!({ "scopes": ["admin"] })).await;
     let status = async |key: &Answer, path: &str, body: &Value| {
         let client = gate.client.bearer(key.text("api_key"));
