@@ -18,7 +18,7 @@ const LIST: usize = 1 << 20;
 pub struct UpstreamModel {
     /// The name it is asked for.
     pub id: String,
-    /// When the server started it, in seconds since 1970.
+    /// What the server says, in seconds since 1970. vLLM says when it was asked, which is another time at each gateway.
     #[serde(default)]
     pub created: i64,
     /// How many tokens prompt and completion may have together. vLLM says, other servers may not.
