@@ -1,6 +1,7 @@
 //! Gateways that are not heard of any more, and the others on their PostgreSQL.
 
 use std::path::Path;
+use std::time::Duration;
 
 use llm_gate::store::{LedgerStore, Totals};
 use llm_gate_diesel::test_db::postgres;
@@ -36,16 +37,16 @@ async fn what_a_dead_gateway_held_is_presumed_by_another_and_corrected_by_its_jo
         ("API_KEY_PEPPER", "one pepper for all, thirty-two bytes"),
         ("WEB_URL", "http://gate.example"),
         ("LLM_GATE_LEDGER__HEARTBEAT_SECONDS", "1"),
-        ("LLM_GATE_LEDGER__LEASE_SECONDS", "2"),
+        // Long enough for a heartbeat, on a busy machine too.
+        ("LLM_GATE_LEDGER__LEASE_SECONDS", "10"),
         ("LLM_GATE_LEDGER__GRACE_SECONDS", "0"),
     ];
     let start = async |folder: &Path| Server::start_with(folder, &vllm.url(), &settings).await;
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder can be made"));
     let dying = start(folders[0].path()).await;
     let _living = start(folders[1].path()).await;
-    let store = PgStore::open(PgConfig::new(database.url()))
-        .await
-        .expect("a database");
+    let patient = PgConfig::new(database.url()).connect_timeout(Duration::from_secs(60));
+    let store = PgStore::open(patient).await.expect("a database");
     let used = async |person: &Person| {
         let standing = store.standing(person.subject()).await;
         let standing = standing.expect("the database is there");

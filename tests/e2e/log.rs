@@ -15,8 +15,12 @@ fn lines(folder: &Path) -> Vec<Value> {
     texts
         .flat_map(|text| {
             let text = text.expect("text");
-            let lines = text.lines().map(serde_json::from_str);
+            // One without an end is still being written.
+            let lines = text
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
             lines
+                .map(serde_json::from_str)
                 .collect::<Result<Vec<Value>, _>>()
                 .expect("JSON, line by line")
         })

@@ -73,7 +73,8 @@ impl Fleet {
             let server = Server::start_with(folder.path(), &vllm.url(), &settings).await;
             gateways.push((server, folder));
         }
-        let store = PgStore::open(PgConfig::new(database.url())).await;
+        let patient = PgConfig::new(database.url()).connect_timeout(MINUTE);
+        let store = PgStore::open(patient).await;
         Some(Self {
             _vllm: vllm,
             gateways,

@@ -1,5 +1,7 @@
 //! Two gateways on one PostgreSQL.
 
+use std::time::Duration;
+
 use llm_gate::store::LedgerStore;
 use llm_gate_diesel::{PgConfig, PgStore};
 use llm_gate_gateway::config::Config;
@@ -52,9 +54,8 @@ async fn two_gateways_keep_one_limit_and_know_the_same_keys() {
 
     // A budget for what is used and exactly ten of the bounds, all of it used.
     let bound = ask.json().to_string().len() as u64 + 64 + 20;
-    let store = PgStore::open(PgConfig::new(database.url()))
-        .await
-        .expect("a database");
+    let patient = PgConfig::new(database.url()).connect_timeout(Duration::from_secs(60));
+    let store = PgStore::open(patient).await.expect("a database");
     let limit = 30 + 9 * 30 + bound;
     store
         .set_limit(ada.subject(), Some(llm_gate::tokens::Tokens::new(limit)))

@@ -60,13 +60,13 @@ async fn ten_streams_with_wide_bounds_share_a_small_budget() {
 
 #[tokio::test]
 async fn a_stream_that_needs_more_is_cut_at_the_budget() {
-    // Slow enough not to have written all of it when it is cut.
+    // Slow enough, and with enough to say, not to have written all of it when it is cut.
     let world = World::builder().vllm(|config| config.pace = Duration::from_millis(1));
     let world = world.start().await;
     for ask in [
-        chat("Hi").max_tokens(1_000).stream(),
-        chat("Hi").max_tokens(1_000).stream().usage(),
-        completion("Hi").max_tokens(1_000).stream().usage(),
+        chat("Hi").max_tokens(4_000).stream(),
+        chat("Hi").max_tokens(4_000).stream().usage(),
+        completion("Hi").max_tokens(4_000).stream().usage(),
     ] {
         let ada = world.register_with(300).await;
         let aborted = world.vllm().counts().aborted;

@@ -13,6 +13,7 @@ use llm_gate::store::{
 use llm_gate_diesel::test_db::postgres::{self, Cluster};
 use llm_gate_diesel::{OpenError, PgConfig, PgStore};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::support::{account, granted, is_back, limited, reserve, settle, unavailable};
 use crate::watch::{Outside, WAITING};
@@ -203,7 +204,7 @@ async fn a_lock_that_takes_too_long_is_unavailable() {
     for config in [
         config.clone().lock_timeout(Duration::from_millis(20)),
         // Long enough for every statement that waits for nobody, on a busy machine too.
-        config.statement_timeout(Duration::from_millis(500)),
+        config.statement_timeout(Duration::from_secs(3)),
     ] {
         let (store, subject, settle) = with_a_hold(&config).await;
         let outside = Outside::of(&config).await;
@@ -311,10 +312,7 @@ async fn a_server_that_cannot_be_written_to_is_unavailable() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_connections_are_unavailable() {
     let cluster = Cluster::start(&["max_connections=4", "superuser_reserved_connections=0"]).await;
-    let config = cluster
-        .database()
-        .await
-        .connect_timeout(Duration::from_secs(1));
+    let config = cluster.database().await;
     let (store, subject, settle) = with_a_hold(&config).await;
     let mut others = Vec::new();
     for _ in 0..3 {
@@ -332,25 +330,29 @@ async fn too_many_connections_are_unavailable() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_in_use_makes_others_wait_and_not_for_ever() {
+    // Long enough for a connection, on a busy machine too.
     let config = postgres::config()
         .await
         .connections(NonZeroUsize::MIN)
-        .connect_timeout(Duration::from_millis(500));
+        .connect_timeout(Duration::from_secs(5));
     let (store, subject, settle) = with_a_hold(&config).await;
     let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (tell, taken) = oneshot::channel();
     let holding = tokio::spawn({
         let store = store.clone();
         async move {
-            // Until the other end is dropped.
-            store.on_connection(move |_| held.recv().is_err()).await
+            let held = store.on_connection(move |_| {
+                tell.send(()).unwrap();
+                // Until the other end is dropped.
+                held.recv().is_err()
+            });
+            held.await
         }
     });
-    tokio::task::yield_now().await;
-    while store.standing(subject).await.is_ok() {}
-    unavailable(
-        store.create_user(account("ada")).await,
-        "the one connection is in use",
-    );
+    taken.await.unwrap();
+    let (read, written) = tokio::join!(store.standing(subject), store.create_user(account("ada")));
+    unavailable(read, "the one connection is in use");
+    unavailable(written, "whatever it is wanted for");
     drop(hold);
     assert!(holding.await.unwrap().unwrap());
     is_back(&store, subject, settle).await;

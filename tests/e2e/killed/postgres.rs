@@ -6,9 +6,9 @@ use tokio_postgres::{Client, NoTls};
 
 use super::caller::{check, rig};
 
-/// Lets nobody who makes a reservation commit before the lock is free.
+/// Lets nobody who makes a reservation commit before the lock is free, however long that takes.
 const HOLD_UP: &str = "
-    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS
+    CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS
         $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
     CREATE CONSTRAINT TRIGGER hold_up AFTER INSERT ON reservations
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold_up();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use llm_gate::store::{LedgerStore, Totals};
 use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
@@ -50,7 +51,8 @@ impl Rig {
     /// Opens the books as the dead have left them.
     pub(super) async fn store(&self) -> Box<dyn LedgerStore> {
         if let Some(url) = &self.database {
-            let store = PgStore::open(PgConfig::new(url)).await;
+            let patient = PgConfig::new(url).connect_timeout(Duration::from_secs(60));
+            let store = PgStore::open(patient).await;
             return Box::new(store.expect("a database"));
         }
         let path = self.folder.path().join("llm-gate.db");

@@ -8,7 +8,7 @@ use diesel::{Connection, SqliteConnection};
 use llm_gate_gateway::Running;
 use scripted_vllm::ScriptedVllm;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use super::smtp::Sink;
 use super::support::{Gate, Output, run, start};
@@ -17,13 +17,26 @@ use super::support::{Gate, Output, run, start};
 struct Clinic {
     folder: TempDir,
     upstream: ScriptedVllm,
-    port: u16,
+    /// Where its gateway is not.
+    silent: Silent,
 }
 
-/// Returns a port that nobody listens on.
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("bound").port()
+/// A port that nobody listens on, nor can anybody take it for as long as this is kept.
+struct Silent {
+    port: u16,
+    _taken: TcpSocket,
+}
+
+impl Silent {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        socket.bind(any).expect("a free port");
+        Self {
+            port: socket.local_addr().expect("bound").port(),
+            _taken: socket,
+        }
+    }
 }
 
 impl Clinic {
@@ -34,7 +47,7 @@ impl Clinic {
         let clinic = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             upstream,
-            port: free_port().await,
+            silent: Silent::new(),
         };
         clinic.configure("");
         clinic
@@ -45,7 +58,7 @@ impl Clinic {
         let url = self.upstream.url();
         let file = format!(
             "server.port = {}\nupstream.url = \"{url}\"\n{more}\n",
-            self.port
+            self.silent.port
         );
         fs::write(self.folder.path().join("llm-gate.toml"), file).expect("written");
     }
@@ -119,7 +132,7 @@ async fn a_first_look_says_what_is_to_be_done_and_makes_nothing() {
         "{printed}"
     );
     assert!(about(&printed, "gateway")[0].contains("llm-gate serve"));
-    let base = format!("http://127.0.0.1:{}/v1", clinic.port);
+    let base = format!("http://127.0.0.1:{}/v1", clinic.silent.port);
     let clients = about(&printed, "clients")[0];
     assert!(
         clients.contains(&base) && clients.contains("not tried"),
@@ -167,8 +180,8 @@ async fn a_model_server_that_is_away_or_serves_something_else_fails() {
         line.contains("\"large\"") && line.contains("MODEL_NAME"),
         "{line}"
     );
-    let port = free_port().await;
-    let nowhere = format!("upstream.url = \"http://127.0.0.1:{port}\"");
+    let silent = Silent::new();
+    let nowhere = format!("upstream.url = \"http://127.0.0.1:{}\"", silent.port);
     fs::write(clinic.folder.path().join("llm-gate.toml"), nowhere).expect("written");
     let output = clinic.command(&["doctor"]).await;
     let line = about(&output.stdout, "upstream")[0].to_owned();
@@ -337,7 +350,8 @@ async fn a_gateway_that_runs_is_asked_how_it_is() {
     );
 
     // What clients are told to go to is something else: nobody, and the model server itself.
-    let nobody = format!("http://127.0.0.1:{}", free_port().await);
+    let silent = Silent::new();
+    let nobody = format!("http://127.0.0.1:{}", silent.port);
     for place in [nobody.as_str(), gate.upstream.url().as_str()] {
         let config = format!("web_url = \"{place}\"\n{}", configured_as(&gate));
         fs::write(&file, config).expect("written");
@@ -364,12 +378,12 @@ async fn a_gateway_that_runs_is_asked_how_it_is() {
 #[tokio::test]
 async fn a_database_server_that_is_away_fails_without_its_password() {
     let clinic = Clinic::open().await;
-    let port = free_port().await;
+    let silent = Silent::new();
     let secrets = format!(
         "auth.jwt_secret = \"{0}\"\nauth.api_key_pepper = \"{0}\"",
         "x".repeat(40)
     );
-    let url = format!("postgres://gate:hunter2@127.0.0.1:{port}/gate");
+    let url = format!("postgres://gate:hunter2@127.0.0.1:{}/gate", silent.port);
     clinic.configure(&format!("database.url = \"{url}\"\n{secrets}"));
     let line = clinic.sick().await;
     assert!(

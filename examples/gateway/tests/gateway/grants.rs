@@ -161,8 +161,9 @@ async fn the_last_use_of_a_key_is_written_at_most_once_a_minute() {
     let noted = async |expected: &str| {
         // It is written beside the request.
         loop {
-            let at = ada.get(&path).await.json()["last_used_at"].clone();
-            if at == expected {
+            let key = ada.get(&path).await;
+            assert_eq!(key.status, StatusCode::OK, "{key:?}");
+            if key.json()["last_used_at"] == expected {
                 break;
             }
             tokio::task::yield_now().await;

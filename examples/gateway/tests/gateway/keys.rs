@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::support::{Gate, send, start, start_pair};
+use super::support::{Gate, PATIENCE, send, start, start_pair};
 
 #[tokio::test]
 async fn everybody_has_a_project() {
@@ -311,7 +311,12 @@ struct Locked {
 impl Locked {
     async fn new(gate: &Gate) -> Self {
         let url = gate.database.clone().expect("PostgreSQL");
-        let outside = PgStore::open(PgConfig::new(url)).await.expect("opened");
+        // The timeout of statements also ends a transaction that has nothing to do, as this one.
+        let patient = PgConfig::new(url)
+            .connect_timeout(PATIENCE)
+            .lock_timeout(PATIENCE)
+            .statement_timeout(PATIENCE);
+        let outside = PgStore::open(patient).await.expect("opened");
         let (release, when) = mpsc::channel();
         let (tell, locked) = oneshot::channel();
         let released = tokio::spawn(async move {

@@ -10,7 +10,7 @@ use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
 use serde_json::{Value, json};
 
-use super::support::{Gate, on_both, run};
+use super::support::{Gate, PATIENCE, on_both, run};
 
 on_both! {
     books_in_order_are_verified;
@@ -37,7 +37,8 @@ pub(crate) async fn tamper(gate: &Gate, sql: &'static str) {
     use diesel::connection::SimpleConnection;
     match &gate.database {
         Some(url) => {
-            let store = PgStore::open(PgConfig::new(url)).await.expect("opened");
+            let patient = PgConfig::new(url).connect_timeout(PATIENCE);
+            let store = PgStore::open(patient).await.expect("opened");
             let done = store.on_connection(move |connection| connection.batch_execute(sql));
             done.await.expect("a connection").expect("executed");
         }

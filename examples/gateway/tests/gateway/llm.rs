@@ -208,7 +208,12 @@ async fn shutdown_waits_for_open_streams_and_settles_them() {
 impl Gate {
     /// Waits until nothing of `person` is under way: the last bytes reach the client before the books.
     pub(crate) async fn settled(&self, person: &Person) {
-        while person.get("/users/usage").await.json()["reserved"] != 0 {
+        loop {
+            let usage = person.get("/users/usage").await;
+            assert_eq!(usage.status, StatusCode::OK, "{usage:?}");
+            if usage.json()["reserved"] == 0 {
+                return;
+            }
             tokio::task::yield_now().await;
         }
     }

@@ -286,7 +286,7 @@ async fn the_books_are_verified_by_one_command() {
     let mut connection =
         SqliteConnection::establish(&database.to_string_lossy()).expect("a database");
     connection
-        .batch_execute("UPDATE counters SET used = used + 1")
+        .batch_execute("PRAGMA busy_timeout = 10000; UPDATE counters SET used = used + 1")
         .expect("nothing forbids it");
     let tampered = gate.command(&["ledger", "verify"]).await;
     assert_eq!(tampered.code, Some(1), "{tampered:?}");

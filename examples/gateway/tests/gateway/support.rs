@@ -1,6 +1,7 @@
 //! A gateway of one's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use llm_gate::identity::Subject;
@@ -20,6 +21,8 @@ use test_support::Front;
 use super::smtp::Sink;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
+/// How long a database server may take where no rule is about that: many tests share few processors.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Gate {
     pub(crate) running: Running,
@@ -90,7 +93,9 @@ impl Gate {
     pub(crate) async fn books(&self) -> Box<dyn Store> {
         match &self.database {
             Some(url) => {
-                let config = PgConfig::new(url).database_time(false);
+                let config = PgConfig::new(url)
+                    .database_time(false)
+                    .connect_timeout(PATIENCE);
                 Box::new(PgStore::open(config).await.expect("opened"))
             }
             None => {
@@ -154,7 +159,7 @@ impl Gate {
     /// Lets the time go by in which another gateway may still remember a key as it was.
     pub(crate) fn told_everywhere(&self) {
         if paired() {
-            self.clock.advance(std::time::Duration::from_secs(1));
+            self.clock.advance(Duration::from_secs(1));
         }
     }
 }
@@ -184,7 +189,12 @@ async fn gateway(config: Config, clock: &ManualClock, database: Option<&PgConfig
     let mut gateway = Gateway::new(config).clock(Arc::new(clock.clone()));
     if let Some(database) = database {
         // By the clock of the test, and not by the server's.
-        let store = PgStore::open(database.clone().database_time(false)).await;
+        let patient = database
+            .clone()
+            .database_time(false)
+            .lock_timeout(PATIENCE)
+            .statement_timeout(PATIENCE);
+        let store = PgStore::open(patient).await;
         gateway = gateway.store(Arc::new(store.expect("opened")));
     }
     let running = gateway.start().await.expect("started");
