@@ -112,6 +112,7 @@ diesel::table! {
         lives_until -> BigInt,
         ends_at -> BigInt,
         address -> Nullable<Text>,
+        network -> Nullable<Text>,
         agent -> Nullable<Text>,
         revoked -> Bool,
     }
@@ -283,11 +284,13 @@ diesel::joinable!(ledger -> reservations (reservation_id));
 diesel::joinable!(reservation_counters -> counters (counter_id));
 diesel::joinable!(reservation_counters -> reservations (reservation_id));
 
+diesel::allow_tables_to_appear_in_same_query!(logins, sessions);
 diesel::allow_tables_to_appear_in_same_query!(logins, users);
 diesel::allow_tables_to_appear_in_same_query!(identities, users);
 diesel::allow_tables_to_appear_in_same_query!(tickets, users);
 diesel::allow_tables_to_appear_in_same_query!(project_members, projects);
 diesel::allow_tables_to_appear_in_same_query!(project_members, users);
+diesel::allow_tables_to_appear_in_same_query!(api_keys, project_members);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(ledger, counters);

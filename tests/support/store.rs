@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{InviteId, KeyId, ProjectId, RequestId, SessionId, Subject, UserId};
 use llm_gate::store::*;
@@ -18,6 +19,7 @@ pub struct WatchedStore<S = SqliteStore> {
     reads: AtomicU64,
     writes: AtomicU64,
     batches: AtomicU64,
+    upkeep: AtomicU64,
     refused: watch::Sender<u64>,
     away: AtomicBool,
 }
@@ -29,10 +31,12 @@ pub struct Tally {
     pub key_lookups: u64,
     /// Other reads.
     pub reads: u64,
-    /// Writes, the books not counted.
+    /// Writes, neither the books nor the upkeep counted.
     pub writes: u64,
     /// Transactions on the books.
     pub batches: u64,
+    /// What the gateway does by itself from time to time: renews its lease, forgets what ended long ago.
+    pub upkeep: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +45,7 @@ enum Kind {
     Read,
     Write,
     Batch,
+    Upkeep,
 }
 
 impl<S> WatchedStore<S> {
@@ -54,6 +59,7 @@ impl<S> WatchedStore<S> {
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            upkeep: AtomicU64::new(0),
             refused: watch::Sender::new(0),
             away: AtomicBool::new(false),
         })
@@ -73,6 +79,7 @@ impl<S> WatchedStore<S> {
             reads: self.reads.load(Ordering::SeqCst),
             writes: self.writes.load(Ordering::SeqCst),
             batches: self.batches.load(Ordering::SeqCst),
+            upkeep: self.upkeep.load(Ordering::SeqCst),
         }
     }
 
@@ -97,6 +104,7 @@ impl<S> WatchedStore<S> {
             Kind::Read => &self.reads,
             Kind::Write => &self.writes,
             Kind::Batch => &self.batches,
+            Kind::Upkeep => &self.upkeep,
         };
         counter.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
@@ -163,11 +171,11 @@ impl<S: Store> LedgerStore for WatchedStore<S> {
     }
 
     fn enlist(&self, at: Timestamp, lease: Duration) -> StoreFuture<'_, OwnerId> {
-        self.ask(Kind::Write, self.inner.enlist(at, lease))
+        self.ask(Kind::Upkeep, self.inner.enlist(at, lease))
     }
 
     fn renew(&self, owner: OwnerId, at: Timestamp, lease: Duration) -> StoreFuture<'_, bool> {
-        self.ask(Kind::Write, self.inner.renew(owner, at, lease))
+        self.ask(Kind::Upkeep, self.inner.renew(owner, at, lease))
     }
 
     fn orphans(
@@ -176,7 +184,7 @@ impl<S: Store> LedgerStore for WatchedStore<S> {
         grace: Duration,
         count: usize,
     ) -> StoreFuture<'_, Vec<RequestId>> {
-        self.ask(Kind::Write, self.inner.orphans(at, grace, count))
+        self.ask(Kind::Upkeep, self.inner.orphans(at, grace, count))
     }
 
     fn totals(&self) -> StoreFuture<'_, Totals> {
@@ -299,7 +307,7 @@ impl<S: Store> CredentialStore for WatchedStore<S> {
         Read keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
         Read unrevoked_keys(project: ProjectId, owner: Option<UserId>, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
         Read owned_keys(owner: UserId, before: Option<KeyId>, limit: u32) -> Vec<ApiKey>;
-        Read key_by_id(id: KeyId) -> Option<ApiKey>;
+        Read key_of_member(id: KeyId, member: UserId) -> Option<ApiKey>;
         Read key(name: KeyName) -> Option<ApiKey>;
         Write change_key(name: KeyName, change: KeyChange, author: Author) -> Option<ApiKey>;
         Write rotate_key(name: KeyName, secret: NewKeySecret) -> Option<ApiKey>;
@@ -314,10 +322,11 @@ impl<S: Store> SessionStore for WatchedStore<S> {
         Write rotate_session(refresh: Refresh) -> Rotation;
         Read session(id: SessionId, at: Timestamp) -> Option<Session>;
         Read sessions(user: UserId, at: Timestamp) -> Vec<Session>;
+        Read logged_in_from(login: String, network: Network) -> bool;
         Write revoke_session(token: TokenHash, author: Author) -> bool;
         Write end_session(user: UserId, id: SessionId, author: Author) -> bool;
         Write end_sessions(user: UserId, keep: Option<SessionId>, author: Author) -> u64;
-        Write prune(before: Timestamp) -> u64;
+        Upkeep prune(before: Timestamp) -> u64;
     }
 }
 

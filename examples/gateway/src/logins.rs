@@ -19,6 +19,9 @@
 //! that is spent by ten of them and not by one; its sessions, refresh tokens and API keys work on. A guesser with
 //! all the addresses there are has a hundred guesses and then a hundred an hour.
 //!
+//! Who has logged in from where is remembered here, and stands in the store: whoever would be refused is asked after there, so
+//! neither a restart nor another gateway makes a stranger of anybody whose session is on record.
+//!
 //! An attempt counts from its beginning, so that no more can be tried at once than may fail, and for nothing if it
 //! was right or nobody could tell. Accounts are counted by the name that was typed, before anything is looked
 //! up: an account that does not exist has the same answers, work and limits as one that does.
@@ -79,6 +82,14 @@ impl Logins {
             hasher: RandomState::new(),
         });
         Self { limits, failures }
+    }
+
+    /// Takes note of who has logged in from where, at another gateway or before this one was started.
+    pub fn remember(&self, network: Network, name: &str) {
+        if let Some(limits) = &self.limits {
+            let account = limits.hasher.hash_one(name);
+            limits.known.remember(&(network, account));
+        }
     }
 
     /// Begins a login; `name` is what was typed, normalised.

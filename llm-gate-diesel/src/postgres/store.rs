@@ -22,7 +22,8 @@ use crate::tables::Tables;
 /// # Errors
 ///
 /// While the server is away, starting, full, read-only or out of connections, and where a lock takes too long,
-/// calls fail with [`Unavailable`](StoreErrorKind::Unavailable). The next call tries anew, on a new connection.
+/// calls fail with [`Unavailable`](StoreErrorKind::Unavailable). The next call tries anew, on a new connection. So do
+/// reports that wait for others for longer than a connection is waited for.
 ///
 /// # Cancel safety
 ///

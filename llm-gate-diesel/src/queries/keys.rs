@@ -2,7 +2,7 @@ use diesel::prelude::*;
 
 use super::Connection;
 use crate::models::{ApiKeyRow, ChangedKey, Hash, Id};
-use crate::schema::{api_keys, users};
+use crate::schema::{api_keys, project_members, users};
 
 /// A key, with its user's role and whether the user is disabled.
 pub(crate) type KeyOfUser = (ApiKeyRow, String, bool);
@@ -88,10 +88,16 @@ pub(crate) fn owned(
     query.load(connection)
 }
 
-/// Reads a key by its identifier alone.
-pub(crate) fn by_id(connection: &mut Connection, key: Id) -> QueryResult<Option<ApiKeyRow>> {
+/// Reads a key of a project that somebody is a member of.
+pub(crate) fn of_member(
+    connection: &mut Connection,
+    key: Id,
+    member: Id,
+) -> QueryResult<Option<ApiKeyRow>> {
     api_keys::table
+        .inner_join(project_members::table.on(project_members::project_id.eq(api_keys::project_id)))
         .filter(api_keys::id.eq(key))
+        .filter(project_members::user_id.eq(member))
         .select(ApiKeyRow::as_select())
         .first(connection)
         .optional()

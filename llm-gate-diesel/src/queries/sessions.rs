@@ -2,7 +2,7 @@ use diesel::prelude::*;
 
 use super::Connection;
 use crate::models::{Hash, Id, RefreshTokenRow, SessionRow};
-use crate::schema::{refresh_tokens, sessions, users};
+use crate::schema::{logins, refresh_tokens, sessions, users};
 
 /// Writes a session.
 pub(crate) fn insert(connection: &mut Connection, row: &SessionRow) -> QueryResult<usize> {
@@ -70,6 +70,22 @@ pub(crate) fn alive_of_user(
         .order(sessions::id.desc())
         .select(SessionRow::as_select())
         .load(connection)
+}
+
+/// Returns whether a session of whoever logs in by a name began in a network.
+pub(crate) fn began_in(
+    connection: &mut Connection,
+    login: &str,
+    network: &str,
+) -> QueryResult<bool> {
+    let found: Option<Id> = logins::table
+        .inner_join(sessions::table.on(sessions::user_id.eq(logins::user_id)))
+        .filter(logins::name.eq(login))
+        .filter(sessions::network.eq(network))
+        .select(sessions::id)
+        .first(connection)
+        .optional()?;
+    Ok(found.is_some())
 }
 
 /// Lists the sessions of a user that live, but the `left` newest.

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// While the file is locked, read-only, full or away, calls fail with
 /// [`Unavailable`](llm_gate::store::StoreErrorKind::Unavailable). The next call tries anew, on a new
-/// connection.
+/// connection. So do reports that wait for others for longer than 5 s.
 ///
 /// # Cancel safety
 ///

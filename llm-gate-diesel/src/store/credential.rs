@@ -213,9 +213,9 @@ impl CredentialStore for Store {
         })
     }
 
-    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>> {
+    fn key_of_member(&self, id: KeyId, member: UserId) -> StoreFuture<'_, Option<ApiKey>> {
         self.read(move |connection| {
-            let row = keys::by_id(connection, id.into())?;
+            let row = keys::of_member(connection, id.into(), member.into())?;
             row.map(ApiKey::try_from).transpose()
         })
     }

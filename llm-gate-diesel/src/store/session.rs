@@ -1,3 +1,4 @@
+use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
@@ -178,6 +179,16 @@ impl SessionStore for Store {
                 .into_iter()
                 .map(Session::try_from)
                 .collect()
+        })
+    }
+
+    fn logged_in_from(&self, login: String, network: Network) -> StoreFuture<'_, bool> {
+        self.read(move |connection| {
+            Ok(sessions::began_in(
+                connection,
+                &login,
+                &network.to_string(),
+            )?)
         })
     }
 

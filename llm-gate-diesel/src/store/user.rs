@@ -1,9 +1,9 @@
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
-    Action, Author, Event, Identity, Linking, NewService, NewTicket, NewUser, PasswordRecord,
-    StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserOutcome,
-    UserStore,
+    Action, Author, Event, Identity, Linking, MAX_IDENTITIES, NewService, NewTicket, NewUser,
+    PasswordRecord, StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange,
+    UserOutcome, UserStore,
 };
 use uuid::Uuid;
 
@@ -34,6 +34,9 @@ fn link(
         && known.id == row.user_id
     {
         return Ok(Linking::Done);
+    }
+    if identities::of_user(connection, row.user_id)?.len() >= MAX_IDENTITIES {
+        return Ok(Linking::Full);
     }
     people::put_identity(connection, id, identity, author)?;
     Ok(Linking::Done)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{EventId, InviteId, Role, SessionId};
 use llm_gate::store::{
@@ -53,6 +54,9 @@ pub async fn run(store: &impl Store, there: &There) {
     store.ticket(hash, purpose, at).await.unwrap();
     store.session(there.session, at).await.unwrap();
     store.sessions(user, at).await.unwrap();
+    let network = Network::of([192, 0, 2, 7].into());
+    let known = store.logged_in_from("ada".to_owned(), network).await;
+    known.unwrap();
     store.membership(project, user).await.unwrap();
     store.projects_of(user).await.unwrap();
     store.members(project, None, 9).await.unwrap();
@@ -61,6 +65,7 @@ pub async fn run(store: &impl Store, there: &There) {
     listed.unwrap();
     store.member(project, user).await.unwrap();
     store.key(there.key).await.unwrap();
+    store.key_of_member(there.key.id, user).await.unwrap();
     let owner = Some(user);
     store.keys(project, owner, None, 9).await.unwrap();
     let before = Some(there.key.id);

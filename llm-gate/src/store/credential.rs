@@ -73,7 +73,7 @@ pub struct NewApiKey {
 /// What of a key somebody has read who decided that it may be changed: that may be something else by the time it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// By which secret it works: whoever has the one before may not set the next one.
+    /// By which secret it works: of two who would replace it at once one does. While two overlap, either is the key.
     pub public_id: String,
     /// What it may do.
     pub grants: KeyGrants,
@@ -201,9 +201,8 @@ pub trait CredentialStore: Send + Sync + 'static {
         limit: u32,
     ) -> StoreFuture<'_, Vec<ApiKey>>;
 
-    /// Finds a key by its identifier alone, wherever it is; revoked and expired ones too. What may be seen of it is for
-    /// the caller to find out.
-    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>>;
+    /// Finds a key by its identifier in the projects that somebody is a member of; revoked and expired ones too.
+    fn key_of_member(&self, id: KeyId, member: UserId) -> StoreFuture<'_, Option<ApiKey>>;
 
     /// Reads a key.
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>>;

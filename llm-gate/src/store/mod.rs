@@ -81,8 +81,8 @@ pub use usage::{
     UsageScope, UsageStatistics, UsageStore, UsageSum, UsageTable,
 };
 pub use user::{
-    Identity, Linking, MAX_SERVICES, NewService, NewTicket, NewUser, PasswordRecord, TicketPurpose,
-    Unlinking, User, UserChange, UserKind, UserOutcome, UserStore,
+    Identity, Linking, MAX_IDENTITIES, MAX_SERVICES, NewService, NewTicket, NewUser,
+    PasswordRecord, TicketPurpose, Unlinking, User, UserChange, UserKind, UserOutcome, UserStore,
 };
 
 /// What a storage method returns: a boxed future of a result.

@@ -9,6 +9,9 @@ use crate::words::words;
 /// How many services a project has at most.
 pub const MAX_SERVICES: usize = 100;
 
+/// By how many identities an account is found at most.
+pub const MAX_IDENTITIES: usize = 100;
+
 words! {
     /// What kind of account it is.
     UserKind {
@@ -174,6 +177,8 @@ pub enum Linking {
     Absent,
     /// The account got an identity after this was begun: perhaps by the same login, which is over then.
     Over,
+    /// The account has [`MAX_IDENTITIES`].
+    Full,
 }
 
 /// What became of an identity that was to be taken from an account.

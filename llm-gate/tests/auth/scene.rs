@@ -73,8 +73,8 @@ impl CredentialStore for Watched {
         self.store.owned_keys(owner, before, limit)
     }
 
-    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>> {
-        self.store.key_by_id(id)
+    fn key_of_member(&self, id: KeyId, member: UserId) -> StoreFuture<'_, Option<ApiKey>> {
+        self.store.key_of_member(id, member)
     }
 
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {

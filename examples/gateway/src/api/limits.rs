@@ -240,7 +240,7 @@ async fn power(app: &App, steward: &Steward, subject: Subject) -> Result<Power, 
             })
         }
         Subject::Key(id) => {
-            let key = app.store.key_by_id(id).await?;
+            let key = app.store.key_of_member(id, account.user.id).await?;
             let key = key.ok_or_else(|| unknown(subject))?;
             let membership = app.store.membership(key.project, account.user.id).await?;
             match membership {

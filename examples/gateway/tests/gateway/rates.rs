@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::support::{Gate, PASSWORD, about_one, config, send, start, start_with};
+use super::support::{Gate, PASSWORD, about_one, config, send, start, start_pair_with, start_with};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -368,6 +368,49 @@ async fn guessing_from_many_addresses_does_not_keep_the_owner_out_of_where_she_w
         StatusCode::OK,
         "elsewhere she has waited like a stranger"
     );
+}
+
+/// As after a restart: the other one has never seen her.
+#[tokio::test]
+async fn where_somebody_was_before_is_known_at_a_gateway_that_has_not_seen_it() {
+    let gate = start_pair_with(|config| {
+        config.rate_limits.login_failures = rate("1/hour");
+        config.server.trusted_proxies = vec![HERE.to_string().parse().expect("an address")];
+    });
+    let gate = gate.await;
+    gate.made("ada").await;
+    let from = async |last: u8, name: &str, password: &str| {
+        let via = format!("192.0.2.{last}");
+        let headers = [
+            ("x-forwarded-for", via.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = json!({ "username": name, "password": password }).to_string();
+        let path = "/api/v1/auth/login";
+        send(&gate.client, Method::POST, path, &headers, body).await
+    };
+    let home = from(200, "ada", PASSWORD).await;
+    assert_eq!(home.status, StatusCode::OK, "{home:?}");
+    // Each twice, as every request goes to the other gateway.
+    for bot in (1..=10).flat_map(|bot| [bot, bot]) {
+        let wrong = from(bot, "ada", "wrong horse battery").await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED, "{bot}: {wrong:?}");
+    }
+    for _ in 0..2 {
+        let elsewhere = from(201, "ada", PASSWORD).await;
+        let status = elsewhere.status;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "spent at both");
+    }
+    for _ in 0..4 {
+        let owner = from(200, "ada", PASSWORD).await;
+        assert_eq!(
+            owner.status,
+            StatusCode::OK,
+            "wherever she logged in: {owner:?}"
+        );
+    }
+    let nobody = from(200, "nobody", PASSWORD).await;
+    assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -204,7 +204,11 @@ async fn gateway(config: Config, clock: &ManualClock, database: Option<&PgConfig
 
 /// Starts two gateways on one PostgreSQL; every request goes to the other one.
 pub(crate) async fn start_pair() -> Gate {
-    start_two(Some(postgres::config().await), true, |_| ()).await
+    start_pair_with(|_| ()).await
+}
+
+pub(crate) async fn start_pair_with(change: impl FnOnce(&mut Config)) -> Gate {
+    start_two(Some(postgres::config().await), true, change).await
 }
 
 /// Starts a gateway that writes to users, and what takes its letters.

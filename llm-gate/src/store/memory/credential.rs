@@ -203,8 +203,12 @@ impl CredentialStore for MemoryStore {
         })
     }
 
-    fn key_by_id(&self, id: KeyId) -> StoreFuture<'_, Option<ApiKey>> {
-        self.read(|people| people.keys.get(&id).map(|kept| kept.key.clone()))
+    fn key_of_member(&self, id: KeyId, member: UserId) -> StoreFuture<'_, Option<ApiKey>> {
+        self.read(|people| {
+            let key = people.keys.get(&id).map(|kept| &kept.key)?;
+            let seen = people.members.contains_key(&(key.project, member));
+            seen.then(|| key.clone())
+        })
     }
 
     fn key(&self, name: KeyName) -> StoreFuture<'_, Option<ApiKey>> {

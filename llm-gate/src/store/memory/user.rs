@@ -1,9 +1,9 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, Identity, Linking, NewService, NewTicket, NewUser, PasswordRecord,
-    StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange, UserKind,
-    UserOutcome, UserStore,
+    Action, Author, Event, Identity, Linking, MAX_IDENTITIES, NewService, NewTicket, NewUser,
+    PasswordRecord, StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange,
+    UserKind, UserOutcome, UserStore,
 };
 
 use super::MemoryStore;
@@ -130,6 +130,10 @@ impl UserStore for MemoryStore {
                 Some(known) if *known != id => return Err(conflict()),
                 Some(_) => return Ok(Linking::Done),
                 None => {}
+            }
+            let known = people.identities.values().filter(|known| **known == id);
+            if known.count() >= MAX_IDENTITIES {
+                return Ok(Linking::Full);
             }
             people.put_identity(id, identity, &author);
             Ok(Linking::Done)

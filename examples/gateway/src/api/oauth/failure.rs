@@ -37,6 +37,8 @@ pub(super) enum Failure {
     Disabled(UserId),
     /// The identity is another account's.
     Taken,
+    /// The account has as many as may be.
+    Full,
     /// Nobody can tell.
     Other(ApiError),
 }
@@ -84,6 +86,7 @@ impl Failure {
             Self::Closed => "closed",
             Self::Disabled(_) => "refused",
             Self::Taken => "taken",
+            Self::Full => "full",
         }
     }
 
@@ -184,6 +187,10 @@ impl From<Failure> for ApiError {
             Failure::Taken => Self::new(
                 StatusCode::CONFLICT,
                 "this login is linked to another account",
+            ),
+            Failure::Full => Self::new(
+                StatusCode::CONFLICT,
+                "the account is linked to as many logins as may be",
             ),
             Failure::Other(error) => error,
         }

@@ -93,6 +93,7 @@ async fn adopt(
             Some(user) => enabled(user).map(Some),
             None => Err(Failure::Used),
         },
+        Ok(Linking::Full) => Err(Failure::Full),
         Ok(_) => Ok(None),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Ok(None),
         Err(error) => Err(error.into()),
@@ -150,6 +151,7 @@ pub(super) async fn link(
     match linking.await {
         Ok(Linking::Done) => Ok(()),
         Ok(Linking::Over) => Err(Failure::Used),
+        Ok(Linking::Full) => Err(Failure::Full),
         Ok(_) => Err(Failure::Disabled(user)),
         Err(error) if error.kind() == StoreErrorKind::Conflict => Err(Failure::Taken),
         Err(error) if error.kind() == StoreErrorKind::Stale => Err(Failure::Disabled(user)),

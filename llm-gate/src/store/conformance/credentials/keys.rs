@@ -270,8 +270,12 @@ pub async fn a_foreign_key_is_none<S: UserStore + CredentialStore>(store: S) {
         Some(made.clone()),
         "its owner sees it as it was"
     );
-    let nobodys = done(store.key_by_id(id).await);
+    let nobodys = done(store.key_of_member(id, ada.id).await);
     assert_eq!(nobodys, None, "an identifier that was never given");
+    for (user, sees) in [(&ada, true), (&bob, false)] {
+        let seen = done(store.key_of_member(made.id, user.id).await);
+        assert_eq!(seen.is_some(), sees, "by members alone");
+    }
     let managed = KeyName {
         owner: None,
         ..name
@@ -350,8 +354,8 @@ pub async fn what_a_key_may_do_is_kept<S: UserStore + CredentialStore>(store: S)
         assert_eq!(made.grants, grants, "as it was asked for");
         let read = done(store.key(own(&made)).await);
         assert_eq!(read, Some(made.clone()), "in a list and alone");
-        let by_id = done(store.key_by_id(made.id).await);
-        assert_eq!(by_id, Some(made.clone()), "wherever it is");
+        let by_id = done(store.key_of_member(made.id, ada.id).await);
+        assert_eq!(by_id, Some(made.clone()), "in whichever project");
         let found = done(store.key_by_public_id(public_id).await);
         assert_eq!(
             found.map(|found| found.key),

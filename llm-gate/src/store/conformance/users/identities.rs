@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::identity::UserId;
 use crate::store::conformance::support::{account, at, conflict, done, later, race, user};
-use crate::store::{Identity, Linking, Unlinking, UserStore};
+use crate::store::{Identity, Linking, MAX_IDENTITIES, Unlinking, UserStore};
 
 fn identity(issuer: &str, subject: &str) -> Identity {
     Identity {
@@ -147,6 +147,27 @@ pub async fn of_racing_links_of_one_login_one_counts<S: UserStore>(store: S) {
     .await;
     let first = linked.into_iter().filter(|linked| *linked).count();
     assert_eq!(first, 1, "the others find it over");
+}
+
+/// The list of them is read whole.
+pub async fn an_account_has_no_more_identities_than_allowed<S: UserStore>(store: S) {
+    let ada = user(&store, "ada").await.id;
+    let link = async |number: usize| {
+        let wanted = identity("https://a", &number.to_string());
+        done(store.link_identity(ada, wanted, None, at(1)).await)
+    };
+    for number in 0..MAX_IDENTITIES {
+        assert_eq!(link(number).await, Linking::Done, "{number}");
+    }
+    assert_eq!(link(MAX_IDENTITIES).await, Linking::Full, "one more");
+    assert_eq!(link(0).await, Linking::Done, "which it has");
+    done(
+        store
+            .unlink_identity(ada, identity("https://a", "0"), at(2))
+            .await,
+    );
+    assert_eq!(link(MAX_IDENTITIES).await, Linking::Done, "in its place");
+    assert_eq!(done(store.identities(ada).await).len(), MAX_IDENTITIES);
 }
 
 /// Uniqueness holds against racers.

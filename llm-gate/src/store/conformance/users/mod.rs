@@ -49,6 +49,7 @@ rules!(__users_rules where S: UserStore;
     what_was_begun_before_a_link_links_nothing_more,
     of_racing_links_of_one_login_one_counts,
     of_racing_links_one_wins,
+    an_account_has_no_more_identities_than_allowed,
     the_last_way_into_an_account_is_not_taken,
     of_racing_unlinks_one_way_is_left,
     an_address_is_confirmed_by_its_ticket,
