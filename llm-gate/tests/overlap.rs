@@ -431,12 +431,15 @@ async fn an_overlapped_hold_is_taken_whole_or_not_at_all() {
         rig.limit(FIRST + chat_body(open).len() as u64 + 9).await;
         rig.store.shut(false);
         let response = call.await;
-        let again = response.headers().get("x-should-retry").cloned();
+        let head = response.headers().clone();
         let (answered, body) = collect(response).await;
         assert_eq!(answered, status, "{body}");
         if overlap {
             assert!(body.contains("up to 4096 tokens"), "{body}");
-            assert_eq!(again.expect("said"), "true", "less would do");
+            let code = support::error_of(&body)["code"].clone();
+            assert_eq!(code, "rate_limit_exceeded", "less would do");
+            assert_eq!(head["retry-after"], "1", "at once");
+            assert!(!head.contains_key("x-should-retry"), "{head:?}");
         }
         // Asked again, it gets what is left.
         let again = rig.send_with(rig.layer(), open).await;

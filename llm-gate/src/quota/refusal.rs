@@ -139,8 +139,8 @@ pub(super) fn unrecorded(error: &RecordError) -> Rejection {
 }
 
 /// A limit that comes back within two minutes is worth waiting for; a total one does not come back by itself, and
-/// one that is smaller than the request never has room for it. Trying again helps where less would do than was
-/// asked for.
+/// one that is smaller than the request never has room for it. Where less would do than was asked for, asking again helps
+/// at once.
 fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
     // The clock that has decided may be another one than ours.
     let now = denial.at.unwrap_or(now);
@@ -151,7 +151,8 @@ fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
     );
     let comes_back = standing.resets.filter(|_| denial.asked <= limit);
     let comes_back = comes_back.map(|resets| resets.since(now).max(Duration::from_millis(1)));
-    let wait = comes_back.filter(|wait| *wait <= WAIT);
+    let again = (denial.fits >= least).then_some(RETRY);
+    let wait = again.or_else(|| comes_back.filter(|wait| *wait <= WAIT));
     let reason = if wait.is_some() { "rate" } else { "exhausted" };
     metrics::counter!("llm_gate_quota_refused_total", "reason" => reason).increment(1);
     let unit = match counter.unit {
@@ -171,15 +172,14 @@ fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
         "insufficient_quota"
     };
     let rejection = Rejection::new(StatusCode::TOO_MANY_REQUESTS, kind, words).code(kind);
-    let rejection = match comes_back {
+    let rejection = match wait.or(comes_back) {
         Some(wait) => rejection.retry_after(wait),
         None => rejection,
     };
     let rejection = if wait.is_some() {
         rejection
     } else {
-        let again = if denial.fits < least { "false" } else { "true" };
-        rejection.header(SHOULD_RETRY, HeaderValue::from_static(again))
+        rejection.header(SHOULD_RETRY, HeaderValue::from_static("false"))
     };
     let mut shown = HeaderMap::new();
     match counter.unit {
