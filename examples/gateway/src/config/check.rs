@@ -168,12 +168,12 @@ impl Config {
                 format!("must lie between {MIN_PASSWORD_LENGTH} and {MAX_PASSWORD_LENGTH}"),
             ));
         }
-        // OWASP's choices trade memory against passes, and the least of them is 7 MiB five times.
-        let work = u64::from(passwords.memory_kib) * u64::from(passwords.iterations);
-        if passwords.memory_kib < 7168 || work < 7168 * 5 {
+        let least = least_memory(passwords.iterations);
+        if least.is_none_or(|least| passwords.memory_kib < least) {
             return Err(ConfigError::refused(
                 "passwords.memory_kib",
-                "must be at least 7168, and times passwords.iterations at least 35840, the least that OWASP names",
+                "must be at least what OWASP names for so many of passwords.iterations: 47104 for 1, 19456 for 2, 12288 for \
+                 3, 9216 for 4, 7168 for 5 and more",
             ));
         }
         if passwords.memory_kib > 1 << 20 || passwords.iterations > 100 {
@@ -283,6 +283,20 @@ fn is_origin(origin: &str) -> bool {
         && !authority.contains(['/', '?', '#'])
         && !authority.ends_with(default)
         && !origin.contains(|c: char| c.is_ascii_uppercase())
+}
+
+/// Returns how much memory, in KiB, Argon2id with so many passes must have at least: the choices that [OWASP] names.
+///
+/// [OWASP]: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id
+const fn least_memory(passes: u32) -> Option<u32> {
+    match passes {
+        0 => None,
+        1 => Some(47_104),
+        2 => Some(19_456),
+        3 => Some(12_288),
+        4 => Some(9_216),
+        _ => Some(7_168),
+    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@
 //! | `auth.refresh_idle_hours` | `LLM_GATE_AUTH__REFRESH_IDLE_HOURS` | 168 |
 //! | `auth.refresh_total_hours` | `LLM_GATE_AUTH__REFRESH_TOTAL_HOURS` | 720 |
 //! | `passwords.min_length` | `LLM_GATE_PASSWORDS__MIN_LENGTH` | 15, not below 8 |
-//! | `passwords.memory_kib` | `LLM_GATE_PASSWORDS__MEMORY_KIB` | 19456, not below 7168; times the iterations not below 35840 |
+//! | `passwords.memory_kib` | `LLM_GATE_PASSWORDS__MEMORY_KIB` | 19456, not below what OWASP names for so many iterations |
 //! | `passwords.iterations` | `LLM_GATE_PASSWORDS__ITERATIONS` | 2 |
 //! | `passwords.queue` | `LLM_GATE_PASSWORDS__QUEUE` | 64 |
 //! | `oauth.google.client_id` | `GOOGLE_CLIENT_ID` | none: nobody logs in with Google |

@@ -31,12 +31,14 @@ impl Policy {
     /// Refuses passwords that are too short or too long, well known, one character or short pattern
     /// repeated, or made of one of the names.
     pub fn check(&self, password: &str, names: &[&str]) -> Result<(), String> {
+        // What was typed has the length, as NIST counts it, and not what one of its characters stands for; what it comes
+        // down to may be no shorter either.
+        let typed = password.chars().count();
         let password = &*super::normal(password);
-        let length = password.chars().count();
-        if length < self.min_length {
+        if typed.min(password.chars().count()) < self.min_length {
             return Err(format!("must have at least {} characters", self.min_length));
         }
-        if length > MAX_LENGTH {
+        if typed > MAX_LENGTH {
             return Err(format!("must have at most {MAX_LENGTH} characters"));
         }
         let plain = password.to_lowercase();
@@ -100,6 +102,19 @@ mod tests {
         let long: String = "abcdefghijklm".chars().cycle().take(MAX_LENGTH).collect();
         assert!(check(&long).is_ok());
         assert!(check(&format!("{long}n")).is_err());
+    }
+
+    #[test]
+    fn each_character_that_is_typed_counts_once() {
+        let greeting = "\u{fdfa}";
+        assert!(super::super::normal(greeting).chars().count() > 15);
+        assert!(check(greeting).is_err(), "one character");
+        let ligatures = "correct horse battery ".to_owned() + &"\u{fb03}".repeat(50);
+        assert!(super::super::normal(&ligatures).chars().count() > MAX_LENGTH);
+        assert_eq!(check(&ligatures), Ok(()), "72 characters");
+        let accents = "e\u{301}\u{e0}".repeat(6);
+        assert_eq!(accents.chars().count(), 18);
+        assert!(check(&accents).is_err(), "twelve letters");
     }
 
     #[test]
