@@ -104,6 +104,10 @@ words! {
         UserDeleted = "user.deleted",
         /// A password was set.
         PasswordChanged = "password.changed",
+        /// A letter that sets another password was asked for.
+        PasswordResetRequested = "password.reset_requested",
+        /// Another letter that confirms the address was asked for.
+        EmailVerificationRequested = "email.verification_requested",
         /// An e-mail address was confirmed.
         EmailVerified = "email.verified",
         /// An account can be entered by another provider from now on.

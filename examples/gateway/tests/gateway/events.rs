@@ -225,6 +225,50 @@ async fn events_are_filtered_by_what_and_when_and_come_page_by_page() {
 }
 
 #[tokio::test]
+async fn who_has_letters_sent_leaves_from_where() {
+    let (gate, mut sink) = start_with_mail(|_| ()).await;
+    let ada = gate.reader("ada", "ada@example.org", &mut sink).await;
+    let body = json!({ "username": "bob", "email": "bob@example.org", "password": PASSWORD });
+    gate.post("/api/v1/auth/register", body).await;
+    sink.next().await;
+    let bob = gate.enter("bob").await;
+    for email in ["nobody@example.org", "ada@example.org"] {
+        let forgot = json!({ "email": email });
+        gate.post("/api/v1/auth/password/forgot", forgot).await;
+    }
+    assert_eq!(sink.next().await.to, "ada@example.org");
+    bob.post("/api/v1/users/me/email/verification", json!({}))
+        .await;
+    assert_eq!(sink.next().await.to, "bob@example.org");
+    let root = gate.admin().await;
+    for (action, of, actor, by) in [
+        (
+            "password.reset_requested",
+            &ada.id,
+            "anonymous",
+            json!(null),
+        ),
+        (
+            "email.verification_requested",
+            &bob.id,
+            "user",
+            json!(bob.id),
+        ),
+    ] {
+        let events = root.events(&format!("&action={action}")).await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        let event = &events[0];
+        assert_eq!(
+            (&event["target"], &event["target_id"]),
+            (&json!("user"), &json!(of))
+        );
+        assert_eq!((&event["actor"], &event["actor_id"]), (&json!(actor), &by));
+        assert_eq!(event["address"], "127.0.0.1");
+        assert!(event["request_id"].is_string(), "{event}");
+    }
+}
+
+#[tokio::test]
 async fn no_event_has_a_secret_or_a_hash_in_it() {
     const OTHER: &str = "battery horse correct";
     let (gate, mut sink) = start_with_mail(|_| ()).await;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
-use llm_gate::store::{Author, NewTicket, TicketPurpose, User};
+use llm_gate::store::{Action, Author, Event, NewTicket, StoreError, Target, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use crate::api::caller::{Login, Origin};
@@ -50,6 +50,7 @@ pub(in crate::api) async fn request_verification(
     let counted = app.rates.letter(Purpose::Verify, email);
     counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
     let token = ticket(&app, &user, email, TicketPurpose::VerifyEmail, &author).await?;
+    asked(&app, &user, Action::EmailVerificationRequested, &author).await?;
     mailer.post(Letter::verify_email(
         mailer.web_url(),
         email,
@@ -109,6 +110,17 @@ pub(super) async fn ticket(
     };
     app.store.create_ticket(ticket).await?;
     Ok(token)
+}
+
+/// Leaves an event of a letter that somebody asked for; anybody may.
+pub(super) async fn asked(
+    app: &App,
+    user: &User,
+    action: Action,
+    author: &Author,
+) -> Result<(), StoreError> {
+    let event = Event::new(author, action, Target::new("user", user.id));
+    app.store.note(event).await
 }
 
 /// What was mailed.

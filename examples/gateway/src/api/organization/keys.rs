@@ -59,8 +59,10 @@ pub(super) struct OwnerView {
 pub(super) struct MemberView {
     #[schema(value_type = String, format = Uuid)]
     id: UserId,
-    name: Option<String>,
-    email: Option<String>,
+    /// The e-mail address where there is no name.
+    name: String,
+    /// Empty where there is none: OpenAI has no account without.
+    email: String,
     /// What it may do in the project.
     role: &'static str,
     created_at: i64,
@@ -69,10 +71,11 @@ pub(super) struct MemberView {
 impl OwnerView {
     fn new(member: &Member) -> Self {
         let user = &member.user;
+        let email = user.email.clone().unwrap_or_default();
         let view = MemberView {
             id: user.id,
-            name: names::name(user),
-            email: user.email.clone(),
+            name: names::name(user).unwrap_or_else(|| email.clone()),
+            email,
             role: member.role.as_str(),
             created_at: seconds(user.created_at),
         };

@@ -20,7 +20,7 @@ async fn keys_of_a_project_are_shown_without_their_secrets() {
         "owner_project_access": "active",
         "owner": {
             "type": "user",
-            "user": { "id": ada.id, "name": "ada", "email": null, "role": "owner", "created_at": 1_767_225_600 },
+            "user": { "id": ada.id, "name": "ada", "email": "", "role": "owner", "created_at": 1_767_225_600 },
         },
     });
     assert_eq!(admin.get(&keys).await["data"], json!([expected]));
