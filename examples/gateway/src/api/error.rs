@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,11 +88,25 @@ impl ApiError {
     }
 
     /// Logs a defect, and answers without it.
-    pub(crate) fn defect(error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn defect(error: &dyn fmt::Display) -> Self {
         tracing::error!(%error, "request failed");
         Rejection::internal().into()
     }
 }
+
+/// For the log, where an answer breaks off: a client has the response.
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(rejection) => {
+                write!(f, "{}: {}", rejection.status(), rejection.message())
+            }
+            Self::Fields(_) => f.write_str("fields were refused"),
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
 
 impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {

@@ -128,14 +128,14 @@ pub(super) async fn export(
     let parts = (export, taker.by_admin());
     let rest = stream::try_unfold(parts, |(mut export, mut taking)| async move {
         let next = match taking.ask().await {
-            Ok(()) => export.next().await,
+            Ok(()) => export.next().await.map_err(ApiError::from),
             Err(error) => Err(error),
         };
         let next = next.inspect_err(|error| {
             // The client sees an answer that breaks off.
-            tracing::warn!(error = error as &dyn std::error::Error, "export broken off");
+            tracing::warn!(%error, "export broken off");
         })?;
-        Ok::<_, llm_gate::store::StoreError>(next.map(|text| (text, (export, taking))))
+        Ok::<_, ApiError>(next.map(|text| (text, (export, taking))))
     });
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
     let word = format.word();

@@ -3,9 +3,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use llm_gate::auth::Authenticate;
-use llm_gate::error::Rejection;
 use llm_gate::identity::{Principal, ProjectId};
-use llm_gate::store::{StoreError, StoreErrorKind};
 
 use super::caller::{Admin, Reader};
 use super::error::ApiError;
@@ -59,14 +57,7 @@ impl Taking {
     /// # Errors
     ///
     /// Fails where it may not, or where nobody knows.
-    pub(crate) async fn ask(&mut self) -> Result<(), StoreError> {
-        self.holds().await.map_err(|_| {
-            let why = "whoever reads it has lost the right to";
-            StoreError::with_source(StoreErrorKind::Other, why)
-        })
-    }
-
-    async fn holds(&mut self) -> Result<(), ApiError> {
+    pub(crate) async fn ask(&mut self) -> Result<(), ApiError> {
         let Taker { app, parts } = &mut self.taker;
         // A login lasts as long as its session, which is asked for below, whatever the life of the token it came with.
         let session = parts
@@ -75,7 +66,7 @@ impl Taking {
             .and_then(|one: &Principal| one.session);
         if session.is_none() {
             let again = app.verifier.authenticate(&parts.headers).await;
-            let principal = again.map_err(|_| Rejection::unauthorized())?;
+            let principal = again.map_err(|error| error.rejection())?;
             parts.extensions.insert(principal);
         }
         match self.right {
