@@ -269,8 +269,13 @@ pub(super) async fn change(
 ) -> Result<Answer<UserView>, ApiError> {
     let user = find(&app, &id).await?;
     let of_admin = [Some(user.role), change.role].contains(&Some(Role::Admin));
-    // Letters to an address set a new password, and whoever has that has all that the account manages.
-    if of_admin || change.email.is_some() || change.email_verified.is_some() {
+    // Letters to an address set a new password, and so is a name a way in where another issuer says who has it: whoever
+    // has that has all that the account manages.
+    if of_admin
+        || change.email.is_some()
+        || change.email_verified.is_some()
+        || (change.username.is_some() && app.config.names_are_credentials())
+    {
         admin.makes_admins(&app).await?;
     }
     match user.kind {

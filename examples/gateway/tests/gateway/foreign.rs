@@ -224,6 +224,22 @@ async fn nobody_takes_a_name_that_tokens_of_another_issuer_go_by() {
         let answer = ada.patch("/api/v1/users/me", change.clone()).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{change}");
     }
+    // Nor does a key that ends tomorrow give the name to somebody who has a token without an end.
+    let keys = format!("/api/v1/projects/{}/api-keys", root.project);
+    for (bound, status) in [
+        (json!(["tiny"]), StatusCode::FORBIDDEN),
+        (json!(null), StatusCode::OK),
+    ] {
+        let wanted = json!({ "name": "admin", "scopes": ["admin"], "models": bound });
+        let key = root.post(&keys, wanted).await.text("api_key");
+        let body = json!({ "username": "ada.lovelace" }).to_string();
+        let path = format!("/api/v1/users/{}", ada.id);
+        let answer = send(&gate.client.bearer(key), Method::PATCH, &path, &[], body).await;
+        assert_eq!(answer.status, status, "{bound}: {answer:?}");
+    }
+    let back = json!({ "username": "ada" });
+    let back = root.patch(&format!("/api/v1/users/{}", ada.id), back).await;
+    assert_eq!(back.status, StatusCode::OK, "{back:?}");
     let called = json!({ "name": "Ada", "username": "ada" });
     let answer = ada.patch("/api/v1/users/me", called).await;
     assert_eq!(answer.status, StatusCode::OK, "what nothing goes by");

@@ -432,6 +432,21 @@ async fn a_key_with_bounds_makes_and_changes_no_admins() {
             StatusCode::OK,
             "{bound}: others as before: {renamed:?}"
         );
+        let (bounded_by, _) = bound
+            .as_object()
+            .and_then(|bound| bound.iter().next())
+            .expect("one");
+        let made = post(
+            &key,
+            "/api/v1/users",
+            wanted(&format!("{bounded_by}-1"), "user"),
+        )
+        .await;
+        assert_eq!(
+            made.status,
+            StatusCode::CREATED,
+            "{bound}: accounts are what the scope is for: {made:?}"
+        );
     }
     let key = gate.key(&root.gets(json!({ "scopes": ["admin"] })).await);
     let made = post(&key, "/api/v1/users", wanted("grace", "admin")).await;
