@@ -176,8 +176,8 @@ fn shown(secret: &ApiKeySecret) -> Result<(), CommandError> {
 }
 
 async fn list(store: &dyn Store, user: &str) -> Result<(), CommandError> {
-    say!("ID\tPREFIX\tNAME\tSTATE\tSCOPES\tPROJECT")?;
     let user = user::find(store, user).await?;
+    say!("ID\tPREFIX\tNAME\tSTATE\tSCOPES\tPROJECT")?;
     let now = SystemClock.now();
     for key in keys(store, &user).await? {
         let state = match (key.revoked_at, key.expires_at) {

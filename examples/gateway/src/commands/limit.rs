@@ -134,7 +134,6 @@ impl Which {
 }
 
 async fn list(store: &dyn Store, who: Option<&str>) -> Result<(), CommandError> {
-    say!("WHO\tMODEL\tUNIT\tPERIOD\tZONE\tLIMIT\tUSED\tHELD\tLEFT")?;
     let subjects = match who {
         Some(who) => vec![subject(store, who).await?],
         None => vec![
@@ -144,6 +143,7 @@ async fn list(store: &dyn Store, who: Option<&str>) -> Result<(), CommandError> 
             Subject::EACH_KEY,
         ],
     };
+    say!("WHO\tMODEL\tUNIT\tPERIOD\tZONE\tLIMIT\tUSED\tHELD\tLEFT")?;
     for subject in subjects {
         // What stands for each of a kind uses nothing itself.
         if subject.each() == Some(subject) {

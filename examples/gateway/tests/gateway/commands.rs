@@ -12,14 +12,14 @@ const OTHER: &str = "battery horse correct";
 
 impl Gate {
     /// Runs a command that does what it should, and returns what it prints.
-    async fn does(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn does(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).await;
         assert_eq!(output.code, Some(0), "{arguments:?}: {output:?}");
         output.stdout
     }
 
     /// Runs a command that fails with one line of words and this code.
-    async fn fails(&self, arguments: &[&str], code: i32) -> String {
+    pub(crate) async fn fails(&self, arguments: &[&str], code: i32) -> String {
         let output = self.command(arguments).await;
         assert_eq!(output.code, Some(code), "{arguments:?}: {output:?}");
         assert_eq!(output.stdout, "", "{arguments:?}");
@@ -28,12 +28,12 @@ impl Gate {
 }
 
 /// Returns what stands behind words at the beginning of a line.
-fn after<'a>(printed: &'a str, words: &str) -> &'a str {
+pub(crate) fn after<'a>(printed: &'a str, words: &str) -> &'a str {
     let found = printed.lines().find_map(|line| line.strip_prefix(words));
     found.unwrap_or_else(|| panic!("no {words:?} in {printed}"))
 }
 
-fn has(printed: &str, line: &str) -> bool {
+pub(crate) fn has(printed: &str, line: &str) -> bool {
     printed.lines().any(|found| found == line)
 }
 

@@ -5,6 +5,7 @@ mod accounts;
 mod admin;
 mod aliases;
 mod commands;
+mod commands_seen;
 mod conversations;
 mod database;
 mod doctor;

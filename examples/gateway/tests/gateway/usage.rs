@@ -11,7 +11,7 @@ use llm_gate::store::{
     Tariff,
 };
 use llm_gate::tokens::{Tokens, Usage};
-use llm_gate_gateway::client::Answer;
+use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -26,6 +26,7 @@ on_both! {
     calls_are_listed_by_cursor_and_by_offset;
     calls_are_filtered;
     days_and_months_are_filtered_and_no_filter_shows_more;
+    reports_of_a_key_have_its_calls_and_no_others;
     a_call_is_reported_as_it_was;
     a_table_has_all_calls_and_no_formulas;
     a_project_is_reported_to_its_members;
@@ -474,6 +475,66 @@ async fn days_and_months_are_filtered_and_no_filter_shows_more(gate: Gate) {
     assert_eq!((days.len(), &days[0]["group"]), (1, &json!("other")));
     let table = lines(&ada.get("/api/v1/usage/daily?format=csv&status=499").await);
     assert_eq!(table.len(), 2, "a head and a day: {table:?}");
+}
+
+/// Makes a call that may generate so many tokens; returns what is charged for it.
+async fn charged(gate: &Gate, person: &Person, client: &Client, max_tokens: u64) -> Value {
+    let body = json!({
+        "model": "tiny", "max_tokens": max_tokens, "messages": [{ "role": "user", "content": "Hello!" }],
+    });
+    let answer = client.post("/v1/chat/completions", &body).await;
+    let answer = answer.expect("an answer");
+    gate.settled(person).await;
+    fine(&answer)["usage"]["total_tokens"].clone()
+}
+
+async fn reports_of_a_key_have_its_calls_and_no_others(gate: Gate) {
+    let (ada, bob) = (gate.person("ada").await, gate.person("bob").await);
+    let root = gate.admin().await;
+    let mut keys = Vec::new();
+    for max_tokens in [5, 9] {
+        let key = ada.key().await;
+        let client = gate.client.bearer(key.text("api_key"));
+        let tokens = charged(&gate, &ada, &client, max_tokens).await;
+        keys.push((key.text("id"), tokens));
+    }
+    // By a login, and with none of them.
+    charged(&gate, &ada, &ada.session, 3).await;
+    assert_ne!(keys[0].1, keys[1].1, "one cannot be taken for the other");
+    let whole = fine(&ada.get("/api/v1/usage/calls").await);
+    assert_eq!(whole["total_calls"], 3, "{whole}");
+    let of_project = format!("projects/{}/usage", ada.project);
+    let of_user = format!("users/{}/usage", ada.id);
+    for (key, tokens) in &keys {
+        for (who, daily, others) in [
+            (&ada, "usage/daily", "usage"),
+            (&ada, &*of_project, &*of_project),
+            (&root, &*format!("{of_user}/daily"), &*of_user),
+            (&root, "platform/usage/daily", "platform/usage"),
+        ] {
+            let report =
+                async |path: &str| fine(&who.get(&format!("/api/v1/{path}?key_id={key}")).await);
+            let days = report(daily).await;
+            let month = report(&format!("{others}/summary")).await;
+            for sums in [&days["summary"], &month["summary"]] {
+                assert_eq!(sums["total_calls"], 1, "{others}: {sums}");
+                assert_eq!(sums["total_tokens"], *tokens, "{others}: {sums}");
+            }
+            let day = &days["daily_usage"][0];
+            assert_eq!(day["tokens_used"], *tokens, "{daily}: {days}");
+            let calls = report(&format!("{others}/calls")).await;
+            assert_eq!(calls["total_calls"], 1, "{others}: {calls}");
+            assert_eq!(calls["calls_returned"], 1, "{others}: {calls}");
+            let call = &calls["calls"][0];
+            assert_eq!(call["key_id"], key.as_str(), "{others}: {calls}");
+            assert_eq!(call["tokens_used"], *tokens, "{others}: {calls}");
+        }
+        let path = format!("/api/v1/usage/calls?key_id={key}");
+        let table = lines(&ada.get(&format!("{path}&format=csv")).await);
+        assert_eq!(table.len(), 2, "a head and a call: {table:?}");
+        let foreign = fine(&bob.get(&path).await);
+        assert_eq!(foreign["total_calls"], 0, "whoever names it sees the own");
+    }
 }
 
 async fn a_call_is_reported_as_it_was(gate: Gate) {

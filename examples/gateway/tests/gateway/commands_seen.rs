@@ -1,0 +1,397 @@
+//! What commands do, as it is seen in what they print, over HTTP, and in the list of what was done.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use llm_gate::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+
+use super::commands::{after, has};
+use super::support::{Gate, Person, on_both};
+
+on_both! {
+    a_price_set_by_command_is_the_one_that_is_listed_everywhere;
+    a_limit_set_by_command_is_in_force_for_whom_it_names;
+    a_limit_is_removed_by_all_that_names_it_and_the_others_stay;
+    keys_are_listed_with_what_became_of_them;
+    a_key_is_rotated_and_revoked_by_its_id;
+    what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself;
+}
+
+/// What stands before a key that is printed.
+const SHOWN: &str = "key, shown this once: ";
+
+/// Turns the gate's clock to where the machine's is, by which commands go, and past what the gate remembers of keys.
+fn catch_up(gate: &Gate) {
+    let behind = SystemClock.now().since(gate.clock.now());
+    gate.clock.advance(behind + Duration::from_secs(2));
+}
+
+/// Lists the limits in force for somebody, sorted.
+async fn limits(root: &Person, whose: &str) -> Vec<String> {
+    let listed = root.get(&format!("/api/v1/limits?limit=100&{whose}")).await;
+    assert_eq!(listed.status, StatusCode::OK, "{listed:?}");
+    let listed = listed.json();
+    let line = |limit: &Value| {
+        let word = |name: &str| limit[name].as_str().unwrap_or("all").to_owned();
+        let (period, unit) = (word("period"), word("unit"));
+        let (model, zone) = (word("model"), word("zone"));
+        format!("{period} {unit} of {model} in {zone}: {}", limit["amount"])
+    };
+    let all = listed["limits"].as_array().expect("a list").iter();
+    let mut lines: Vec<String> = all.map(line).collect();
+    lines.sort_unstable();
+    lines
+}
+
+async fn a_price_set_by_command_is_the_one_that_is_listed_everywhere(gate: Gate) {
+    let root = gate.admin().await;
+    let listed = async || root.get("/api/v1/prices").await.json()["prices"].clone();
+    for (flags, line, shown) in [
+        (
+            &[
+                "--prompt",
+                "5",
+                "--completion",
+                "7",
+                "--cached",
+                "2",
+                "--weight-prompt",
+                "500",
+                "--weight-completion",
+                "3000",
+            ][..],
+            "tiny\t5\t7\t2\t500/3000/1000",
+            json!({
+                "model": "tiny", "prompt": 5, "completion": 7, "cached": 2,
+                "weight_prompt": 500, "weight_completion": 3_000, "weight_cached": 1_000,
+            }),
+        ),
+        // As a whole: what is not said is as if nothing had been set before.
+        (
+            &["--weight-completion", "4000", "--weight-cached", "0"],
+            "tiny\tnone\tnone\tnone\t1000/4000/0",
+            json!({
+                "model": "tiny", "prompt": null, "completion": null, "cached": null,
+                "weight_prompt": 1_000, "weight_completion": 4_000, "weight_cached": 0,
+            }),
+        ),
+        (
+            &["--prompt", "6", "--completion", "0"],
+            "tiny\t6\t0\t6\t1000/1000/1000",
+            json!({
+                "model": "tiny", "prompt": 6, "completion": 0, "cached": 6,
+                "weight_prompt": 1_000, "weight_completion": 1_000, "weight_cached": 1_000,
+            }),
+        ),
+    ] {
+        let set = [&["price", "set", "tiny"][..], flags].concat();
+        assert_eq!(gate.does(&set).await, format!("{line}\n"), "{flags:?}");
+        let printed = gate.does(&["price", "list"]).await;
+        let lines: Vec<&str> = printed.lines().skip(1).collect();
+        assert_eq!(lines, [line], "{flags:?}: the one there is");
+        assert_eq!(listed().await, json!([shown]), "{flags:?}");
+    }
+    let before = listed().await;
+    for wrong in [
+        &["--cached", "2"][..],
+        &["--prompt", "5", "--cached", "2"],
+        &["--weight-prompt", "x"],
+        &["--weight-prompt", "1000"],
+        &["--prompt", "-5", "--completion", "7"],
+    ] {
+        let set = [&["price", "set", "tiny"][..], wrong].concat();
+        gate.fails(&set, 2).await;
+        assert_eq!(listed().await, before, "{wrong:?}: nothing was set");
+    }
+    gate.does(&["price", "remove", "tiny"]).await;
+    assert_eq!(listed().await, json!([]));
+}
+
+async fn a_limit_set_by_command_is_in_force_for_whom_it_names(gate: Gate) {
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let (key, other) = (ada.key().await, ada.key().await);
+    let id = key.text("id");
+    let by_id = format!("key:{id}");
+    let by_prefix = format!("key:{}", key.text("prefix"));
+    for (command, line) in [
+        (
+            &["limit", "set", &by_id, "100", "--period", "day"][..],
+            format!("day tokens of key {id}: 100\n"),
+        ),
+        (
+            &[
+                "limit", "set", &by_prefix, "50", "--unit", "requests", "--period", "minute",
+                "--model", "tiny",
+            ],
+            format!("minute requests of key {id} for tiny: 50\n"),
+        ),
+        (
+            &["limit", "set", &by_prefix, "70", "--period", "day"],
+            format!("day tokens of key {id}: 70\n"),
+        ),
+        (
+            &[
+                "limit",
+                "set",
+                "platform",
+                "300",
+                "--period",
+                "month",
+                "--zone",
+                "Europe/Berlin",
+            ],
+            "month tokens of platform: 300\n".to_owned(),
+        ),
+    ] {
+        assert_eq!(gate.does(command).await, line, "{command:?}");
+    }
+    let expected = [
+        "day tokens of all in UTC: 70",
+        "minute requests of tiny in UTC: 50",
+    ];
+    let of_key = limits(&root, &format!("subject=key&id={id}")).await;
+    assert_eq!(of_key, expected, "both names are those of one key");
+    let of_other = format!("subject=key&id={}", other.text("id"));
+    let of_other = limits(&root, &of_other).await;
+    assert!(of_other.is_empty(), "nobody named it: {of_other:?}");
+    assert_eq!(
+        limits(&root, "subject=platform").await,
+        ["month tokens of all in Europe/Berlin: 300"]
+    );
+    for who in [&by_id, &by_prefix] {
+        let printed = gate.does(&["limit", "list", who]).await;
+        let line = format!("key {id}\tall\ttokens\tday\tUTC\t70\t0\t0\t70");
+        assert!(has(&printed, &line), "{printed}");
+        assert_eq!(printed.lines().count(), 3, "a head and two: {printed}");
+    }
+    for (who, code) in [
+        (format!("key:{}", ada.id), 1),
+        ("key:lg_000000000000".to_owned(), 1),
+        ("key:00000000-0000-0000-0000-000000000000".to_owned(), 2),
+    ] {
+        gate.fails(&["limit", "set", &who, "5"], code).await;
+    }
+}
+
+async fn a_limit_is_removed_by_all_that_names_it_and_the_others_stay(gate: Gate) {
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let key = ada.key().await.text("id");
+    let who = format!("key:{key}");
+    let whose = format!("subject=key&id={key}");
+    for which in [
+        &["--model", "tiny", "--period", "day"][..],
+        &["--model", "tiny", "--period", "month"],
+        &["--model", "other", "--period", "day"],
+        &["--period", "day"],
+        &["--model", "tiny", "--period", "day", "--unit", "requests"],
+    ] {
+        let set = [&["limit", "set", &who, "100"][..], which].concat();
+        gate.does(&set).await;
+    }
+    let mut left = limits(&root, &whose).await;
+    left.retain(|limit| limit != "day tokens of tiny in UTC: 100");
+    assert_eq!(left.len(), 4, "five were set: {left:?}");
+    let remove = [
+        "limit", "remove", &who, "--model", "tiny", "--period", "day",
+    ];
+    assert_eq!(
+        gate.does(&remove).await,
+        format!("day tokens of key {key} for tiny: no limit\n")
+    );
+    assert_eq!(limits(&root, &whose).await, left, "that one, and no other");
+    let again = gate.fails(&remove, 1).await;
+    assert!(again.contains("there is no limit"), "{again}");
+    assert_eq!(limits(&root, &whose).await, left, "it is gone already");
+}
+
+async fn keys_are_listed_with_what_became_of_them(gate: Gate) {
+    let ada = gate.person("ada").await;
+    // Nothing is printed of nobody, not even a head.
+    gate.fails(&["key", "list", "nobody"], 1).await;
+    gate.fails(&["limit", "list", "user:nobody"], 1).await;
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
+    // In the future by the gate's clock, and in the past by the machine's, by which the command goes.
+    let ends = "2026-01-01T01:00:00Z";
+    let mut expected = Vec::new();
+    for (body, state) in [
+        (json!({ "name": "kept" }), "active"),
+        (
+            json!({ "name": "guest", "expires_at": "2200-01-01T00:00:00Z" }),
+            "active",
+        ),
+        (json!({ "name": "old", "expires_at": ends }), "expired"),
+        (json!({ "name": "lost" }), "revoked"),
+        (json!({ "name": "both", "expires_at": ends }), "revoked"),
+    ] {
+        let made = ada.post(&path, body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        let (id, prefix) = (made.text("id"), made.text("prefix"));
+        if state == "revoked" {
+            let revoked = gate.does(&["key", "revoke", "ada", &id]).await;
+            assert_eq!(revoked, format!("revoked {prefix}\n"));
+        }
+        let (name, project) = (made.text("name"), &ada.project);
+        expected.push(format!(
+            "{id}\t{prefix}\t{name}\t{state}\tinference,models\t{project}"
+        ));
+    }
+    let printed = gate.does(&["key", "list", "ada"]).await;
+    for line in &expected {
+        assert!(has(&printed, line), "{line:?} in {printed}");
+    }
+    assert_eq!(
+        printed.lines().count(),
+        1 + expected.len(),
+        "a head, and each once: {printed}"
+    );
+}
+
+async fn a_key_is_rotated_and_revoked_by_its_id(gate: Gate) {
+    let ada = gate.person("ada").await;
+    gate.person("eve").await;
+    let made = ada.key().await;
+    let (id, old) = (made.text("id"), made.text("api_key"));
+    assert_eq!(gate.with_key(&old).await, StatusCode::OK);
+    let rotate = ["key", "rotate", "ada", &id, "--overlap", "0"];
+    let printed = gate.does(&rotate).await;
+    let line = format!("rotated {id}; the old secret works 0 s more");
+    assert!(has(&printed, &line), "{printed}");
+    let new = after(&printed, SHOWN);
+    catch_up(&gate);
+    assert_eq!(
+        gate.with_key(&old).await,
+        StatusCode::UNAUTHORIZED,
+        "without an overlap it is over at once"
+    );
+    assert_eq!(gate.with_key(new).await, StatusCode::OK);
+    let prefix = &new[.."lg_".len() + 12];
+    let listed = gate.does(&["key", "list", "ada"]).await;
+    let is = |state: &str| format!("{id}\t{prefix}\tlaptop\t{state}\t");
+    assert!(listed.contains(&is("active")), "{listed}");
+
+    for verb in ["rotate", "revoke"] {
+        gate.fails(&["key", verb, "eve", &id], 1).await;
+        gate.fails(&["key", verb, "ada", &ada.id], 1).await;
+    }
+    catch_up(&gate);
+    assert_eq!(
+        gate.with_key(new).await,
+        StatusCode::OK,
+        "it is none of eve's"
+    );
+    let revoke = ["key", "revoke", "ada", &id];
+    assert_eq!(gate.does(&revoke).await, format!("revoked {prefix}\n"));
+    catch_up(&gate);
+    for key in [&*old, new] {
+        assert_eq!(gate.with_key(key).await, StatusCode::UNAUTHORIZED);
+    }
+    let listed = gate.does(&["key", "list", "ada"]).await;
+    assert!(listed.contains(&is("revoked")), "{listed}");
+}
+
+/// Lists what was done, the oldest first, on one page.
+async fn told(root: &Person, query: &str) -> Vec<Value> {
+    let answer = root.get(&format!("/api/v1/audit?limit=100{query}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let page = answer.json();
+    assert_eq!(page["next_cursor"], Value::Null, "one page");
+    let mut events = page["events"].as_array().expect("a list").clone();
+    events.reverse();
+    events
+}
+
+async fn what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself(gate: Gate) {
+    let (_, eve) = (gate.person("ada").await, gate.person("eve").await);
+    let root = gate.admin().await;
+    let create = ["project", "create", "ada", "--name", "Research"];
+    let made = gate.does(&create).await;
+    let project = made.split(['(', ')']).nth(1).expect("an id");
+    let printed = gate.does(&["key", "create", "ada", "--name", "ci"]).await;
+    let key = after(&printed, "created ").split(' ').next();
+    let key = key.expect("an id");
+    let rotated = gate.does(&["key", "rotate", "ada", key]).await;
+    let who = format!("key:{key}");
+    for command in [
+        &["project", "members", "set", project, "eve"][..],
+        &[
+            "project", "members", "set", project, "eve", "--role", "admin",
+        ],
+        &["project", "members", "remove", project, "eve"],
+        &["project", "rename", project, "Development"],
+        &["project", "archive", project],
+        &["limit", "set", &who, "100", "--period", "day"],
+        &["limit", "set", &who, "200", "--period", "day"],
+        &["limit", "remove", &who, "--period", "day"],
+        &["limit", "set", "platform", "300"],
+        &["limit", "remove", "platform"],
+        &["price", "set", "tiny", "--prompt", "5", "--completion", "7"],
+        &["price", "remove", "tiny"],
+        &["key", "revoke", "ada", key],
+    ] {
+        gate.does(command).await;
+    }
+    let of_project = format!("&target_id={project}");
+    let of_member = format!("&target_id={}&project_id={project}", eve.id);
+    let of_key = format!("&target_id={key}");
+    let of_platform = "&target_id=00000000-0000-0000-0000-000000000000";
+    let of_model = "&target_id=tiny";
+    for (query, target, actions) in [
+        (
+            &*of_project,
+            "project",
+            &["project.created", "project.changed", "project.archived"][..],
+        ),
+        (
+            &of_member,
+            "user",
+            &["member.added", "member.changed", "member.removed"],
+        ),
+        (
+            &of_key,
+            "key",
+            &[
+                "key.created",
+                "key.rotated",
+                "limit.changed",
+                "limit.changed",
+                "limit.removed",
+                "key.revoked",
+            ],
+        ),
+        (of_platform, "platform", &["limit.changed", "limit.removed"]),
+        (of_model, "model", &["price.changed", "price.changed"]),
+    ] {
+        let events = told(&root, query).await;
+        let found: Vec<&Value> = events.iter().map(|event| &event["action"]).collect();
+        assert_eq!(found, actions, "{target}");
+        for event in &events {
+            assert_eq!(event["actor"], "system", "{event}");
+            assert_eq!(event["target"], target, "{event}");
+            for nobody in ["actor_id", "key_id", "address", "request_id"] {
+                assert_eq!(event[nobody], Value::Null, "{nobody}: {event}");
+            }
+        }
+    }
+    let renamed = told(&root, &format!("{of_project}&action=project.changed")).await;
+    assert_eq!(renamed[0]["before"], json!({ "name": "Research" }));
+    assert_eq!(renamed[0]["after"], json!({ "name": "Development" }));
+    let limited = told(&root, &format!("{of_key}&action=limit.changed")).await;
+    assert_eq!(limited[0]["before"], Value::Null, "there was none");
+    assert_eq!(limited[0]["after"]["amount"], 100);
+    assert_eq!(limited[1]["before"]["amount"], 100);
+    assert_eq!(limited[1]["after"]["amount"], 200);
+    let priced = told(&root, of_model).await;
+    assert_eq!(priced[0]["after"]["tariff"]["price"]["prompt"], 5);
+    assert_eq!(priced[1]["after"], Value::Null, "there is none any more");
+
+    let text = Value::Array(told(&root, "").await).to_string();
+    for printed in [&printed, &rotated] {
+        let secret = after(printed, SHOWN).rsplit('_').next().expect("parts");
+        assert!(secret.len() > 40, "the part that nobody may know");
+        assert!(!text.contains(secret), "{text}");
+    }
+    for word in ["hash\":", "argon2"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+}
