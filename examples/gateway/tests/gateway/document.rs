@@ -10,7 +10,7 @@ use llm_gate_gateway::config::RateLimitConfig;
 use serde_json::{Map, Value, json};
 
 use super::operations::{Operation, Shapes, document, operations};
-use super::support::{send, start, start_with};
+use super::support::{Gate, send, start, start_with};
 
 /// Set to write the committed document anew instead of comparing it.
 const REWRITE: &str = "LLM_GATE_REWRITE_OPENAPI";
@@ -426,7 +426,32 @@ async fn a_body_that_is_too_long_is_refused_as_documented_on_every_route() {
         assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{what}");
         let wrong = shapes.wrong(&operation, &refused);
         assert_eq!(wrong, None, "{what}: {refused:?}");
+        assert_eq!(
+            in_chunks(&gate, &operation.method, &path).await,
+            "413",
+            "{what}"
+        );
     }
+}
+
+/// Sends as long a body without saying how long it is; returns the status.
+async fn in_chunks(gate: &Gate, method: &Method, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = gate.url().replace("http://", "");
+    let connected = tokio::net::TcpStream::connect(address).await;
+    let mut connection = connected.expect("it listens");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+        65 * 1024,
+        "x".repeat(65 * 1024)
+    );
+    // It may have answered before it has all of it.
+    let _ = connection.write_all(request.as_bytes()).await;
+    let mut head = [0; 12];
+    let read = connection.read_exact(&mut head).await;
+    read.expect("an answer");
+    String::from_utf8_lossy(&head[9..]).into_owned()
 }
 
 #[tokio::test]
