@@ -65,7 +65,11 @@ impl Rooms {
         let mut place = self.place(asked.key);
         if place.key == asked.key {
             place.asked = place.asked.saturating_sub(asked.hold);
-            place.room = outcome.and_then(room);
+            place.room = match outcome {
+                // A hold that was cut has taken all there was, of money too, which the room does not tell of.
+                Some(Outcome::Granted(grant)) if grant.hold < asked.hold => Some(Tokens::ZERO),
+                other => other.and_then(room),
+            };
         }
     }
 
@@ -139,6 +143,18 @@ mod tests {
         fn ask(&self, hold: u64) -> (Asked, bool) {
             self.0.ask(&self.1, "tiny", Tokens::new(hold))
         }
+    }
+
+    #[test]
+    fn nothing_is_clear_behind_a_hold_that_was_cut() {
+        let desk = Desk::new();
+        let (first, _) = desk.ask(11);
+        // As where money is scarce, and tokens are not.
+        desk.0.answered(first, Some(&granted(1_000)));
+        let (next, clear) = desk.ask(10);
+        assert!(!clear, "ten were all there was");
+        desk.0.answered(next, Some(&granted(1_000)));
+        assert!(desk.ask(10).1, "granted whole");
     }
 
     #[test]

@@ -151,7 +151,8 @@ fn exhausted(denial: &Denial, least: Tokens, now: Timestamp) -> Rejection {
     );
     let comes_back = standing.resets.filter(|_| denial.asked <= limit);
     let comes_back = comes_back.map(|resets| resets.since(now).max(Duration::from_millis(1)));
-    let again = (denial.fits >= least).then_some(RETRY);
+    // What needs no tokens is refused for want of something else.
+    let again = (denial.fits >= least.max(Tokens::new(1))).then_some(RETRY);
     let wait = again.or_else(|| comes_back.filter(|wait| *wait <= WAIT));
     let reason = if wait.is_some() { "rate" } else { "exhausted" };
     metrics::counter!("llm_gate_quota_refused_total", "reason" => reason).increment(1);
