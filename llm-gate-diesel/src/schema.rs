@@ -284,7 +284,6 @@ diesel::joinable!(ledger -> reservations (reservation_id));
 diesel::joinable!(reservation_counters -> counters (counter_id));
 diesel::joinable!(reservation_counters -> reservations (reservation_id));
 
-diesel::allow_tables_to_appear_in_same_query!(logins, sessions);
 diesel::allow_tables_to_appear_in_same_query!(logins, users);
 diesel::allow_tables_to_appear_in_same_query!(identities, users);
 diesel::allow_tables_to_appear_in_same_query!(tickets, users);

@@ -1,4 +1,6 @@
 use diesel::prelude::*;
+use llm_gate::identity::UserId;
+use uuid::Uuid;
 
 use super::Connection;
 use crate::models::{Hash, Id, RefreshTokenRow, SessionRow};
@@ -72,15 +74,21 @@ pub(crate) fn alive_of_user(
         .load(connection)
 }
 
-/// Returns whether a session of whoever logs in by a name began in a network.
+/// Returns whether a session of whoever logs in by a name began in a network. Sessions are looked for in any case, so that
+/// the work does not tell whether somebody logs in so.
 pub(crate) fn began_in(
     connection: &mut Connection,
     login: &str,
     network: &str,
 ) -> QueryResult<bool> {
-    let found: Option<Id> = logins::table
-        .inner_join(sessions::table.on(sessions::user_id.eq(logins::user_id)))
+    let user: Option<Id> = logins::table
         .filter(logins::name.eq(login))
+        .select(logins::user_id)
+        .first(connection)
+        .optional()?;
+    let user = user.unwrap_or_else(|| UserId::from_uuid(Uuid::nil()).into());
+    let found: Option<Id> = sessions::table
+        .filter(sessions::user_id.eq(user))
         .filter(sessions::network.eq(network))
         .select(sessions::id)
         .first(connection)

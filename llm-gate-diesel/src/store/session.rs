@@ -9,7 +9,7 @@ use llm_gate::store::{
 use super::queries::{sessions, tickets};
 use super::{Connection, Store, batch, event, people};
 use crate::error::Failure;
-use crate::models::{Hash, RefreshTokenRow, SessionRow};
+use crate::models::{Hash, RefreshTokenRow, SessionRow, text};
 
 /// How many sessions, and how many tickets, are forgotten at once.
 const PRUNED: i64 = 2_000;
@@ -184,6 +184,7 @@ impl SessionStore for Store {
 
     fn logged_in_from(&self, login: String, network: Network) -> StoreFuture<'_, bool> {
         self.read(move |connection| {
+            let login = text(login.clone());
             Ok(sessions::began_in(
                 connection,
                 &login,

@@ -30,13 +30,14 @@ fn link(
         return Ok(Linking::Over);
     }
     let row = IdentityRow::new(identity, id.into(), author.at);
-    if let Some(known) = identities::user(connection, &row.issuer, &row.subject)?
-        && known.id == row.user_id
-    {
-        return Ok(Linking::Done);
-    }
-    if identities::of_user(connection, row.user_id)?.len() >= MAX_IDENTITIES {
-        return Ok(Linking::Full);
+    match identities::user(connection, &row.issuer, &row.subject)? {
+        Some(known) if known.id == row.user_id => return Ok(Linking::Done),
+        // Another account's: the index refuses it.
+        Some(_) => {}
+        None if identities::of_user(connection, row.user_id)?.len() >= MAX_IDENTITIES => {
+            return Ok(Linking::Full);
+        }
+        None => {}
     }
     people::put_identity(connection, id, identity, author)?;
     Ok(Linking::Done)

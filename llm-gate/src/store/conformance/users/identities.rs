@@ -160,6 +160,13 @@ pub async fn an_account_has_no_more_identities_than_allowed<S: UserStore>(store:
         assert_eq!(link(number).await, Linking::Done, "{number}");
     }
     assert_eq!(link(MAX_IDENTITIES).await, Linking::Full, "one more");
+    let bob = user(&store, "bob").await.id;
+    let bobs = identity("https://a", "bob");
+    done(store.link_identity(bob, bobs.clone(), None, at(1)).await);
+    conflict(
+        store.link_identity(ada, bobs, None, at(1)).await,
+        "another's is that",
+    );
     assert_eq!(link(0).await, Linking::Done, "which it has");
     done(
         store
