@@ -60,6 +60,24 @@ struct Limits {
 /// The hash of a name: names are as long as somebody likes.
 type Account = u64;
 
+/// Why a login is not begun.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    /// Whoever comes from there: too many failed on this account.
+    Anybody(Exceeded),
+    /// Who has not logged in to the account from there before.
+    Strangers(Exceeded),
+}
+
+impl Refused {
+    /// Returns which rate was exceeded.
+    #[must_use]
+    pub const fn exceeded(&self) -> &Exceeded {
+        let (Self::Anybody(exceeded) | Self::Strangers(exceeded)) = self;
+        exceeded
+    }
+}
+
 /// A login under way. Dropped without a word it counts for nothing.
 #[derive(Debug, Default)]
 #[must_use = "it has to be told how it went"]
@@ -97,22 +115,25 @@ impl Logins {
     /// # Errors
     ///
     /// Fails when too many have failed.
-    pub fn begin(&self, network: Network, name: &str) -> Result<Login, Exceeded> {
+    pub fn begin(&self, network: Network, name: &str) -> Result<Login, Refused> {
         let mut login = Login::default();
         let mut stranger = true;
         if let Some(limits) = &self.limits {
             let account = limits.hasher.hash_one(name);
-            login.here = Some(limits.here.hold((network, account))?);
+            let here = limits.here.hold((network, account));
+            login.here = Some(here.map_err(Refused::Anybody)?);
             stranger = !limits.known.knows(&(network, account));
             if stranger {
-                login.strangers = Some(limits.strangers.hold(account)?);
+                let strangers = limits.strangers.hold(account);
+                login.strangers = Some(strangers.map_err(Refused::Strangers)?);
             } else {
                 login.familiar = Some((network, account));
             }
             login.proof = Some((limits.clone(), network));
         }
         if stranger && let Some(failures) = &self.failures {
-            login.address = Some(failures.hold(network)?);
+            let address = failures.hold(network);
+            login.address = Some(address.map_err(Refused::Strangers)?);
         }
         Ok(login)
     }

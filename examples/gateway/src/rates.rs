@@ -9,7 +9,7 @@ use llm_gate::identity::UserId;
 use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, Limiter, RateLimitLayer};
 
 use crate::config::{RateLimitConfig, RateSetting};
-use crate::logins::{Login, Logins};
+use crate::logins::{Login, Logins, Refused};
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
@@ -88,14 +88,14 @@ impl Rates {
     /// # Errors
     ///
     /// Fails when too many have failed, or cost too much.
-    pub fn login(&self, network: Network, name: &str) -> Result<Login, Exceeded> {
+    pub fn login(&self, network: Network, name: &str) -> Result<Login, Refused> {
         let login = self.logins.begin(network, name)?;
-        match (login.familiar(), &self.familiar) {
-            (Some(who), Some(familiar)) => familiar.take(who).map(drop)?,
-            (Some(_), None) => {}
-            (None, _) => self.hashing.count(network)?,
-        }
-        Ok(login)
+        let counted = match (login.familiar(), &self.familiar) {
+            (Some(who), Some(familiar)) => familiar.take(who).map(drop).map_err(Refused::Anybody),
+            (Some(_), None) => Ok(()),
+            (None, _) => self.hashing.count(network).map_err(Refused::Strangers),
+        };
+        counted.map(|()| login)
     }
 
     /// Counts a letter of a kind to an address, normalised, that somebody asked for. It may be anybody's.

@@ -401,6 +401,19 @@ async fn where_somebody_was_before_is_known_at_a_gateway_that_has_not_seen_it() 
         let status = elsewhere.status;
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "spent at both");
     }
+    // Nor are those kept from proving a password who are there already.
+    let session = gate.client.bearer(home.text("access_token"));
+    let other = "battery horse correct";
+    for [current, new] in [[PASSWORD, other], [other, PASSWORD]] {
+        let headers = [
+            ("x-forwarded-for", "192.0.2.200"),
+            ("content-type", "application/json"),
+        ];
+        let body = json!({ "current_password": current, "new_password": new }).to_string();
+        let path = "/api/v1/users/me/password";
+        let changed = send(&session, Method::PUT, path, &headers, body).await;
+        assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+    }
     for _ in 0..4 {
         let owner = from(200, "ada", PASSWORD).await;
         assert_eq!(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::letters::{asked, reached, ticket, worn};
 use crate::accounts;
+use crate::api::auth::counted;
 use crate::api::caller::{By, Login, Origin};
 use crate::api::document::{Accepted, NoContent};
 use crate::api::error::ApiError;
@@ -17,7 +18,7 @@ use crate::app::App;
 use crate::config::Secret;
 use crate::mail::Letter;
 use crate::passwords::Verdict;
-use crate::rates::Purpose;
+use crate::rates::{Purpose, Rates};
 
 /// A password in place of another.
 pub(in crate::api) struct NewPassword {
@@ -118,8 +119,8 @@ pub(in crate::api) async fn prove(
     };
     let wrong = || ApiError::in_body(field, "is not the password");
     let password = password.ok_or_else(wrong)?;
-    let login = app.rates.logins.begin(origin.network, &name);
-    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
+    let begin = |rates: &Rates, network| rates.logins.begin(network, &name);
+    let login = counted(app, origin, &name, "wrong passwords", begin).await?;
     match app.passwords.verify(password, Some(hash.clone())).await? {
         Verdict::Right { .. } => {
             login.succeeded(names().map(String::as_str));

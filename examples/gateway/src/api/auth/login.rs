@@ -3,11 +3,10 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::SessionId;
-use llm_gate::limit::Exceeded;
 use llm_gate::store::User;
 use serde_json::{Value, json};
 
-use super::{note_failure, open, pair};
+use super::{counted, note_failure, open, pair};
 use crate::accounts;
 use crate::api::caller::Origin;
 use crate::api::error::ApiError;
@@ -15,8 +14,8 @@ use crate::api::fields::{Fields, Form, Input, Json, SECRET, TEXT, Word};
 use crate::api::views::TokenPair;
 use crate::app::App;
 use crate::config::Secret;
-use crate::logins;
 use crate::passwords::Verdict;
+use crate::rates::Rates;
 
 /// Who wants to enter.
 pub(in crate::api) struct Login {
@@ -130,7 +129,8 @@ async fn enter(
     password: Secret,
 ) -> Result<Answer<TokenPair>, ApiError> {
     let name = accounts::login(name);
-    let login = begin(app, origin, &name).await?;
+    let begin = |rates: &Rates, network| rates.login(network, &name);
+    let login = counted(app, origin, &name, "logins", begin).await?;
     let record = app.store.user_by_login(name.clone()).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);
@@ -179,21 +179,6 @@ async fn enter(
         return Err(wrong());
     }
     Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
-}
-
-/// Counts a login, by a name as it is looked up. Who would be refused may be a stranger to this gateway only.
-async fn begin(app: &App, origin: &Origin, name: &str) -> Result<logins::Login, ApiError> {
-    let network = origin.network;
-    let refuse = |exceeded: Exceeded| origin.refuse(&exceeded, "logins");
-    let exceeded = match app.rates.login(network, name) {
-        Ok(login) => return Ok(login),
-        Err(exceeded) => exceeded,
-    };
-    if !app.store.logged_in_from(name.to_owned(), network).await? {
-        return Err(refuse(exceeded));
-    }
-    app.rates.logins.remember(network, name);
-    app.rates.login(network, name).map_err(refuse)
 }
 
 /// Tells whether the account still has the password that was checked. Another one ends the sessions there are, and what was
