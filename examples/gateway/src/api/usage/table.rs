@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use llm_gate::store::{CallQuery, Store, StoreErrorKind, UsageGroup};
+use llm_gate::store::{CallQuery, Store, UsageGroup};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -23,8 +23,6 @@ use crate::export::cell;
 /// How many calls a table has at most, and how many are in memory at once.
 const MAX_CALLS: u64 = 100_000;
 const PAGE: u32 = 1_000;
-/// How often a page is asked for once a table is under way, while the store cannot answer or has other reports to read.
-const TRIES: u32 = 6;
 
 /// What a table that would be too long is refused by, and what to do: where the route takes days, and where it does not.
 pub(super) const FEWER_DAYS: (&str, &str) = ("start_date", "ask for fewer days");
@@ -218,21 +216,12 @@ struct Calls {
 }
 
 impl Calls {
-    async fn next(&mut self, tries: u32) -> Result<Option<String>, ApiError> {
+    async fn next(&mut self) -> Result<Option<String>, ApiError> {
         let Some(query) = self.query.take() else {
             return Ok(None);
         };
         self.taking.ask().await?;
-        let mut page = self.store.calls(query.clone()).await;
-        for _ in 1..tries {
-            match &page {
-                Err(error) if error.kind() == StoreErrorKind::Unavailable => {
-                    page = self.store.calls(query.clone()).await;
-                }
-                _ => break,
-            }
-        }
-        let page = page?;
+        let page = self.store.calls(query.clone()).await?;
         self.query = page.next.map(|after| CallQuery {
             after: Some(after),
             ..query
@@ -277,11 +266,10 @@ pub(in crate::api) async fn calls<T>(
         taking,
         query,
     };
-    // While nothing is sent, a store that cannot answer is still a 503. After that it is asked again, since the answer would
-    // break off.
-    let first = head + &calls.next(1).await?.unwrap_or_default();
+    // While nothing is sent, a store that cannot answer is still a 503.
+    let first = head + &calls.next().await?.unwrap_or_default();
     let rest = stream::try_unfold(calls, |mut calls| async move {
-        let next = calls.next(TRIES).await.inspect_err(|error| {
+        let next = calls.next().await.inspect_err(|error| {
             // The client sees an answer that breaks off.
             tracing::warn!(%error, "a report is broken off");
         })?;
