@@ -4,7 +4,7 @@ use http::StatusCode;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, send, start};
+use super::support::{Gate, Person, pause, send, start};
 
 async fn key(gate: &Gate, owner: &Person, grants: Value) -> (String, Client) {
     let path = format!("/api/v1/projects/{}/api-keys", owner.project);
@@ -166,7 +166,7 @@ async fn the_last_use_of_a_key_is_written_at_most_once_a_minute() {
             if key.json()["last_used_at"] == expected {
                 break;
             }
-            tokio::task::yield_now().await;
+            pause().await;
         }
     };
     assert_eq!(ada.get(&path).await.json()["last_used_at"], Value::Null);

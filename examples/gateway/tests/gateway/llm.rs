@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, about_one, send, start};
+use super::support::{Gate, Person, about_one, pause, send, start};
 
 fn chat(stream: bool, max_tokens: u64) -> Value {
     json!({
@@ -214,7 +214,7 @@ impl Gate {
             if usage.json()["reserved"] == 0 {
                 return;
             }
-            tokio::task::yield_now().await;
+            pause().await;
         }
     }
 }

@@ -88,6 +88,11 @@ pub(crate) fn about_one(why: &str) -> bool {
     paired()
 }
 
+/// Lets others go on before something is asked for again: who asks may do so often enough, but not without end.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
 impl Gate {
     /// Opens its database beside it.
     pub(crate) async fn books(&self) -> Box<dyn Store> {
