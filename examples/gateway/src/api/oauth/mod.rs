@@ -180,7 +180,7 @@ impl Input for Back {
         (status = 401, description = "The provider does not say who it is, or the account may not log in"),
         (status = 403, description = "Not begun by this browser, begun too long ago, over already, given up at the provider, no confirmed e-mail address, or registration is closed"),
         (status = 404, description = "No such provider"),
-        (status = 409, description = "The account with this e-mail address has not confirmed it, or the login is linked to another account"),
+        (status = 409, description = "The account with this e-mail address has not confirmed it, the login is linked to another account, or the account to as many as may be"),
         (status = 502, description = "The provider says nothing that can be used"),
     )
 )]
