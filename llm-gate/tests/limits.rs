@@ -22,7 +22,9 @@ use llm_gate::test_util::{ManualClock, ScriptedBody};
 use llm_gate::tokens::Amount;
 use tower::ServiceExt;
 
-use support::{Gated, Rig, chat_body, collect, error_of, json, rolling, stack, upstream, usage};
+use support::{
+    Gated, Rig, chat_body, collect, error_of, json, post, rolling, stack, upstream, usage,
+};
 
 const ASK: &str = r#","max_tokens":20"#;
 
@@ -132,6 +134,22 @@ async fn a_limit_that_comes_back_soon_tells_when() {
     desk.clock.advance(Duration::from_secs(45));
     let (served, _) = desk.ask(desk.rig.chat(ASK)).await;
     assert_eq!(served.status(), StatusCode::OK, "after that it is served");
+}
+
+#[tokio::test]
+async fn what_takes_no_tokens_does_not_come_back_at_once_for_want_of_requests() {
+    let desk = Desk::new().await;
+    desk.limit(Unit::Requests, Period::Total, 0).await;
+    // A bound of nothing would fit whatever is left of the tokens.
+    let mut request = post("/v1/embeddings", r#"{"model":"tiny","input":[[]]}"#);
+    let principal = desk.rig.principal.clone();
+    request.extensions_mut().insert(principal);
+    let (refused, sent) = desk.ask(request).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["x-should-retry"], "false");
+    let error = error_of(&collect(refused).await.1);
+    assert_eq!(error["code"], "insufficient_quota");
+    assert_eq!(sent, None);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use llm_gate::store::{Action, Actor};
+use llm_gate::clock::Clock;
+use llm_gate::store::{Action, Actor, Author, Identity, Linking, MAX_IDENTITIES};
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
@@ -104,6 +105,28 @@ async fn what_is_linked_to_another_account_stays_there() {
     refused(&answer, StatusCode::CONFLICT);
     assert!(listed(&ada.session).await.is_empty());
     assert_eq!(listed(&eve).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_account_has_so_many_identities_and_no_more() {
+    let scene = Scene::start().await;
+    let ada = scene.gate.person("ada").await;
+    let (books, id) = (scene.gate.books().await, ada.id.parse().expect("an id"));
+    for number in 0..MAX_IDENTITIES {
+        let identity = Identity {
+            issuer: "https://elsewhere.example".to_owned(),
+            subject: number.to_string(),
+        };
+        // As long ago as the account is old: what is asked for now is asked for after that.
+        let author = Author::system(scene.gate.clock.now());
+        let linked = books.link_identity(id, identity, None, author).await;
+        assert_eq!(linked.expect("written"), Linking::Done);
+    }
+    scene.gate.clock.advance(Duration::from_secs(1));
+    let body = json!({ "provider": "google", "password": PASSWORD });
+    let answer = link(&mut scene.browser(), &ada.session, body).await;
+    refused(&answer, StatusCode::CONFLICT);
+    assert_eq!(listed(&ada.session).await.len(), MAX_IDENTITIES);
 }
 
 #[tokio::test]
