@@ -44,6 +44,8 @@ impl Outside {
              WHERE datname = current_database() AND pid <> pg_backend_pid() AND {state}"
         );
         while self.read::<i64>(&sql).await != expected {
+            // In a transaction it would be shown what it was shown before.
+            self.run("SELECT pg_stat_clear_snapshot()").await;
             tokio::task::yield_now().await;
         }
     }
