@@ -112,7 +112,6 @@ diesel::table! {
         lives_until -> BigInt,
         ends_at -> BigInt,
         address -> Nullable<Text>,
-        network -> Nullable<Text>,
         agent -> Nullable<Text>,
         revoked -> Bool,
     }

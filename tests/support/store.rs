@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{InviteId, KeyId, ProjectId, RequestId, SessionId, Subject, UserId};
 use llm_gate::store::*;
@@ -322,7 +321,6 @@ impl<S: Store> SessionStore for WatchedStore<S> {
         Write rotate_session(refresh: Refresh) -> Rotation;
         Read session(id: SessionId, at: Timestamp) -> Option<Session>;
         Read sessions(user: UserId, at: Timestamp) -> Vec<Session>;
-        Read logged_in_from(login: String, network: Network) -> bool;
         Write revoke_session(token: TokenHash, author: Author) -> bool;
         Write end_session(user: UserId, id: SessionId, author: Author) -> bool;
         Write end_sessions(user: UserId, keep: Option<SessionId>, author: Author) -> u64;

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::catalog::Catalog;
 use crate::config::{Config, ConfigError};
+use crate::devices::Devices;
 use crate::error::StartError;
 use crate::foreign::StoreAccounts;
 use crate::last_use::LastUse;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub providers: Providers,
     /// Makes the cookies of logins under way with them.
     pub seal: Seal,
+    /// Makes the cookies of those who have entered an account.
+    pub devices: Devices,
     /// The address users reach the gateway under.
     pub web_url: String,
     /// Writes to users, where a relay is configured.
@@ -130,6 +133,7 @@ impl App {
             catalog: Catalog::new(config.models.clone()),
             providers: Providers::new(config.oauth_providers()?, web_url, &clock),
             seal: Seal::new(&secrets.pepper),
+            devices: Devices::new(&secrets.pepper),
             web_url: web_url.trim_end_matches('/').to_owned(),
             mailer,
             last_use: LastUse::spawn(Arc::clone(&store), Arc::clone(&clock)),

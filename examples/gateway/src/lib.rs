@@ -30,6 +30,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod database;
+pub mod devices;
 pub mod edge;
 mod error;
 pub mod export;

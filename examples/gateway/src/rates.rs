@@ -9,7 +9,7 @@ use llm_gate::identity::UserId;
 use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, Limiter, RateLimitLayer};
 
 use crate::config::{RateLimitConfig, RateSetting};
-use crate::logins::{Login, Logins, Refused};
+use crate::logins::{Login, Logins, Who};
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
@@ -44,8 +44,8 @@ pub struct Rates {
     pub proving: RateLimitLayer,
     /// Wrong passwords.
     pub logins: Logins,
-    /// Logins to an account from where somebody has logged in to it before.
-    familiar: Option<Limiter<(Network, u64)>>,
+    /// Logins to an account by who has entered it before.
+    familiar: Option<Limiter<UserId>>,
     failures: Option<Failures>,
     letters: Option<Limiter<u64>>,
     invites: Option<Limiter<UserId>>,
@@ -83,19 +83,19 @@ impl Rates {
         }
     }
 
-    /// Begins a login, and counts what it costs; `name` is what was typed, normalised.
+    /// Begins a login, and counts what it costs.
     ///
     /// # Errors
     ///
     /// Fails when too many have failed, or cost too much.
-    pub fn login(&self, network: Network, name: &str) -> Result<Login, Refused> {
-        let login = self.logins.begin(network, name)?;
-        let counted = match (login.familiar(), &self.familiar) {
-            (Some(who), Some(familiar)) => familiar.take(who).map(drop).map_err(Refused::Anybody),
-            (Some(_), None) => Ok(()),
-            (None, _) => self.hashing.count(network).map_err(Refused::Strangers),
-        };
-        counted.map(|()| login)
+    pub fn login(&self, who: Who<'_>) -> Result<Login, Exceeded> {
+        let login = self.logins.begin(who)?;
+        match (who, &self.familiar) {
+            (Who::Familiar(who), Some(familiar)) => drop(familiar.take(who.user())?),
+            (Who::Familiar(_), None) => {}
+            (Who::Stranger(network, _), _) => self.hashing.count(network)?,
+        }
+        Ok(login)
     }
 
     /// Counts a letter of a kind to an address, normalised, that somebody asked for. It may be anybody's.

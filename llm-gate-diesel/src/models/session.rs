@@ -1,7 +1,6 @@
 use std::net::IpAddr;
 
 use diesel::prelude::*;
-use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::store::{NewSession, Session};
 
@@ -19,7 +18,6 @@ pub(crate) struct SessionRow {
     pub(crate) lives_until: i64,
     pub(crate) ends_at: i64,
     pub(crate) address: Option<String>,
-    pub(crate) network: Option<String>,
     pub(crate) agent: Option<String>,
     pub(crate) revoked: bool,
 }
@@ -35,10 +33,6 @@ impl From<&NewSession> for SessionRow {
             lives_until: new.idle_until.min(new.ends_at).as_micros(),
             ends_at: new.ends_at.as_micros(),
             address: new.author.address.map(|address| address.to_string()),
-            network: new
-                .author
-                .address
-                .map(|address| Network::of(address).to_string()),
             agent: new.agent.clone().map(text),
             revoked: false,
         }

@@ -1,10 +1,8 @@
 use diesel::prelude::*;
-use llm_gate::identity::UserId;
-use uuid::Uuid;
 
 use super::Connection;
 use crate::models::{Hash, Id, RefreshTokenRow, SessionRow};
-use crate::schema::{logins, refresh_tokens, sessions, users};
+use crate::schema::{refresh_tokens, sessions, users};
 
 /// Writes a session.
 pub(crate) fn insert(connection: &mut Connection, row: &SessionRow) -> QueryResult<usize> {
@@ -72,28 +70,6 @@ pub(crate) fn alive_of_user(
         .order(sessions::id.desc())
         .select(SessionRow::as_select())
         .load(connection)
-}
-
-/// Returns whether a session of whoever logs in by a name began in a network. Sessions are looked for in any case, so that
-/// the work does not tell whether somebody logs in so.
-pub(crate) fn began_in(
-    connection: &mut Connection,
-    login: &str,
-    network: &str,
-) -> QueryResult<bool> {
-    let user: Option<Id> = logins::table
-        .filter(logins::name.eq(login))
-        .select(logins::user_id)
-        .first(connection)
-        .optional()?;
-    let user = user.unwrap_or_else(|| UserId::from_uuid(Uuid::nil()).into());
-    let found: Option<Id> = sessions::table
-        .filter(sessions::user_id.eq(user))
-        .filter(sessions::network.eq(network))
-        .select(sessions::id)
-        .first(connection)
-        .optional()?;
-    Ok(found.is_some())
 }
 
 /// Lists the sessions of a user that live, but the `left` newest.

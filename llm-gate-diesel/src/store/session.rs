@@ -1,4 +1,3 @@
-use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
@@ -9,7 +8,7 @@ use llm_gate::store::{
 use super::queries::{sessions, tickets};
 use super::{Connection, Store, batch, event, people};
 use crate::error::Failure;
-use crate::models::{Hash, RefreshTokenRow, SessionRow, text};
+use crate::models::{Hash, RefreshTokenRow, SessionRow};
 
 /// How many sessions, and how many tickets, are forgotten at once.
 const PRUNED: i64 = 2_000;
@@ -179,17 +178,6 @@ impl SessionStore for Store {
                 .into_iter()
                 .map(Session::try_from)
                 .collect()
-        })
-    }
-
-    fn logged_in_from(&self, login: String, network: Network) -> StoreFuture<'_, bool> {
-        self.read(move |connection| {
-            let login = text(login.clone());
-            Ok(sessions::began_in(
-                connection,
-                &login,
-                &network.to_string(),
-            )?)
         })
     }
 

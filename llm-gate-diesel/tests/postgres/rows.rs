@@ -1,10 +1,7 @@
 //! What no trait reads back: the settings of the connections, and the record of a call.
 
-use llm_gate::address::Network;
 use llm_gate::identity::{KeyId, Subject};
-use llm_gate::store::{
-    CredentialStore, LedgerStore, NewApiKey, Operation, SessionStore, UserStore,
-};
+use llm_gate::store::{CredentialStore, LedgerStore, NewApiKey, Operation, UserStore};
 use llm_gate::tokens::Usage;
 use llm_gate_diesel::PgStore;
 use llm_gate_diesel::test_db::postgres;
@@ -170,9 +167,6 @@ async fn a_character_that_postgres_cannot_keep_is_no_defect() {
     );
     let found = store.user_by_login("a\0b".to_owned()).await.unwrap();
     assert!(found.is_none(), "nobody has such a name");
-    let network = Network::of([192, 0, 2, 7].into());
-    let found = store.logged_in_from("a\0b".to_owned(), network).await;
-    assert!(!found.unwrap(), "so nobody was anywhere with it");
     let found = store.key_by_public_id("a\0b".to_owned()).await.unwrap();
     assert!(found.is_none(), "no key has such an identifier");
     let user = store.create_user(account("ada")).await.unwrap();

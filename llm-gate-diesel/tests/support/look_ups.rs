@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use llm_gate::address::Network;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{EventId, InviteId, Role, SessionId};
 use llm_gate::store::{
@@ -54,9 +53,6 @@ pub async fn run(store: &impl Store, there: &There) {
     store.ticket(hash, purpose, at).await.unwrap();
     store.session(there.session, at).await.unwrap();
     store.sessions(user, at).await.unwrap();
-    let network = Network::of([192, 0, 2, 7].into());
-    let known = store.logged_in_from("ada".to_owned(), network).await;
-    known.unwrap();
     store.membership(project, user).await.unwrap();
     store.projects_of(user).await.unwrap();
     store.members(project, None, 9).await.unwrap();

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Network;
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{Author, StoreFuture, TokenHash};
@@ -106,10 +105,6 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Lists the sessions of a user that live at `at`, newest first.
     fn sessions(&self, user: UserId, at: Timestamp) -> StoreFuture<'_, Vec<Session>>;
-
-    /// Returns whether a session on record, living or ended, began in a network, of the account that logs in by a user name
-    /// or an e-mail address.
-    fn logged_in_from(&self, login: String, network: Network) -> StoreFuture<'_, bool>;
 
     /// Ends the session that a refresh token belongs to, spent or not; returns whether one lived.
     fn revoke_session(&self, token: TokenHash, author: Author) -> StoreFuture<'_, bool>;

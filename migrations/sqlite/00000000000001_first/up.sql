@@ -129,13 +129,11 @@ CREATE TABLE sessions (
     lives_until INTEGER NOT NULL CHECK (lives_until <= ends_at),
     ends_at INTEGER NOT NULL,
     address TEXT,
-    network TEXT,
     agent TEXT,
     revoked INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1))
 ) STRICT;
 
 CREATE INDEX sessions_by_user ON sessions (user_id, id);
-CREATE INDEX sessions_by_network ON sessions (user_id, network);
 CREATE INDEX sessions_by_end ON sessions (lives_until);
 
 -- A token that is spent was spent for its successor.

@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Response};
 use http::header::{COOKIE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use llm_gate::identity::UserId;
 
 use super::document::{Part, Reply, Sketch};
 use super::error::ApiError;
 use crate::app::App;
 use crate::config::Secret;
+use crate::devices::Device;
 
 /// A cookie by its name.
 pub(super) struct Cookie {
@@ -36,11 +38,31 @@ pub(super) const REFRESH: Cookie = Cookie {
     same_site: "Strict",
 };
 
+/// That an account was entered with this browser.
+pub(super) const DEVICE: Cookie = Cookie {
+    name: "__Host-llm-gate-device",
+    same_site: "Strict",
+};
+
+/// How long a browser remembers it: as long as browsers remember anything (RFC 6265bis, section 5.6.2).
+const DEVICE_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// What a browser brings of a login under way.
 pub(super) struct LoginCookie(pub(super) Option<Secret>);
 
 /// The refresh token that a browser brings.
 pub(super) struct RefreshCookie(pub(super) Option<Secret>);
+
+/// The accounts that were entered with a browser before.
+pub(super) struct DeviceCookie(pub(super) Option<Device>);
+
+impl DeviceCookie {
+    /// Makes the header that adds an account, by the hash of its password that is on record.
+    pub(super) fn entered(self, app: &App, user: UserId, hash: &str) -> HeaderValue {
+        let device = app.devices.remember(self.0, user, hash);
+        DEVICE.set(app, &device.to_string(), DEVICE_FOR)
+    }
+}
 
 /// An answer that sets cookies.
 pub(super) struct WithCookies<T>(pub(super) T, pub(super) Vec<HeaderValue>);
@@ -111,6 +133,25 @@ impl FromRequestParts<App> for RefreshCookie {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         Ok(Self(REFRESH.find(app, &parts.headers)))
+    }
+}
+
+impl FromRequestParts<App> for DeviceCookie {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let found = DEVICE.find(app, &parts.headers);
+        // What is none of ours is as good as nothing.
+        Ok(Self(found.and_then(|text| text.expose().parse().ok())))
+    }
+}
+
+impl Part for DeviceCookie {
+    fn describe(sketch: &mut Sketch) {
+        sketch.cookie(
+            DEVICE.name,
+            "That the account was entered with this browser. Without `__Host-` where `web_url` is `http://`",
+        );
     }
 }
 

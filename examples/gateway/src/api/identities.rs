@@ -91,7 +91,7 @@ pub(super) async fn link(
 ) -> Result<WithCookies<Answer<AuthUrl>>, ApiError> {
     let provider = oauth::find(&app, &provider)?;
     // It is another way in for ever: nothing for whoever has found a session.
-    account::prove(&app, &origin, &user, "password", password).await?;
+    account::prove(&app, &origin, (&user, session), "password", password).await?;
     let purpose = Purpose::Link {
         user: user.id,
         session,

@@ -14,6 +14,7 @@ mod edge;
 mod events;
 mod foreign;
 mod grants;
+mod guessing;
 mod invites;
 mod keys;
 mod keys_managed;

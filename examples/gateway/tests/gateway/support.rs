@@ -117,6 +117,11 @@ impl Gate {
         all.map(|running| running.passwords().runs()).sum()
     }
 
+    /// Returns whether two gateways are asked in turn.
+    pub(crate) const fn is_pair(&self) -> bool {
+        self.other.is_some()
+    }
+
     /// Returns where people come to.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)

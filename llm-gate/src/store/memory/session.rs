@@ -1,4 +1,3 @@
-use crate::address::Network;
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
@@ -178,19 +177,6 @@ impl SessionStore for MemoryStore {
                 .filter(|family| family.session.user == user && family.lives(at))
                 .map(|family| family.session.clone())
                 .collect()
-        })
-    }
-
-    fn logged_in_from(&self, login: String, network: Network) -> StoreFuture<'_, bool> {
-        self.read(|people| {
-            let Some(account) = people.by_login(&login) else {
-                return false;
-            };
-            let user = account.user.id;
-            let mut sessions = people.sessions.values().map(|family| &family.session);
-            sessions.any(|session| {
-                session.user == user && session.address.map(Network::of) == Some(network)
-            })
         })
     }
 

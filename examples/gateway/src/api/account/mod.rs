@@ -66,7 +66,11 @@ impl Input for Profile {
 )]
 pub(super) async fn change(
     State(app): State<App>,
-    Login { user, author, .. }: Login,
+    Login {
+        user,
+        author,
+        session,
+    }: Login,
     origin: Origin,
     JsonDraft(mut draft): JsonDraft<Profile>,
 ) -> Result<Answer<UserView>, ApiError> {
@@ -87,7 +91,7 @@ pub(super) async fn change(
         ));
     }
     if moves {
-        prove(&app, &origin, &user, "current_password", current).await?;
+        prove(&app, &origin, (&user, session), "current_password", current).await?;
     }
     let before = user;
     let user = super::people::changed(&app, before.id, change, author.clone()).await?;
@@ -192,11 +196,15 @@ impl Input for Farewell {
 )]
 pub(super) async fn delete(
     State(app): State<App>,
-    Login { user, author, .. }: Login,
+    Login {
+        user,
+        author,
+        session,
+    }: Login,
     origin: Origin,
     Json(Farewell { password }): Json<Farewell>,
 ) -> Result<NoContent, ApiError> {
-    prove(&app, &origin, &user, "password", password).await?;
+    prove(&app, &origin, (&user, session), "password", password).await?;
     super::people::deleted(&app, user.id, author).await?;
     app.keys.invalidate_all();
     Ok(NoContent)

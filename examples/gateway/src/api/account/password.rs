@@ -3,22 +3,24 @@
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
+use llm_gate::identity::SessionId;
 use llm_gate::store::{Action, Author, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use super::letters::{asked, reached, ticket, worn};
 use crate::accounts;
-use crate::api::auth::counted;
 use crate::api::caller::{By, Login, Origin};
+use crate::api::cookies::{DeviceCookie, WithCookies};
 use crate::api::document::{Accepted, NoContent};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, Json, JsonDraft, SECRET};
 use crate::api::people::EMAIL;
 use crate::app::App;
 use crate::config::Secret;
+use crate::logins::{Familiar, Who};
 use crate::mail::Letter;
 use crate::passwords::Verdict;
-use crate::rates::{Purpose, Rates};
+use crate::rates::Purpose;
 
 /// A password in place of another.
 pub(in crate::api) struct NewPassword {
@@ -61,17 +63,18 @@ pub(in crate::api) async fn set_password(
         session,
     }: Login,
     origin: Origin,
+    device: DeviceCookie,
     JsonDraft(mut draft): JsonDraft<NewPassword>,
-) -> Result<NoContent, ApiError> {
+) -> Result<WithCookies<NoContent>, ApiError> {
     draft.check("new_password", |wanted| {
         check_password(&app, &user, &wanted.new)
     });
     let NewPassword { current, new } = draft.finish()?;
-    let proven = prove(&app, &origin, &user, "current_password", current).await?;
+    let proven = prove(&app, &origin, (&user, session), "current_password", current).await?;
     let hash = app.passwords.hash(new).await?;
     let change = app
         .store
-        .change_password(user.id, proven, hash, session, author);
+        .change_password(user.id, proven, hash.clone(), session, author);
     if !change.await? {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -79,7 +82,8 @@ pub(in crate::api) async fn set_password(
         ));
     }
     tell_of_password(&app, &user);
-    Ok(NoContent)
+    let cookie = device.entered(&app, user.id, &hash);
+    Ok(WithCookies(NoContent, vec![cookie]))
 }
 
 fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), String> {
@@ -94,17 +98,16 @@ fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), Strin
 }
 
 /// Checks the password of somebody who has logged in, before something that a stolen session must not do. Wrong ones count
-/// like those of logins. Returns the hash that holds, `None` of who has no password.
+/// like those of logins, against the session. Returns the hash that holds, `None` of who has no password.
 pub(in crate::api) async fn prove(
     app: &App,
     origin: &Origin,
-    user: &User,
+    (user, session): (&User, Option<SessionId>),
     field: &'static str,
     password: Option<Secret>,
 ) -> Result<Option<String>, ApiError> {
-    let names = || [&user.username, &user.email].into_iter().flatten();
-    let name = names().next().cloned().unwrap_or_default();
-    let record = app.store.user_by_login(name.clone()).await?;
+    let name = user.username.clone().or_else(|| user.email.clone());
+    let record = app.store.user_by_login(name.unwrap_or_default()).await?;
     // The name may be another one by now: then nobody knows whether there is a password.
     let record = record.filter(|record| record.user.id == user.id);
     let record = record.ok_or_else(|| {
@@ -119,13 +122,11 @@ pub(in crate::api) async fn prove(
     };
     let wrong = || ApiError::in_body(field, "is not the password");
     let password = password.ok_or_else(wrong)?;
-    let begin = |rates: &Rates, network| rates.logins.begin(network, &name);
-    let login = counted(app, origin, &name, "wrong passwords", begin).await?;
+    let who = Who::Familiar(Familiar::session(session, user.id));
+    let login = app.rates.logins.begin(who);
+    let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
     match app.passwords.verify(password, Some(hash.clone())).await? {
-        Verdict::Right { .. } => {
-            login.succeeded(names().map(String::as_str));
-            Ok(Some(hash))
-        }
+        Verdict::Right { .. } => Ok(Some(hash)),
         _ => {
             login.failed();
             Err(wrong())
@@ -249,8 +250,9 @@ impl Input for Reset {
 pub(in crate::api) async fn reset_password(
     State(app): State<App>,
     By(author): By,
+    device: DeviceCookie,
     JsonDraft(mut draft): JsonDraft<Reset>,
-) -> Result<NoContent, ApiError> {
+) -> Result<WithCookies<NoContent>, ApiError> {
     draft.check("password", |wanted| {
         app.policy.check(wanted.password.expose(), &[])
     });
@@ -266,7 +268,7 @@ pub(in crate::api) async fn reset_password(
         return Err(ApiError::in_body("password", reason));
     }
     let hash = app.passwords.hash(password).await?;
-    let reset = (app.store).reset_password(token.hash(), hash, author.clone());
+    let reset = (app.store).reset_password(token.hash(), hash.clone(), author.clone());
     let user = reset.await?.ok_or_else(worn)?;
     if !owner.email_verified {
         // Who was let in before that was committed may have gone on, and goes on no longer than until now.
@@ -279,5 +281,7 @@ pub(in crate::api) async fn reset_password(
     // Keys that somebody made before the address was confirmed are revoked.
     app.keys.invalidate_all();
     tell_of_password(&app, &user);
-    Ok(NoContent)
+    // Who reads the letters enters next, whoever guesses meanwhile.
+    let cookie = device.entered(&app, user.id, &hash);
+    Ok(WithCookies(NoContent, vec![cookie]))
 }

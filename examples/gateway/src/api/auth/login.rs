@@ -2,20 +2,22 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use llm_gate::identity::SessionId;
+use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::User;
 use serde_json::{Value, json};
 
-use super::{counted, note_failure, open, pair};
+use super::{note_failure, open, pair};
 use crate::accounts;
 use crate::api::caller::Origin;
+use crate::api::cookies::{DeviceCookie, WithCookies};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Form, Input, Json, SECRET, TEXT, Word};
 use crate::api::views::TokenPair;
 use crate::app::App;
 use crate::config::Secret;
+use crate::devices::Device;
+use crate::logins::{self, Who};
 use crate::passwords::Verdict;
-use crate::rates::Rates;
 
 /// Who wants to enter.
 pub(in crate::api) struct Login {
@@ -58,7 +60,8 @@ impl Input for Login {
 
 /// Opens a session with a password.
 ///
-/// The answer is the same for an unknown user, a wrong password and a disabled account.
+/// The answer is the same for an unknown user, a wrong password and a disabled account. It sets a cookie: whoever
+/// brings that again is kept waiting by its own wrong passwords only.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/login",
@@ -67,9 +70,10 @@ impl Input for Login {
 pub(in crate::api) async fn login(
     State(app): State<App>,
     origin: Origin,
+    device: DeviceCookie,
     Json(Login { name, password }): Json<Login>,
-) -> Result<Answer<TokenPair>, ApiError> {
-    enter(&app, &origin, &name, password).await
+) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
+    enter(&app, &origin, device, &name, password).await
 }
 
 /// The password form of OAuth 2.
@@ -111,9 +115,10 @@ impl Input for PasswordGrant {
 pub(in crate::api) async fn token(
     State(app): State<App>,
     origin: Origin,
+    device: DeviceCookie,
     Form(PasswordGrant { username, password }): Form<PasswordGrant>,
-) -> Result<Answer<TokenPair>, ApiError> {
-    enter(&app, &origin, username.expose(), password).await
+) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
+    enter(&app, &origin, device, username.expose(), password).await
 }
 
 /// The one answer for an unknown user, a wrong password and a disabled account.
@@ -121,16 +126,38 @@ fn wrong() -> ApiError {
     ApiError::unauthorized("wrong user name or password")
 }
 
+/// Begins a login. Who brings a device is looked for first, with the same work for every name; nobody else is looked up
+/// before it is clear that it may be tried.
+async fn begin(
+    app: &App,
+    origin: &Origin,
+    device: Option<&Device>,
+    name: &str,
+) -> Result<logins::Login, ApiError> {
+    let mut who = Who::Stranger(origin.network, name);
+    if let Some(device) = device {
+        let record = app.store.user_by_login(name.to_owned()).await?;
+        let (user, hash) = match record {
+            Some(record) => (record.user.id, record.hash.unwrap_or_default()),
+            None => (UserId::from_uuid(uuid::Uuid::nil()), String::new()),
+        };
+        let familiar = app.devices.recognise(device, user, &hash);
+        who = familiar.map_or(who, Who::Familiar);
+    }
+    let begun = app.rates.login(who);
+    begun.map_err(|exceeded| origin.refuse(&exceeded, "logins"))
+}
+
 /// Checks a password and opens a session. The work is the same whether the user exists or not.
 async fn enter(
     app: &App,
     origin: &Origin,
+    device: DeviceCookie,
     name: &str,
     password: Secret,
-) -> Result<Answer<TokenPair>, ApiError> {
+) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
     let name = accounts::login(name);
-    let begin = |rates: &Rates, network| rates.login(network, &name);
-    let login = counted(app, origin, &name, "logins", begin).await?;
+    let login = begin(app, origin, device.0.as_ref(), &name).await?;
     let record = app.store.user_by_login(name.clone()).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);
@@ -153,8 +180,7 @@ async fn enter(
         note_failure(app, origin, known).await?;
         return Err(wrong());
     }
-    let names = [&record.user.username, &record.user.email];
-    login.succeeded(names.into_iter().flatten().map(String::as_str));
+    drop(login);
     let mut hashes = vec![record.hash.clone()];
     if let (Some(fresh), Some(hash)) = (fresh, record.hash) {
         hashes.push(Some(fresh.clone()));
@@ -170,36 +196,37 @@ async fn enter(
     let session = SessionId::new();
     let refresh = open(app, origin, &record.user, session).await?;
     let holds = still_right(app, name, &record.user, &hashes, password).await;
-    if !matches!(holds, Ok(true)) {
+    let Ok(Some(hash)) = holds else {
         let author = origin.author.clone();
         app.store
             .end_session(record.user.id, session, author)
             .await?;
         holds?;
         return Err(wrong());
-    }
-    Ok(Answer(pair(app, origin, &record.user, session, &refresh)?))
+    };
+    let pair = pair(app, origin, &record.user, session, &refresh)?;
+    let cookie = device.entered(app, record.user.id, &hash);
+    Ok(WithCookies(Answer(pair), vec![cookie]))
 }
 
-/// Tells whether the account still has the password that was checked. Another one ends the sessions there are, and what was
-/// opened meanwhile with the old one has to end as well; a racing login has only hashed the same one anew.
+/// Returns the hash on record, if the account still has the password that was checked. Another one ends the sessions there
+/// are, and what was opened meanwhile with the old one has to end as well; a racing login has only hashed the same one anew.
 async fn still_right(
     app: &App,
     name: String,
     user: &User,
     checked: &[Option<String>],
     password: Secret,
-) -> Result<bool, ApiError> {
+) -> Result<Option<String>, ApiError> {
     let now = app.store.user_by_login(name).await?;
     let Some(now) = now.filter(|now| now.user.id == user.id && !now.user.disabled) else {
-        return Ok(false);
+        return Ok(None);
     };
-    if checked.contains(&now.hash) {
-        return Ok(true);
+    if now.hash.is_none() || checked.contains(&now.hash) {
+        return Ok(now.hash);
     }
-    if now.hash.is_none() {
-        return Ok(false);
-    }
-    let verdict = app.passwords.verify(password, now.hash).await?;
-    Ok(matches!(verdict, Verdict::Right { .. }))
+    let verdict = app.passwords.verify(password, now.hash.clone()).await?;
+    Ok(now
+        .hash
+        .filter(|_| matches!(verdict, Verdict::Right { .. })))
 }

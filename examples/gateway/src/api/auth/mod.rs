@@ -6,7 +6,6 @@ mod register;
 
 use axum::Json as Answer;
 use http::HeaderValue;
-use llm_gate::address::Network;
 use llm_gate::auth::RefreshToken;
 use llm_gate::identity::{Credential, Role, SessionId, UserId};
 use llm_gate::store::{Action, Actor, Author, Event, NewSession, StoreError, Target, User};
@@ -19,31 +18,6 @@ use super::cookies;
 use super::error::ApiError;
 use super::views::{Identity, TokenPair};
 use crate::app::App;
-use crate::logins::{Login as Begun, Refused};
-use crate::rates::Rates;
-
-/// Begins to check a password, by a name as it is looked up; `what` completes "too many …". Who would be refused may be a
-/// stranger to this gateway only.
-pub(in crate::api) async fn counted(
-    app: &App,
-    origin: &Origin,
-    name: &str,
-    what: &str,
-    begin: impl Fn(&Rates, Network) -> Result<Begun, Refused>,
-) -> Result<Begun, ApiError> {
-    let network = origin.network;
-    let refuse = |refused: Refused| origin.refuse(refused.exceeded(), what);
-    match begin(&app.rates, network) {
-        Err(refused @ Refused::Strangers(_)) => {
-            if !app.store.logged_in_from(name.to_owned(), network).await? {
-                return Err(refuse(refused));
-            }
-            app.rates.logins.remember(network, name);
-            begin(&app.rates, network).map_err(refuse)
-        }
-        begun => begun.map_err(refuse),
-    }
-}
 
 /// Opens a session.
 pub(super) async fn open(

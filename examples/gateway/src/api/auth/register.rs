@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::{self, KeyRequest, Names};
 use crate::api::caller::By;
+use crate::api::cookies::{DeviceCookie, WithCookies};
 use crate::api::document::Created;
 use crate::api::error::ApiError;
 use crate::api::fields::{FLAG, Fields, Input, JsonDraft, SECRET, Text};
@@ -119,8 +120,9 @@ impl Input for Registration {
 pub(in crate::api) async fn register(
     State(app): State<App>,
     By(author): By,
+    device: DeviceCookie,
     JsonDraft(mut draft): JsonDraft<Registration>,
-) -> Result<Created<Registered>, ApiError> {
+) -> Result<WithCookies<Created<Registered>>, ApiError> {
     draft.check("password", |wanted| {
         app.policy
             .check(wanted.password.expose(), &wanted.names.all())
@@ -145,7 +147,7 @@ pub(in crate::api) async fn register(
     let hash = app.passwords.hash(password).await?;
     let limit = Some(app.config.limits.default_user);
     let called: Vec<String> = names.all().into_iter().map(str::to_owned).collect();
-    let mut account = names.account(hash, Role::User, limit, author.clone());
+    let mut account = names.account(hash.clone(), Role::User, limit, author.clone());
     account.invite = invite;
     let user = match app.store.create_user(account).await {
         Err(error) if error.kind() == StoreErrorKind::Conflict => {
@@ -170,7 +172,8 @@ pub(in crate::api) async fn register(
         tokens_used: Default::default(),
         api_key,
     };
-    Ok(Created(registered))
+    let cookie = device.entered(&app, user.id, &hash);
+    Ok(WithCookies(Created(registered), vec![cookie]))
 }
 
 /// Decides who may register: the names are those of the account, and get the address of the invite. Returns the hash of

@@ -11,7 +11,6 @@ use crate::store::{SessionStore, UserStore};
 
 rules!(__sessions_rules where S: UserStore | SessionStore;
     a_session_is_read_as_it_was_made,
-    where_somebody_has_logged_in_from_is_known_as_long_as_the_session_is,
     a_refresh_token_works_once,
     racing_refreshes_get_one_token,
     a_token_that_comes_again_within_the_grace_gets_the_same_one,

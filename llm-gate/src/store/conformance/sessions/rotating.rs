@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::Network;
 use crate::identity::SessionId;
 use crate::store::conformance::support::{
     START, at, conflict, done, hash, later, race, refresh, rotates, session, user,
@@ -31,40 +30,6 @@ pub async fn a_session_is_read_as_it_was_made<S: UserStore + SessionStore>(store
     assert_eq!(listed, [expected], "and in the list");
     let unknown = done(store.session(SessionId::new(), later(1)).await);
     assert_eq!(unknown, None, "no other identifier finds it");
-}
-
-/// Who guesses at an account keeps nobody out of where its sessions began, living or ended.
-pub async fn where_somebody_has_logged_in_from_is_known_as_long_as_the_session_is<
-    S: UserStore + SessionStore,
->(
-    store: S,
-) {
-    let ada = user(&store, "ada").await;
-    user(&store, "bob").await;
-    for (token, address) in [(1, "192.0.2.7"), (2, "2001:db8:0:5::7")] {
-        let mut new = session(&ada, hash(token));
-        new.author.address = Some(address.parse().expect("an address"));
-        done(store.create_session(new.clone()).await);
-        done(store.end_session(ada.id, new.id, at(2)).await);
-    }
-    done(store.create_session(session(&ada, hash(3))).await);
-    let from = async |name: &str, address: &str| {
-        let network = Network::of(address.parse().expect("an address"));
-        done(store.logged_in_from(name.to_owned(), network).await)
-    };
-    assert!(from("ada", "192.0.2.7").await);
-    assert!(from("ada", "::ffff:192.0.2.7").await, "the same address");
-    assert!(from("ada", "2001:db8:0:5:1::").await, "the same network");
-    for address in ["192.0.2.8", "2001:db8:0:6::7", "::"] {
-        assert!(!from("ada", address).await, "{address} is another");
-    }
-    assert!(!from("bob", "192.0.2.7").await, "he was never there");
-    assert!(!from("nobody", "192.0.2.7").await);
-    assert!(done(store.prune(later(2_000)).await) > 0);
-    assert!(
-        !from("ada", "192.0.2.7").await,
-        "forgotten with the session"
-    );
 }
 
 /// Rotation hands the session over to the new token.
