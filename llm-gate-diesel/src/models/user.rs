@@ -175,7 +175,7 @@ impl From<NewTicket> for TicketRow {
             purpose: new.purpose.as_str(),
             user_id: new.user.into(),
             email: text(new.email),
-            created_at: new.created_at.as_micros(),
+            created_at: new.author.at.as_micros(),
             expires_at: new.expires_at.as_micros(),
         }
     }

@@ -14,7 +14,11 @@ pub(super) fn create(connection: &mut Connection, new: NewTicket) -> Result<(), 
     batch::lock_people(connection)?;
     // Who was deleted meanwhile has no use for it.
     if people::person(connection, new.user)?.is_some() {
+        let event = new.event();
         tickets::insert(connection, &TicketRow::from(new))?;
+        if let Some(event) = event {
+            event::leave(connection, &[event])?;
+        }
     }
     Ok(())
 }

@@ -136,7 +136,8 @@ pub async fn write(store: &impl Store, there: &There) {
         purpose: TicketPurpose::VerifyEmail,
         user: there.user.id,
         email: "ada@example.org".to_owned(),
-        created_at: Timestamp::from_micros(1),
+        asked: true,
+        author: author(),
         expires_at: Timestamp::from_micros(9),
     };
     store.create_ticket(ticket).await.unwrap();

@@ -230,7 +230,8 @@ pub async fn a_ticket_is_used_once<S: Store + Clone>(stores: &[S]) {
         purpose: TicketPurpose::ResetPassword,
         user: user.id,
         email: "ada@example.org".to_owned(),
-        created_at: Timestamp::from_micros(1),
+        asked: false,
+        author: author(),
         expires_at: Timestamp::from_micros(9),
     };
     stores[0].create_ticket(ticket).await.unwrap();

@@ -86,15 +86,21 @@ async fn person(store: &impl Store, name: &str, confirmed: bool) -> User {
     store.create_user(new).await.unwrap()
 }
 
-async fn mail(store: &impl Store, user: &User, purpose: TicketPurpose, token: u8) {
-    let ticket = NewTicket {
+/// The ticket of a letter that somebody asked for.
+fn letter(user: &User, purpose: TicketPurpose, token: u8) -> NewTicket {
+    NewTicket {
         hash: secret(token),
         purpose,
         user: user.id,
         email: user.email.clone().unwrap(),
-        created_at: moment(1),
+        asked: true,
+        author: author(),
         expires_at: moment(9),
-    };
+    }
+}
+
+async fn mail(store: &impl Store, user: &User, purpose: TicketPurpose, token: u8) {
+    let ticket = letter(user, purpose, token);
     store.create_ticket(ticket).await.unwrap();
 }
 
@@ -193,8 +199,8 @@ macro_rules! steps {
     };
 }
 
-/// Each kind of change of the traits that leaves an event. Tickets, the last use of a key, a hash of the same password, a
-/// rotation and what is forgotten are told by none.
+/// Each kind of change of the traits that leaves an event. The ticket of a letter that nobody asked for, the last use of a
+/// key, a hash of the same password, a rotation and what is forgotten are told by none.
 fn steps<S: Store>() -> Vec<Step<S>> {
     steps! {
         "note": |store, _world| {
@@ -240,6 +246,12 @@ fn steps<S: Store>() -> Vec<Step<S>> {
         };
         "unlink_identity": |store, world| {
             store.unlink_identity(world.bob.id, identity("1"), author())
+        };
+        "create_ticket, to confirm an address": |store, world| {
+            store.create_ticket(letter(&world.ada, TicketPurpose::VerifyEmail, 51))
+        };
+        "create_ticket, for a new password": |store, world| {
+            store.create_ticket(letter(&world.bob, TicketPurpose::ResetPassword, 52))
         };
         "verify_email": |store, _world| store.verify_email(secret(1), author());
         "reset_password": |store, _world| {

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::identity::{ProjectId, Role, SessionId, UserId};
-use crate::store::{Author, StoreFuture, TokenHash};
+use crate::store::{Action, Author, Event, StoreFuture, Target, TokenHash};
 use crate::tokens::Tokens;
 use crate::words::words;
 
@@ -214,16 +214,32 @@ pub struct NewTicket {
     pub user: UserId,
     /// The address it was mailed to. If the user has another by then, it is good for nothing.
     pub email: String,
-    /// When it was made.
-    pub created_at: Timestamp,
+    /// Whether somebody asked for the letter, which leaves an event. One that goes out with a new account or a new address
+    /// is told by the event of that.
+    pub asked: bool,
+    /// Who has it mailed, and when.
+    pub author: Author,
     /// When it stops being good.
     pub expires_at: Timestamp,
 }
 
+impl NewTicket {
+    /// Returns the event that it leaves; none where nobody asked for the letter.
+    #[must_use]
+    pub fn event(&self) -> Option<Event> {
+        let action = match self.purpose {
+            TicketPurpose::VerifyEmail => Action::EmailVerificationRequested,
+            TicketPurpose::ResetPassword => Action::PasswordResetRequested,
+        };
+        let target = Target::new("user", self.user);
+        self.asked.then(|| Event::new(&self.author, action, target))
+    }
+}
+
 /// Keeps user accounts.
 ///
-/// Every change leaves an [`Event`](crate::store::Event) in its own transaction. What ends with something else, such as
-/// the keys of an account, leaves one each, by the same author; what was so already leaves none.
+/// Every change leaves an [`Event`] in its own transaction. What ends with something else, such as the keys of an account,
+/// leaves one each, by the same author; what was so already leaves none.
 ///
 /// What changes accounts, identities, projects, members, invites or keys fails with
 /// [`Stale`](crate::store::StoreErrorKind::Stale) where its author is a key that is revoked by then, or a user, or a key of
@@ -361,6 +377,12 @@ pub trait UserStore: Send + Sync + 'static {
 
     /// Keeps a ticket beside those there are: who asks for another letter in somebody's name takes nothing from the one
     /// under way. Keeps none for an account that is a service's or not there any more.
+    ///
+    /// An event is left in the same transaction where one is kept: the ticket's own ([`NewTicket::event`]).
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when there is one with that secret.
     fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()>;
 
     /// Reads whose ticket this is, if it is good at `at`. Those of accounts that are disabled or deleted are not.

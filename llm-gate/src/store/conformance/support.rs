@@ -254,14 +254,15 @@ pub(super) fn invite(email: &str, project: Option<ProjectId>, token: TokenHash) 
     }
 }
 
-/// A ticket of `user` for the address it has, which is good for 100 microseconds.
+/// A ticket of `user` for the address it has, which nobody asked for and which is good for 100 microseconds.
 pub(super) fn ticket(user: &User, purpose: TicketPurpose, token: TokenHash) -> NewTicket {
     NewTicket {
         hash: token,
         purpose,
         user: user.id,
         email: user.email.clone().unwrap_or_default(),
-        created_at: START,
+        asked: false,
+        author: at(0),
         expires_at: later(100),
     }
 }

@@ -14,6 +14,9 @@ impl People {
         }
         // Who was deleted meanwhile has no use for it.
         if self.person(new.user).is_some() {
+            if let Some(event) = new.event() {
+                self.leave(event);
+            }
             self.tickets.insert(new.hash, new);
         }
         Ok(())

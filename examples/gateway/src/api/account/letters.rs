@@ -3,7 +3,7 @@
 use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
-use llm_gate::store::{Action, Author, Event, NewTicket, StoreError, Target, TicketPurpose, User};
+use llm_gate::store::{Author, NewTicket, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use crate::api::caller::{Login, Origin};
@@ -49,8 +49,8 @@ pub(in crate::api) async fn request_verification(
     };
     let counted = app.rates.letter(Purpose::Verify, email);
     counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
-    let token = ticket(&app, &user, email, TicketPurpose::VerifyEmail, &author).await?;
-    asked(&app, &user, Action::EmailVerificationRequested, &author).await?;
+    let (purpose, asked) = (TicketPurpose::VerifyEmail, true);
+    let token = ticket(&app, &user, email, purpose, asked, &author).await?;
     mailer.post(Letter::verify_email(
         mailer.web_url(),
         email,
@@ -79,7 +79,9 @@ pub(in crate::api) async fn mail_verification(
         tracing::info!(user = %user.id, "a letter was not written: too many to this address");
         return Ok(());
     }
-    let token = ticket(app, user, email, TicketPurpose::VerifyEmail, author).await?;
+    // What it goes out with has an event.
+    let (purpose, asked) = (TicketPurpose::VerifyEmail, false);
+    let token = ticket(app, user, email, purpose, asked, author).await?;
     mailer.post(Letter::verify_email(
         mailer.web_url(),
         email,
@@ -88,11 +90,13 @@ pub(in crate::api) async fn mail_verification(
     Ok(())
 }
 
+/// Makes the secret of a letter. Where somebody has `asked` for that, the event is kept with it.
 pub(super) async fn ticket(
     app: &App,
     user: &User,
     email: &str,
     purpose: TicketPurpose,
+    asked: bool,
     author: &Author,
 ) -> Result<MailToken, ApiError> {
     let token = MailToken::generate();
@@ -105,22 +109,12 @@ pub(super) async fn ticket(
         purpose,
         user: user.id,
         email: email.to_owned(),
-        created_at: author.at,
+        asked,
+        author: author.clone(),
         expires_at: author.at.after(life),
     };
     app.store.create_ticket(ticket).await?;
     Ok(token)
-}
-
-/// Leaves an event of a letter that somebody asked for; anybody may.
-pub(super) async fn asked(
-    app: &App,
-    user: &User,
-    action: Action,
-    author: &Author,
-) -> Result<(), StoreError> {
-    let event = Event::new(author, action, Target::new("user", user.id));
-    app.store.note(event).await
 }
 
 /// What was mailed.

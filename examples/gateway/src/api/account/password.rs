@@ -4,10 +4,10 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
 use llm_gate::identity::SessionId;
-use llm_gate::store::{Action, Author, TicketPurpose, User};
+use llm_gate::store::{TicketPurpose, User};
 use serde_json::{Value, json};
 
-use super::letters::{asked, reached, ticket, worn};
+use super::letters::{reached, ticket, worn};
 use crate::accounts;
 use crate::api::caller::{By, Login, Origin};
 use crate::api::cookies::{DeviceCookie, WithCookies};
@@ -192,7 +192,8 @@ pub(in crate::api) async fn forgot_password(
         if app.rates.letter(Purpose::Reset, &email).is_err() {
             return tracing::info!(user = %user.id, "a letter was not written: too many to this address");
         }
-        match reset_ticket(&app, &user, &email, &author).await {
+        let (purpose, asked) = (TicketPurpose::ResetPassword, true);
+        match ticket(&app, &user, &email, purpose, asked, &author).await {
             Ok(token) => mailer.post(Letter::reset_password(
                 mailer.web_url(),
                 &email,
@@ -202,17 +203,6 @@ pub(in crate::api) async fn forgot_password(
         }
     });
     Ok(Accepted)
-}
-
-async fn reset_ticket(
-    app: &App,
-    user: &User,
-    email: &str,
-    author: &Author,
-) -> Result<MailToken, ApiError> {
-    let token = ticket(app, user, email, TicketPurpose::ResetPassword, author).await?;
-    asked(app, user, Action::PasswordResetRequested, author).await?;
-    Ok(token)
 }
 
 /// What was mailed, and a new password.

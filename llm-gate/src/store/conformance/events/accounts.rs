@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::{Trail, became_member, service, someone, sorted, to_value};
 use crate::identity::Role;
 use crate::store::conformance::support::{
-    account, admin, done, hash, later, project, refresh, session, ticket, user,
+    account, admin, done, hash, later, project, reader, refresh, session, ticket, user,
 };
 use crate::store::{
-    Action, Actor, Author, Identity, NewUser, Refresh, Rotation, Store, TicketPurpose, User,
-    UserChange,
+    Action, Actor, Author, Identity, NewTicket, NewUser, Refresh, Rotation, Store, TicketPurpose,
+    User, UserChange,
 };
 
 /// Makes an account in [`someone`]'s name.
@@ -136,7 +136,7 @@ pub async fn an_address_leaves_events<S: Store>(store: S) {
     let mut trail = Trail::begin(&store).await;
     done(store.create_ticket(verify).await);
     done(store.create_ticket(reset).await);
-    trail.nothing("a mail changes nothing").await;
+    trail.nothing("nobody asked for the letters").await;
     done(store.verify_email(hash(1), someone(1)).await);
     let event = trail
         .one(1, Action::EmailVerified, ("user", &ada.id), None)
@@ -159,6 +159,43 @@ pub async fn an_address_leaves_events<S: Store>(store: S) {
         expected,
         "who could read the mail reads the address"
     );
+}
+
+/// Who had it sent, and to whom; nothing of what is in it.
+pub async fn a_letter_leaves_an_event_where_somebody_asked_for_it<S: Store>(store: S) {
+    let ada = reader(&store, "ada@example.org").await;
+    let mut trail = Trail::begin(&store).await;
+    for (number, purpose, action) in [
+        (
+            1,
+            TicketPurpose::VerifyEmail,
+            Action::EmailVerificationRequested,
+        ),
+        (
+            2,
+            TicketPurpose::ResetPassword,
+            Action::PasswordResetRequested,
+        ),
+    ] {
+        let (token, moment) = (hash(number), i64::from(number));
+        let asked = NewTicket {
+            asked: true,
+            author: someone(moment),
+            ..ticket(&ada, purpose, token)
+        };
+        done(store.create_ticket(asked).await);
+        let event = trail.one(moment, action, ("user", &ada.id), None).await;
+        assert_eq!(
+            (event.before, event.after),
+            (Value::Null, Value::Null),
+            "no more than that"
+        );
+        let owner = done(store.ticket(token, purpose, later(3)).await);
+        assert_eq!(owner.as_ref(), Some(&ada), "what is told is there");
+        let unasked = ticket(&ada, purpose, hash(number + 2));
+        done(store.create_ticket(unasked).await);
+        trail.nothing("nobody asked for this one").await;
+    }
 }
 
 /// That it comes with an account is told beside the account.

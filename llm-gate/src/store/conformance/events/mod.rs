@@ -29,6 +29,7 @@ rules!(__events_rules where S: Store;
     a_service_leaves_events,
     a_password_leaves_events,
     an_address_leaves_events,
+    a_letter_leaves_an_event_where_somebody_asked_for_it,
     an_identity_leaves_events,
     the_first_identity_leaves_events,
     a_session_leaves_events,
@@ -47,6 +48,7 @@ rules!(__events_rules where S: Store;
     racing_changes_leave_an_event_each,
     what_changes_nothing_leaves_no_event,
     what_fails_leaves_no_event,
+    a_ticket_that_is_not_kept_leaves_no_event,
     no_event_tells_a_secret,
 );
 

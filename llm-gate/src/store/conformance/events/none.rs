@@ -1,6 +1,6 @@
 //! What leaves no event, and what no event tells.
 
-use super::{Trail, listed, someone};
+use super::{Trail, listed, service, someone};
 use crate::identity::{InviteId, KeyId, ProjectId, Role, SessionId, Subject, UserId};
 use crate::store::conformance::support::{
     account, admin, conflict, done, hash, invite, key, later, own, project, reader, refresh,
@@ -8,7 +8,8 @@ use crate::store::conformance::support::{
 };
 use crate::store::{
     EventQuery, Identity, KeyChange, KeyName, LimitChange, NewKeySecret, NewProject, NewService,
-    Price, ProjectRole, Rates, Store, Tariff, TicketPurpose, TokenHash, UserChange,
+    NewTicket, Price, ProjectRole, Rates, Store, Tariff, TicketPurpose, TokenHash, User,
+    UserChange,
 };
 
 fn secret(public_id: &str) -> NewKeySecret {
@@ -275,6 +276,53 @@ pub async fn what_fails_leaves_no_event<S: Store>(store: S) {
     trail.nothing("limits are as they were").await;
 }
 
+/// A letter that was asked for is told with its ticket, or neither is there.
+pub async fn a_ticket_that_is_not_kept_leaves_no_event<S: Store>(store: S) {
+    let (ada, bob) = (
+        reader(&store, "ada@example.org").await,
+        reader(&store, "bob@example.org").await,
+    );
+    let robot = service(&store, ada.personal_project).await;
+    done(store.delete_user(bob.id, someone(0)).await);
+    let nobody = User {
+        id: UserId::new(),
+        ..ada.clone()
+    };
+    let asked = |user: &User, purpose, number| NewTicket {
+        asked: true,
+        author: someone(1),
+        ..ticket(user, purpose, hash(number))
+    };
+    let mut trail = Trail::begin(&store).await;
+    for purpose in [TicketPurpose::VerifyEmail, TicketPurpose::ResetPassword] {
+        for (user, whose) in [
+            (&bob, "deleted"),
+            (&nobody, "never made"),
+            (&robot, "a service's"),
+        ] {
+            done(store.create_ticket(asked(user, purpose, 1)).await);
+            trail.nothing(whose).await;
+        }
+        let unasked = ticket(&ada, purpose, hash(2));
+        done(store.create_ticket(unasked).await);
+        conflict(
+            store.create_ticket(asked(&ada, purpose, 2)).await,
+            "a secret is of one ticket",
+        );
+        trail.nothing("refused").await;
+        let used = match purpose {
+            TicketPurpose::VerifyEmail => store.verify_email(hash(2), someone(2)).await,
+            TicketPurpose::ResetPassword => {
+                store
+                    .reset_password(hash(2), "second".into(), someone(2))
+                    .await
+            }
+        };
+        assert!(done(used).is_some(), "the one before is as it was");
+        trail.left().await;
+    }
+}
+
 /// Neither secret nor hash, in whatever spelling.
 pub async fn no_event_tells_a_secret<S: Store>(store: S) {
     let token = hash(0xab);
@@ -285,7 +333,10 @@ pub async fn no_event_tells_a_secret<S: Store>(store: S) {
     let laptop = done(store.create_key(new).await);
     done(store.rotate_key(own(&laptop), secret("second")).await);
     done(store.create_session(session(&ada, token)).await);
-    let mailed = ticket(&ada, TicketPurpose::ResetPassword, token);
+    let mailed = NewTicket {
+        asked: true,
+        ..ticket(&ada, TicketPurpose::ResetPassword, token)
+    };
     done(store.create_ticket(mailed).await);
     let reset = store
         .reset_password(token, "$argon2id$second".into(), someone(1))
