@@ -1,8 +1,8 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The end of a request's head.
 const END: &[u8] = b"\r\n\r\n";
@@ -27,7 +27,7 @@ impl Front {
         }
     }
 
-    /// Passes each connection on to the next of `gateways`, as it is, while the runtime lasts.
+    /// Passes each connection on to the next of `gateways`, as it is and from where it came, while the runtime lasts.
     pub fn by_connection(self, gateways: Vec<SocketAddr>) {
         self.serve(gateways, false);
     }
@@ -59,7 +59,12 @@ async fn pass(
     gateway: SocketAddr,
     single: bool,
 ) -> io::Result<()> {
-    let mut server = TcpStream::connect(gateway).await?;
+    let socket = TcpSocket::new_v4()?;
+    // Whoever is not told the client's address is to see it; most have the one that the system picks.
+    if !single && from.ip() != Ipv4Addr::LOCALHOST {
+        socket.bind((from.ip(), 0).into())?;
+    }
+    let mut server = socket.connect(gateway).await?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }

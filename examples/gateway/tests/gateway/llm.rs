@@ -2,10 +2,11 @@
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
+use llm_gate_gateway::Running;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, about_one, pause, send, start};
+use super::support::{Gate, Person, pause, run_on, send, start};
 
 fn chat(stream: bool, max_tokens: u64) -> Value {
     json!({
@@ -168,12 +169,11 @@ async fn disabled_users_and_revoked_keys_spend_nothing_more() {
 
 #[tokio::test]
 async fn shutdown_waits_for_open_streams_and_settles_them() {
-    if about_one("one is shut down") {
-        return;
-    }
     use scripted_vllm::Answer;
     let gate = start().await;
-    let (_, key) = caller(&gate).await;
+    let secret = gate.person("ada").await.key().await.text("api_key");
+    let at = |running: &Running| Client::new(running.address).bearer(secret.as_str());
+    let key = at(&gate.running);
     let (held, release) = scripted_vllm::Gate::new();
     gate.upstream.push(Answer::Lockstep { gate: held });
     let request = key
@@ -184,8 +184,15 @@ async fn shutdown_waits_for_open_streams_and_settles_them() {
         )
         .expect("a request");
     let streamed = key.stream(request).await.expect("a head");
-    let folder = gate.folder;
+    let (folder, database) = (gate.folder, gate.database);
     let shutdown = tokio::spawn(gate.running.shutdown());
+    // Another one on the same books neither ends nor waits with it.
+    if let Some(other) = gate.other {
+        let served = call(&at(&other), "/v1/chat/completions", &chat(false, 5)).await;
+        assert_eq!(served.status, StatusCode::OK, "{served:?}");
+        other.shutdown().await;
+    }
+    assert!(!shutdown.is_finished(), "a stream is open");
     release.open();
     let body = streamed
         .into_body()
@@ -197,7 +204,7 @@ async fn shutdown_waits_for_open_streams_and_settles_them() {
     shutdown.await.expect("no panic");
 
     let counts = gate.upstream.counts();
-    let listed = super::support::run(&folder, &["user", "list"], "").await;
+    let listed = run_on(database.as_deref(), &folder, &["user", "list"], "").await;
     let charged = counts.prompt_tokens + counts.completion_tokens;
     assert!(
         listed.stdout.contains(&format!("ada\tuser\t{charged}\t")),

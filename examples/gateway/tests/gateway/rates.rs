@@ -44,9 +44,6 @@ fn wait(answer: &Answer) -> Duration {
 
 #[tokio::test]
 async fn an_address_that_asks_too_often_waits_on_every_route_and_others_do_not() {
-    if about_one("each gateway counts by itself") {
-        return;
-    }
     let gate = start_with(|config| config.rate_limits.per_address = rate("8/minute")).await;
     let there = gate.there();
     for (path, status) in [
@@ -59,10 +56,11 @@ async fn an_address_that_asks_too_often_waits_on_every_route_and_others_do_not()
         ("/v1/nowhere", 401),
         ("/auth/login", 405),
     ] {
-        let answer = get(&there, path).await;
-        assert_eq!(answer.status.as_u16(), status, "{path}");
-        assert_eq!(answer.headers["x-ratelimit-limit-requests"], "8", "{path}");
-        assert_eq!(answer.headers["x-ratelimit-limit"], "8", "older clients");
+        for answer in gate.everywhere(async || get(&there, path).await).await {
+            assert_eq!(answer.status.as_u16(), status, "{path}");
+            assert_eq!(answer.headers["x-ratelimit-limit-requests"], "8", "{path}");
+            assert_eq!(answer.headers["x-ratelimit-limit"], "8", "older clients");
+        }
     }
     for (path, openai) in [
         ("/", false),
@@ -71,90 +69,101 @@ async fn an_address_that_asks_too_often_waits_on_every_route_and_others_do_not()
         ("/v1/models", true),
         ("/v1/x", true),
     ] {
-        let refused = get(&there, path).await;
-        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
-        assert_eq!(
-            refused.headers["retry-after"], "8",
-            "an eighth of a minute, rounded up"
-        );
-        assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "0");
-        assert_eq!(refused.headers["x-ratelimit-reset-requests"], "60s");
-        assert_eq!(
-            refused.headers["x-frame-options"], "DENY",
-            "hardened like any other"
-        );
-        let body = refused.json();
-        if openai {
-            assert_eq!(body["error"]["code"], "rate_limit_exceeded", "{path}");
-        } else {
-            assert!(body["detail"].is_string(), "{path}: {body}");
+        for refused in gate.everywhere(async || get(&there, path).await).await {
+            assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+            assert_eq!(
+                refused.headers["retry-after"], "8",
+                "an eighth of a minute, rounded up"
+            );
+            assert_eq!(refused.headers["x-ratelimit-remaining-requests"], "0");
+            assert_eq!(refused.headers["x-ratelimit-reset-requests"], "60s");
+            assert_eq!(
+                refused.headers["x-frame-options"], "DENY",
+                "hardened like any other"
+            );
+            let body = refused.json();
+            if openai {
+                assert_eq!(body["error"]["code"], "rate_limit_exceeded", "{path}");
+            } else {
+                assert!(body["detail"].is_string(), "{path}: {body}");
+            }
         }
     }
-    assert_eq!(
-        get(&gate.client, "/").await.status,
-        StatusCode::OK,
-        "another address"
-    );
+    let root = async |client: &Client| gate.everywhere(async || get(client, "/").await).await;
+    for answer in root(&gate.client).await {
+        assert_eq!(answer.status, StatusCode::OK, "another address");
+    }
     gate.clock.advance(Duration::from_secs(8));
-    assert_eq!(
-        get(&there, "/").await.status,
-        StatusCode::OK,
-        "waited as long as told"
-    );
-    assert_eq!(get(&there, "/").await.status, StatusCode::TOO_MANY_REQUESTS);
-    let operators = Client::new(gate.running.metrics_address);
-    let metrics = get(&operators, "/metrics").await;
-    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-    for endpoint in ["/", "unmatched", "/users/me", "/v1/models", "/v1/{*other}"] {
-        let name = format!("rate_limit_exceeded_total{{endpoint=\"{endpoint}\"}}");
-        assert!(metrics.contains(&name), "{name} is missing in {metrics}");
+    for answer in root(&there).await {
+        assert_eq!(answer.status, StatusCode::OK, "waited as long as told");
+    }
+    for answer in root(&there).await {
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    }
+    for running in gate.all() {
+        let operators = Client::new(running.metrics_address);
+        let metrics = get(&operators, "/metrics").await;
+        let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+        for endpoint in ["/", "unmatched", "/users/me", "/v1/models", "/v1/{*other}"] {
+            let name = format!("rate_limit_exceeded_total{{endpoint=\"{endpoint}\"}}");
+            assert!(metrics.contains(&name), "{name} is missing in {metrics}");
+        }
     }
 }
 
 #[tokio::test]
 async fn each_key_and_each_login_has_a_rate_of_its_own_on_all_routes_together() {
-    if about_one("each gateway counts by itself") {
-        return;
-    }
     let gate = start_with(|config| config.rate_limits.per_identity = rate("3/minute")).await;
     let ada = gate.person("ada").await;
     // Has asked who it is once.
     let (one, two) = (ada.key().await, ada.key().await);
-    let refused = ada.get("/users/me").await;
-    assert_eq!(
-        refused.status,
-        StatusCode::TOO_MANY_REQUESTS,
-        "the login has used its three"
-    );
-    assert!(refused.json()["detail"].is_string());
+    for _ in 3..3 * gate.gateways() {
+        assert_eq!(ada.get("/users/me").await.status, StatusCode::OK);
+    }
+    for refused in gate.everywhere(async || ada.get("/users/me").await).await {
+        assert_eq!(
+            refused.status,
+            StatusCode::TOO_MANY_REQUESTS,
+            "the login has used its three at each gateway"
+        );
+        assert!(refused.json()["detail"].is_string());
+    }
     let (one, two) = (
         gate.client.bearer(one.text("api_key")),
         gate.client.bearer(two.text("api_key")),
     );
+    let ask = async |key: &Client, path: &'static str| {
+        gate.everywhere(async || get(key, path).await).await
+    };
     for path in ["/v1/models", "/api/v1/models", "/v1/nowhere"] {
-        assert_ne!(
-            get(&one, path).await.status,
+        for answer in ask(&one, path).await {
+            assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        }
+    }
+    for refused in ask(&one, "/v1/models").await {
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(refused.headers["retry-after"], "20");
+    }
+    let there = one.clone().from(THERE);
+    for refused in ask(&there, "/v1/models").await {
+        assert_eq!(
+            refused.status,
             StatusCode::TOO_MANY_REQUESTS,
-            "{path}"
+            "wherever it comes from"
         );
     }
-    let refused = get(&one, "/v1/models").await;
-    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
-    assert_eq!(refused.headers["retry-after"], "20");
-    let there = one.clone().from(THERE);
-    assert_eq!(
-        get(&there, "/v1/models").await.status,
-        StatusCode::TOO_MANY_REQUESTS,
-        "wherever it comes from"
-    );
-    assert_eq!(
-        get(&two, "/v1/models").await.status,
-        StatusCode::OK,
-        "another key of the same user"
-    );
+    for answer in ask(&two, "/v1/models").await {
+        assert_eq!(
+            answer.status,
+            StatusCode::OK,
+            "another key of the same user"
+        );
+    }
     gate.clock.advance(Duration::from_secs(20));
-    assert_eq!(get(&one, "/v1/models").await.status, StatusCode::OK);
+    for answer in ask(&one, "/v1/models").await {
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -218,21 +227,19 @@ async fn the_tightest_limit_of_requests_is_shown_once() {
 
 #[tokio::test]
 async fn a_proxy_is_believed_only_where_it_is_trusted() {
-    if about_one("each gateway counts by itself") {
-        return;
-    }
     let gate = start_with(|config| {
         config.rate_limits.per_address = rate("2/minute");
         config.server.trusted_proxies = vec!["127.0.0.2".parse().expect("an address")];
     })
     .await;
-    let ask = |client: Client, via: &'static str| async move {
+    let ask = async |client: &Client, via: &'static str| {
         let headers = [("x-forwarded-for", via)];
-        send(&client, Method::GET, "/", &headers, "")
-            .await
-            .status
-            .as_u16()
+        let ask = async || send(client, Method::GET, "/", &headers, "").await;
+        let answers = gate.everywhere(ask).await.into_iter();
+        let statuses = answers.map(|answer| answer.status.as_u16());
+        statuses.collect::<Vec<_>>()
     };
+    let everywhere = |status: u16| vec![status; gate.gateways()];
     let proxy = gate.there();
     for (via, statuses) in [
         ("192.0.2.1", [200, 200, 429]),
@@ -242,16 +249,16 @@ async fn a_proxy_is_believed_only_where_it_is_trusted() {
         ("2001:db8::2", [429, 429, 429]),
     ] {
         for status in statuses {
-            assert_eq!(ask(proxy.clone(), via).await, status, "{via}");
+            assert_eq!(ask(&proxy, via).await, everywhere(status), "{via}");
         }
     }
     // Not a proxy: whatever it says it is itself.
     for (via, status) in [("192.0.2.3", 200), ("192.0.2.4", 200), ("192.0.2.5", 429)] {
-        assert_eq!(ask(gate.client.clone(), via).await, status, "{via}");
+        assert_eq!(ask(&gate.client, via).await, everywhere(status), "{via}");
     }
     // What cannot be read: the proxy itself.
     for (via, status) in [("unknown", 200), ("192.0.2.6, ?", 200), ("", 429)] {
-        assert_eq!(ask(proxy.clone(), via).await, status, "{via}");
+        assert_eq!(ask(&proxy, via).await, everywhere(status), "{via}");
     }
 }
 
@@ -305,9 +312,6 @@ async fn an_address_has_so_many_connections_and_no_more() {
 
 #[tokio::test]
 async fn wrong_refresh_tokens_are_limited_and_right_ones_are_not() {
-    if about_one("each gateway counts by itself") {
-        return;
-    }
     let gate = start_with(|config| config.rate_limits.failures_per_address = rate("5/hour")).await;
     let ada = gate.person("ada").await;
     let refresh = |client: Client, token: String| async move {
@@ -315,43 +319,70 @@ async fn wrong_refresh_tokens_are_limited_and_right_ones_are_not() {
         let answer = client.post("/auth/refresh", &body).await;
         answer.expect("an answer")
     };
+    let everywhere = async |token: String| {
+        let ask = async || refresh(gate.client.clone(), token.clone()).await;
+        gate.everywhere(ask).await
+    };
     let wrong = |n| format!("lgr_{n:043}");
     for n in 0..5 {
-        let answer = refresh(gate.client.clone(), wrong(n)).await;
-        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        for answer in everywhere(wrong(n)).await {
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        }
     }
-    let refused = refresh(gate.client.clone(), wrong(5)).await;
-    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(wait(&refused), Duration::from_secs(720));
-    let body = json!({ "refresh_token": wrong(6) });
-    let logout = gate
-        .client
-        .post("/auth/logout", &body)
+    for refused in everywhere(wrong(5)).await {
+        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(wait(&refused), Duration::from_secs(720));
+    }
+    let logout = json!({ "refresh_token": wrong(6) });
+    let logout = async || gate.post("/auth/logout", logout.clone()).await;
+    for refused in gate.everywhere(logout).await {
+        assert_eq!(
+            refused.status,
+            StatusCode::TOO_MANY_REQUESTS,
+            "nor is it looked up there"
+        );
+    }
+    let forged = gate.client.bearer("a.b.c");
+    for refused in gate
+        .everywhere(async || get(&forged, "/users/me").await)
         .await
-        .expect("an answer");
-    assert_eq!(
-        logout.status,
-        StatusCode::TOO_MANY_REQUESTS,
-        "nor is it looked up there"
-    );
-    let forged = get(&gate.client.bearer("a.b.c"), "/users/me").await;
-    assert_eq!(
-        forged.status,
-        StatusCode::TOO_MANY_REQUESTS,
-        "all kinds are counted together"
-    );
+    {
+        assert_eq!(
+            refused.status,
+            StatusCode::TOO_MANY_REQUESTS,
+            "all kinds are counted together"
+        );
+    }
 
-    let pair = refresh(gate.client.clone(), ada.refresh.clone()).await;
-    assert_eq!(pair.status, StatusCode::OK, "given out to this address");
+    for me in gate.everywhere(async || ada.get("/users/me").await).await {
+        assert_eq!(me.status, StatusCode::OK, "good from there before");
+    }
+    // What was just given out is known where that was; another gateway would have to look it up.
+    let known_once = |answers: Vec<Answer>| {
+        let (mut good, others): (Vec<_>, Vec<_>) = answers
+            .into_iter()
+            .partition(|answer| answer.status == StatusCode::OK);
+        for other in others {
+            assert_eq!(other.status, StatusCode::TOO_MANY_REQUESTS, "{other:?}");
+        }
+        assert_eq!(good.len(), 1, "given out to this address");
+        good.remove(0)
+    };
+    let pair = known_once(everywhere(ada.refresh.clone()).await);
     let session = gate.client.bearer(pair.text("access_token"));
-    assert_eq!(get(&session, "/users/me").await.status, StatusCode::OK);
-    let elsewhere = refresh(gate.there(), pair.text("refresh_token")).await;
-    assert_eq!(elsewhere.status, StatusCode::OK);
-    assert_eq!(
-        get(&gate.client, "/users/me").await.status,
-        StatusCode::UNAUTHORIZED,
-        "no guess"
+    known_once(
+        gate.everywhere(async || get(&session, "/users/me").await)
+            .await,
     );
+    let mut token = pair.text("refresh_token");
+    for _ in gate.all() {
+        let elsewhere = refresh(gate.there(), token).await;
+        assert_eq!(elsewhere.status, StatusCode::OK, "{elsewhere:?}");
+        token = elsewhere.text("refresh_token");
+    }
+    for nobody in gate.everywhere(async || gate.get("/users/me").await).await {
+        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "no guess");
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use http::StatusCode;
 use llm_gate_gateway::{Gateway, StartError};
 use serde_json::json;
 
-use super::support::{PASSWORD, about_one, config, start};
+use super::support::{PASSWORD, config, start};
 
 #[tokio::test]
 async fn weak_or_missing_secrets_are_refused() {
@@ -42,14 +43,13 @@ async fn a_provider_that_cannot_stand_on_record_is_refused() {
 
 #[tokio::test]
 async fn secrets_and_books_outlive_the_process_and_are_for_the_owner_only() {
-    if about_one("the files are those of one") {
-        return;
-    }
     let gate = start().await;
     let ada = gate.person("ada").await;
     let key = ada.key().await.text("api_key");
     let data = gate.folder.path().join("data");
-    for name in ["jwt-secret", "api-key-pepper", "llm-gate.db"] {
+    // Two have their books elsewhere.
+    let books = gate.database.is_none().then_some("llm-gate.db");
+    for name in ["jwt-secret", "api-key-pepper"].into_iter().chain(books) {
         let mode = std::fs::metadata(data.join(name))
             .expect(name)
             .permissions()
@@ -62,11 +62,22 @@ async fn secrets_and_books_outlive_the_process_and_are_for_the_owner_only() {
         .mode();
     assert_eq!(mode & 0o777, 0o700);
 
+    let elsewhere = match gate.database {
+        Some(_) => Some(gate.books().await),
+        None => None,
+    };
     let folder = gate.folder;
     gate.running.shutdown().await;
+    if let Some(other) = gate.other {
+        other.shutdown().await;
+    }
     let mut config = config(&folder);
     config.upstream.url = gate.upstream.url();
-    let running = Gateway::new(config).start().await.expect("started again");
+    let mut again = Gateway::new(config);
+    if let Some(books) = elsewhere {
+        again = again.store(Arc::from(books));
+    }
+    let running = again.start().await.expect("started again");
     let client = llm_gate_gateway::client::Client::new(running.address);
     running.models_known().await;
     let models = client

@@ -27,7 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Gate {
     pub(crate) running: Running,
     /// The second one, where there are two.
-    other: Option<Running>,
+    pub(crate) other: Option<Running>,
     pub(crate) client: Client,
     /// Where its client sends to.
     address: std::net::SocketAddr,
@@ -111,10 +111,45 @@ impl Gate {
         }
     }
 
+    /// Lists all gateways.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Running> {
+        std::iter::once(&self.running).chain(&self.other)
+    }
+
+    /// Returns how many gateways there are.
+    pub(crate) fn gateways(&self) -> usize {
+        self.all().count()
+    }
+
+    /// Asks each gateway once, so that all of them have counted and remember the same. `ask` is one request: each goes to
+    /// the other one.
+    pub(crate) async fn everywhere<T>(&self, ask: impl AsyncFn() -> T) -> Vec<T> {
+        let mut answers = Vec::new();
+        for _ in self.all() {
+            answers.push(ask().await);
+        }
+        answers
+    }
+
+    /// Lets the next request go to the gateway that would have had the one after it.
+    pub(crate) async fn turn(&self) {
+        if self.other.is_some() {
+            let passed = self.get("/health/live").await;
+            assert_eq!(passed.status, StatusCode::OK, "{passed:?}");
+        }
+    }
+
+    /// Ends all gateways, each when it has done what is under way.
+    pub(crate) async fn shutdown(self) {
+        self.running.shutdown().await;
+        if let Some(other) = self.other {
+            other.shutdown().await;
+        }
+    }
+
     /// Returns how often Argon2 has run, on all gateways.
     pub(crate) fn argon2_runs(&self) -> u64 {
-        let all = std::iter::once(&self.running).chain(&self.other);
-        all.map(|running| running.passwords().runs()).sum()
+        self.all().map(|running| running.passwords().runs()).sum()
     }
 
     /// Returns whether two gateways are asked in turn.
@@ -437,7 +472,8 @@ pub(crate) async fn run(folder: &TempDir, arguments: &[&str], input: &str) -> Ou
     run_on(None, folder, arguments, input).await
 }
 
-async fn run_on(
+/// Does the same on a database elsewhere.
+pub(crate) async fn run_on(
     database: Option<&str>,
     folder: &TempDir,
     arguments: &[&str],

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::browser::{location, with};
 use super::provider::{Provider, Trouble};
 use super::{Scene, refused};
-use crate::support::about_one;
 
 const BAD: StatusCode = StatusCode::BAD_GATEWAY;
 const AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
@@ -37,6 +36,12 @@ async fn attempt(scene: &Scene, provider: &str) -> Answer {
     let answer = browser.get(&back).await;
     assert!(browser.cookies.is_empty(), "it is over: {answer:?}");
     answer
+}
+
+/// Does so at each gateway, where none gets any further than to begin.
+async fn attempts(scene: &Scene) -> Vec<Answer> {
+    let begin = async || attempt(scene, "google").await;
+    scene.gate.everywhere(begin).await
 }
 
 fn check(answer: &Answer, expected: StatusCode, at: &str) {
@@ -223,59 +228,67 @@ async fn a_provider_that_is_gone_is_a_503() {
 
 #[tokio::test]
 async fn a_provider_that_was_away_is_asked_again_after_a_pause() {
-    if about_one("each gateway asks by itself") {
-        return;
-    }
     const METADATA: &str = "/.well-known/openid-configuration";
     let away = answers(StatusCode::INTERNAL_SERVER_ERROR, "");
     let scene = trouble(METADATA, away).await;
     for _ in 0..3 {
-        check(&attempt(&scene, "google").await, AWAY, "away");
+        for answer in attempts(&scene).await {
+            check(&answer, AWAY, "away");
+        }
     }
-    assert_eq!(scene.provider.asked().len(), 1, "not by every browser");
+    let asked = scene.provider.asked().len();
+    assert_eq!(asked, scene.gate.gateways(), "not by every browser");
     scene.provider.script().trouble.clear();
-    check(&attempt(&scene, "google").await, AWAY, "nobody knows yet");
+    for answer in attempts(&scene).await {
+        check(&answer, AWAY, "nobody knows yet");
+    }
     scene.gate.clock.advance(Duration::from_secs(5));
+    // There by one, and back by the other.
     scene.browser().enter("google").await;
 }
 
 #[tokio::test]
 async fn who_leaves_while_a_provider_is_asked_does_not_let_the_next_one_ask_at_once() {
-    if about_one("each gateway asks by itself") {
-        return;
-    }
     let scene = trouble("/.well-known/openid-configuration", Trouble::Silent).await;
-    let client = scene.gate.client.clone();
-    let leaves = tokio::spawn(async move { client.get("/api/v1/auth/google/login").await });
-    while scene.provider.asked().is_empty() {
-        tokio::task::yield_now().await;
+    let gateways = scene.gate.gateways();
+    for before in 0..gateways {
+        let client = scene.gate.client.clone();
+        let leaves = tokio::spawn(async move { client.get("/api/v1/auth/google/login").await });
+        while scene.provider.asked().len() == before {
+            tokio::task::yield_now().await;
+        }
+        leaves.abort();
+        assert!(leaves.await.is_err(), "gone before there was an answer");
     }
-    leaves.abort();
-    assert!(leaves.await.is_err(), "gone before there was an answer");
-    check(&attempt(&scene, "google").await, AWAY, "the next one");
-    assert_eq!(scene.provider.asked().len(), 1, "is told to wait");
+    for answer in attempts(&scene).await {
+        check(&answer, AWAY, "the next one");
+    }
+    let asked = scene.provider.asked().len();
+    assert_eq!(asked, gateways, "is told to wait");
 }
 
 #[tokio::test]
 async fn what_a_provider_said_of_itself_holds_while_it_is_away() {
-    if about_one("each gateway asks by itself") {
-        return;
-    }
     const METADATA: &str = "/.well-known/openid-configuration";
     let scene = Scene::start().await;
+    // With two, one of them is asked on the way there, and the other on the way back.
     scene.browser().enter("google").await;
     let away = answers(StatusCode::INTERNAL_SERVER_ERROR, "");
     scene.provider.script().trouble.insert(METADATA, away);
     let hours = |hours: u64| Duration::from_secs(hours * 3600);
     scene.gate.clock.advance(hours(2));
-    scene.browser().depart("google").await;
+    let departs = async || scene.browser().depart("google").await;
+    scene.gate.everywhere(departs).await;
     let asked = || {
         let asked = scene.provider.asked();
         asked.iter().filter(|path| *path == METADATA).count()
     };
-    assert_eq!(asked(), 2, "it was asked again");
+    let twice = 2 * scene.gate.gateways();
+    assert_eq!(asked(), twice, "it was asked again");
     scene.gate.clock.advance(hours(22));
-    check(&attempt(&scene, "google").await, AWAY, "a day later");
+    for answer in attempts(&scene).await {
+        check(&answer, AWAY, "a day later");
+    }
 }
 
 #[tokio::test]
