@@ -91,7 +91,7 @@ impl<'a> Place<'a> {
 
     /// Logs in at each gateway in turn, which has the same answer.
     async fn everywhere(&self, name: &str, password: &str, status: StatusCode, why: &str) {
-        for _ in 0..gateways(self.gate) {
+        for _ in 0..self.gate.gateways() {
             let answer = self.login(name, password).await;
             assert_eq!(answer.status, status, "{why}: {answer:?}");
         }
@@ -101,22 +101,17 @@ impl<'a> Place<'a> {
     async fn exhaust(&self, name: &str) -> usize {
         for guesses in 0..200 {
             let mut refused = 0;
-            for _ in 0..gateways(self.gate) {
+            for _ in 0..self.gate.gateways() {
                 let answer = self.login(name, WRONG).await;
                 refused += usize::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
             }
             if refused > 0 {
-                assert_eq!(refused, gateways(self.gate), "each counts the same");
+                assert_eq!(refused, self.gate.gateways(), "each counts the same");
                 return guesses;
             }
         }
         panic!("it may guess without end");
     }
-}
-
-/// Every request goes to the next one.
-fn gateways(gate: &Gate) -> usize {
-    if gate.is_pair() { 2 } else { 1 }
 }
 
 /// Makes two tests of a rule: for one gateway, or as many as all tests have, and for two.
@@ -181,7 +176,7 @@ async fn guessing_keeps_the_guesser_out_and_nobody_else(gate: Gate) {
     let guesser = Place::new(&gate, GUESSER);
     assert_eq!(guesser.exhaust("ada").await, 10);
     for password in [WRONG, PASSWORD] {
-        for _ in 0..gateways(&gate) {
+        for _ in 0..gate.gateways() {
             let refused = guesser.login("ada", password).await;
             let status = refused.status;
             assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "right or wrong");
@@ -314,7 +309,7 @@ async fn neither_answers_nor_limits_tell_whether_there_is_an_account_or_who_was_
         let mut course = Vec::new();
         // Ten, until the account has to wait there, and then until the address has nothing left.
         for name in [[name; 11], ["somebody-else"; 11], [name; 11]].as_flattened() {
-            for _ in 0..gateways(&gate) {
+            for _ in 0..gate.gateways() {
                 let mut answer = place.login(name, WRONG).await;
                 // The day differs.
                 for header in ["x-request-id", "date", "x-ratelimit-reset"] {
@@ -337,7 +332,7 @@ async fn neither_answers_nor_limits_tell_whether_there_is_an_account_or_who_was_
     let refused = refused.filter(|(status, ..)| *status == StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(
         refused.count(),
-        (33 - 14) * gateways(&gate),
+        (33 - 14) * gate.gateways(),
         "both limits were met"
     );
 }
@@ -355,7 +350,7 @@ async fn what_logins_cost_is_bounded_by_address_and_for_who_has_entered_by_accou
     for _ in 0..4 {
         // With two gateways, one of them has made the account, which has cost one as well.
         stranger.login("nobody", WRONG).await;
-        if gateways(&gate) == 2 {
+        if gate.gateways() == 2 {
             stranger.login("nobody", WRONG).await;
         }
     }
@@ -364,7 +359,7 @@ async fn what_logins_cost_is_bounded_by_address_and_for_who_has_entered_by_accou
             .everywhere(name, password, too_many, "nothing is left here")
             .await;
     }
-    for _ in 0..gateways(&gate) {
+    for _ in 0..gate.gateways() {
         let refused = stranger.send(&gate.client, Method::POST, path, &body).await;
         assert_eq!(refused.status, too_many, "registrations cost a hash too");
     }
@@ -395,11 +390,11 @@ async fn proving_a_password_in_a_session_fails_by_itself_alone(gate: Gate) {
         let place = Place::new(&gate, HOME);
         place.send(&who.session, Method::PUT, path, &body).await
     };
-    for _ in 0..2 * gateways(&gate) {
+    for _ in 0..2 * gate.gateways() {
         let wrong = prove(&two, WRONG, OTHER).await;
         assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong:?}");
     }
-    for _ in 0..gateways(&gate) {
+    for _ in 0..gate.gateways() {
         let refused = prove(&two, PASSWORD, OTHER).await;
         assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused:?}");
     }

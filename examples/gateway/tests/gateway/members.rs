@@ -439,14 +439,14 @@ fn two_an_hour(config: &mut Config) {
 async fn nobody_is_made_a_member_without_end(gate: Gate) {
     let (root, ada) = (gate.admin().await, gate.person("ada").await);
     let project = ada.make_project().await;
-    let members = format!("/api/v1/projects/{project}/members");
+    let path = format!("/api/v1/projects/{project}/members");
     let mut others = Vec::new();
     for number in 0..3 * gate.gateways() {
         others.push(gate.person(&format!("user{number}")).await);
     }
     let (members, outsiders) = others.split_at(2 * gate.gateways());
     let add = async |by: &Person, who: &Person, role: &str| {
-        by.post(&members, json!({ "user_id": who.id, "role": role }))
+        by.post(&path, json!({ "user_id": who.id, "role": role }))
             .await
     };
     // Each gateway allows two.

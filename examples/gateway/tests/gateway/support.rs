@@ -80,14 +80,6 @@ pub(crate) fn paired() -> bool {
     }
 }
 
-/// Returns whether there are two gateways, where a rule is about one; says why it is left out then.
-pub(crate) fn about_one(why: &str) -> bool {
-    if paired() {
-        eprintln!("left out with two gateways: {why}");
-    }
-    paired()
-}
-
 /// Lets others go on before something is asked for again: who asks may do so often enough, but not without end.
 pub(crate) async fn pause() {
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -150,11 +142,6 @@ impl Gate {
     /// Returns how often Argon2 has run, on all gateways.
     pub(crate) fn argon2_runs(&self) -> u64 {
         self.all().map(|running| running.passwords().runs()).sum()
-    }
-
-    /// Returns whether two gateways are asked in turn.
-    pub(crate) const fn is_pair(&self) -> bool {
-        self.other.is_some()
     }
 
     /// Returns where people come to.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
 use llm_gate::identity::SessionId;
-use llm_gate::store::{TicketPurpose, User};
+use llm_gate::store::{Author, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use super::letters::{reached, ticket, worn};
