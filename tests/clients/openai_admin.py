@@ -235,12 +235,18 @@ def lists_are_read_to_their_end():
     keys = whole(organization.projects.api_keys.list(projects[0], limit=2), 2)
     assert len(keys) == 4, "those of the deleted one are gone"
     assert organization.projects.api_keys.retrieve(keys[0].id, project_id=projects[0]) == keys[0]
+    bare = services.create(projects[0], name="bare", create_service_account_only=True)
+    assert (bare.role, bare.api_key) == ("none", None)
+    assert services.update(bare.id, project_id=projects[0], role="owner").role == "owner"
+    manages = place.create(projects[0], user_id=other.id, role="admin")
+    assert manages.role == "owner", "OpenAI has no admins of projects"
+    assert place.delete(other.id, project_id=projects[0]).deleted
 
     for number in range(5):
         organization.invites.create(email=f"{number}@example.org", role="reader")
     grants = [{"id": projects[0], "role": "member"}]
     invite = organization.invites.create(email="grace@example.org", role="owner", projects=grants)
-    assert (invite.status, invite.projects[0].id) == ("pending", projects[0])
+    assert (invite.status, invite.projects[0].id, invite.projects[0].role) == ("pending", projects[0], "member")
     assert organization.invites.retrieve(invite.id).email == "grace@example.org"
     assert organization.invites.delete(invite.id).deleted
     invites = whole(organization.invites.list(limit=2), 2)
