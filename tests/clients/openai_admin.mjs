@@ -259,10 +259,16 @@ const rules = {
     assert((await organization.adminAPIKeys.delete(made.id)).deleted);
     await isOut(() => admin(made.value).users.list());
 
-    const logs = (await whole(organization.auditLogs.list({ limit: 10 }), 10)).map((log) => log.id);
+    const events = await whole(organization.auditLogs.list({ limit: 10 }), 10);
+    const logs = events.map((log) => log.id);
     assert.deepEqual(logs, [...logs].sort().reverse(), 'the newest first');
     const before = await organization.auditLogs.list({ limit: 2, before: logs[5] });
     assert.deepEqual(before.data.map((log) => log.id), logs.slice(3, 5));
+    for (const kind of new Set(events.map((log) => log.type))) {
+      const found = await all(organization.auditLogs.list({ event_types: [kind], limit: 10 }));
+      assert.deepEqual(found, events.filter((log) => log.type === kind), `${kind}, and nothing else`);
+      assert(found.every((log) => log[kind]), `what is told of ${kind}`);
+    }
 
     assert.equal((await organization.users.update(other.id, { role: 'owner' })).role, 'owner');
     assert((await organization.users.delete(other.id)).deleted);

@@ -52,6 +52,7 @@ pub(super) struct OwnerView {
     object: &'static str,
     #[schema(value_type = String, format = Uuid)]
     id: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     created_at: i64,
     role: &'static str,

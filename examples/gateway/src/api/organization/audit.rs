@@ -7,7 +7,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{EventId, KeyId, ProjectId, UserId};
-use llm_gate::store::{Actor, Event, EventQuery, User, UserKind};
+use llm_gate::store::{Action, Actor, Event, EventQuery, User, UserKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
@@ -15,8 +15,9 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::buckets::SECONDS;
+use super::details::{self, told};
 use super::list::{Entry, List, limit, place, seconds};
-use super::{details, users};
+use super::users;
 use crate::api::caller::Admin;
 use crate::api::document::literal;
 use crate::api::error::ApiError;
@@ -79,7 +80,8 @@ impl PartialSchema for EventView {
                 },
                 "project": {
                     "type": "object",
-                    "properties": { "id": { "type": "string" }, "name": { "type": ["string", "null"] } }
+                    "required": ["id"],
+                    "properties": { "id": { "type": "string" }, "name": { "type": "string" } }
                 },
                 "llm_gate": {
                     "type": "object",
@@ -146,7 +148,7 @@ impl Input for Wanted {
         );
         let names = fields.several(
             "event_types",
-            "Only events of these types; of some of them there are none here",
+            "Only events of these types; of some of them there are none here. Each unless said",
             &Several::new(&TYPE, 1, MAX_TYPES),
         );
         let actors = fields.several(
@@ -185,8 +187,7 @@ impl Input for Wanted {
             query,
             actors,
             emails,
-            // No type at all means each.
-            never: tenants || !(names.is_empty() || some),
+            never: tenants || !some,
         })
     }
 
@@ -196,6 +197,8 @@ impl Input for Wanted {
 }
 
 /// Lists what was done, newest first.
+///
+/// What the API has no word for is left out; it is in `GET /api/v1/audit`.
 #[utoipa::path(get, path = "/v1/organization/audit_logs")]
 pub(super) async fn list(
     State(app): State<App>,
@@ -218,9 +221,10 @@ pub(super) async fn list(
     }
     found.truncate(limit);
     let (users, projects) = known(&app, &found).await?;
+    // Each has a name: others were not asked for.
     let views = found
         .into_iter()
-        .map(|event| view(event, &users, &projects));
+        .filter_map(|event| view(event, &users, &projects));
     Ok(Answer(List::new(views.collect(), has_more)))
 }
 
@@ -269,8 +273,10 @@ async fn known(app: &App, events: &[Event]) -> Result<(Users, Projects), ApiErro
     let (mut users, mut projects) = (HashMap::new(), HashMap::new());
     for event in events {
         let (_, user, _) = event.author.actor.parts();
-        if let Some(id) = user.filter(|id| !users.contains_key(id)) {
-            users.insert(id, app.store.user(id).await?);
+        for id in user.into_iter().chain(member(event)) {
+            if !users.contains_key(&id) {
+                users.insert(id, app.store.user(id).await?);
+            }
         }
         if let Some(id) = event.project.filter(|id| !projects.contains_key(id)) {
             projects.insert(id, app.store.project(id).await?);
@@ -286,28 +292,40 @@ async fn known(app: &App, events: &[Event]) -> Result<(Users, Projects), ApiErro
     ))
 }
 
-fn view(event: Event, users: &Users, projects: &Projects) -> EventView {
-    let kind = details::name(&event);
-    EventView {
+/// Returns the member who has another role, of whom the event does not say what it is.
+fn member(event: &Event) -> Option<UserId> {
+    let changed = event.action == Action::MemberChanged;
+    changed.then(|| event.target.id.parse().ok()).flatten()
+}
+
+fn view(event: Event, users: &Users, projects: &Projects) -> Option<EventView> {
+    let kind = details::name(&event)?;
+    let member = member(&event).and_then(|id| users.get(&id));
+    let details = details::of(&event, member.map(|user| user.kind));
+    Some(EventView {
         id: event.id,
         kind,
         effective_at: seconds(event.author.at),
         actor: actor(&event, users),
         project: event
             .project
-            .map(|id| json!({ "id": id, "name": projects.get(&id) })),
+            .map(|id| told([("id", json!(id)), ("name", json!(projects.get(&id)))])),
         llm_gate: details::own(&event).into(),
-        details: HashMap::from([(kind, details::of(&event))]),
-    }
+        details: HashMap::from([(kind, details)]),
+    })
 }
 
 /// Tells who did it. Whoever is neither a user nor a key, such as the operator, has a session without a user.
 fn actor(event: &Event, users: &Users) -> Value {
     let person = |id: UserId| {
         let email = users.get(&id).and_then(|user| user.email.as_deref());
-        json!({ "id": id, "email": email })
+        told([("id", json!(id)), ("email", json!(email))])
     };
-    let address = event.author.address.map(|address| address.to_string());
+    let session = |user: Value| {
+        let address = event.author.address.map(|address| address.to_string());
+        let session = told([("user", user), ("ip_address", json!(address))]);
+        json!({ "type": "session", "session": session })
+    };
     match event.author.actor {
         Actor::Key(key, user) => {
             let service = users.get(&user).map(|user| user.kind) == Some(UserKind::Service);
@@ -319,10 +337,7 @@ fn actor(event: &Event, users: &Users) -> Value {
             described["id"] = json!(key);
             json!({ "type": "api_key", "api_key": described })
         }
-        Actor::User(user) => json!({
-            "type": "session",
-            "session": { "user": person(user), "ip_address": address },
-        }),
-        _ => json!({ "type": "session", "session": { "user": null, "ip_address": address } }),
+        Actor::User(user) => session(person(user)),
+        _ => session(Value::Null),
     }
 }

@@ -1,27 +1,32 @@
 //! What the API calls what was done, and what it tells of it.
 
 use llm_gate::identity::Role;
-use llm_gate::store::{Action, Event, EventQuery, LimitKey, ProjectRole};
+use llm_gate::store::{Action, Event, EventQuery, LimitKey, ProjectRole, UserKind};
 use serde_json::{Map, Value, json};
 
 use super::never::NEVER;
-use super::{names, rates};
+use super::rates;
 
 /// Where an action has its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     /// Wherever.
     All,
-    /// Only where it concerns a project: what is done to service accounts and to a project's limits.
+    /// Only where it concerns a project: what is done to service accounts.
     InProjects,
-    /// Only where it concerns none: what is done to persons and to the limits of persons and of the platform.
+    /// Only where it concerns none: what is done to persons.
     BesideProjects,
 }
 
-/// What has a name in the API. What is not here goes by the word that it has everywhere else.
-const NAMES: [(&str, Action, Where); 24] = [
+/// What has a name in the API, and which. Some names are those of several actions. What is not here is none of what the
+/// API lists: that a letter was asked for, that usage was taken off, that a charge was given back.
+const NAMES: [(&str, Action, Where); 30] = [
     ("user.added", Action::UserCreated, Where::BesideProjects),
     ("user.updated", Action::UserChanged, Where::BesideProjects),
+    ("user.updated", Action::PasswordChanged, Where::All),
+    ("user.updated", Action::EmailVerified, Where::All),
+    ("user.updated", Action::IdentityLinked, Where::All),
+    ("user.updated", Action::IdentityUnlinked, Where::All),
     ("user.deleted", Action::UserDeleted, Where::BesideProjects),
     (
         "service_account.created",
@@ -41,33 +46,28 @@ const NAMES: [(&str, Action, Where); 24] = [
     ("login.succeeded", Action::SessionCreated, Where::All),
     ("login.failed", Action::LoginFailed, Where::All),
     ("logout.succeeded", Action::SessionRevoked, Where::All),
+    ("logout.succeeded", Action::SessionReused, Where::All),
+    ("organization.updated", Action::PriceChanged, Where::All),
     ("project.created", Action::ProjectCreated, Where::All),
     ("project.updated", Action::ProjectChanged, Where::All),
     ("project.archived", Action::ProjectArchived, Where::All),
     ("role.assignment.created", Action::MemberAdded, Where::All),
+    // Who has another role has received it: the API has no word for one in place of another.
+    ("role.assignment.created", Action::MemberChanged, Where::All),
     ("role.assignment.deleted", Action::MemberRemoved, Where::All),
     ("api_key.created", Action::KeyCreated, Where::All),
     ("api_key.updated", Action::KeyChanged, Where::All),
+    ("api_key.updated", Action::KeyRotated, Where::All),
     ("api_key.deleted", Action::KeyRevoked, Where::All),
     ("invite.sent", Action::InviteCreated, Where::All),
     ("invite.accepted", Action::InviteAccepted, Where::All),
     ("invite.deleted", Action::InviteRevoked, Where::All),
-    (
-        "rate_limit.updated",
-        Action::LimitChanged,
-        Where::InProjects,
-    ),
-    (
-        "rate_limit.deleted",
-        Action::LimitRemoved,
-        Where::InProjects,
-    ),
-    ("limit.changed", Action::LimitChanged, Where::BesideProjects),
-    ("limit.removed", Action::LimitRemoved, Where::BesideProjects),
+    ("rate_limit.updated", Action::LimitChanged, Where::All),
+    ("rate_limit.deleted", Action::LimitRemoved, Where::All),
 ];
 
-/// Returns what the API calls an event.
-pub(super) fn name(event: &Event) -> &'static str {
+/// Returns what the API calls an event, if it has a name for it.
+pub(super) fn name(event: &Event) -> Option<&'static str> {
     let fits = |place| match place {
         Where::All => true,
         Where::InProjects => event.project.is_some(),
@@ -76,18 +76,15 @@ pub(super) fn name(event: &Event) -> &'static str {
     let named = NAMES
         .iter()
         .find(|(_, action, place)| *action == event.action && fits(*place));
-    named.map_or(event.action.as_str(), |(name, _, _)| name)
+    named.map(|(name, _, _)| *name)
 }
 
 /// Lists the names that events can have.
 pub(super) fn all() -> Vec<&'static str> {
-    let others = Action::ALL.iter().filter(|action| !named(**action));
-    let named = NAMES.iter().map(|(name, _, _)| *name);
-    named.chain(others.map(|action| action.as_str())).collect()
-}
-
-fn named(action: Action) -> bool {
-    NAMES.iter().any(|(_, known, _)| *known == action)
+    let mut names: Vec<_> = NAMES.iter().map(|(name, _, _)| *name).collect();
+    // Those of one name stand together.
+    names.dedup();
+    names
 }
 
 /// Lists the names that can be asked for.
@@ -102,18 +99,13 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
     askable().into_iter().find(|known| *known == name)
 }
 
-/// Asks for events with one of some names; returns whether there can be any.
+/// Asks for events with one of some names, or with any where there are none; returns whether there can be some.
 pub(super) fn ask(query: &mut EventQuery, names: &[&'static str]) -> bool {
     let mut some = false;
-    for name in names {
-        let named = NAMES.iter().find(|(known, _, _)| known == name);
-        let (action, place) = match named {
-            Some((_, action, place)) => (*action, *place),
-            None => match Action::from_word(name) {
-                Some(action) => (action, Where::All),
-                None => continue,
-            },
-        };
+    for (name, action, place) in NAMES {
+        if !(names.is_empty() || names.contains(&name)) {
+            continue;
+        }
         some = true;
         match place {
             Where::All => query.actions.push(action),
@@ -124,8 +116,17 @@ pub(super) fn ask(query: &mut EventQuery, names: &[&'static str]) -> bool {
     some
 }
 
-/// Tells what the API tells of an event, under its name.
-pub(super) fn of(event: &Event) -> Value {
+/// Puts together what is known: the API leaves out what is not, and has no null there.
+pub(super) fn told<const N: usize>(members: [(&str, Value); N]) -> Value {
+    members
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .collect()
+}
+
+/// Tells what the API tells of an event, under its name. Of a member who has another role the event does not say what it
+/// is: `kind` does, where it is known.
+pub(super) fn of(event: &Event, kind: Option<UserKind>) -> Value {
     let id = &event.target.id;
     let (before, after) = (&event.before, &event.after);
     match event.action {
@@ -133,33 +134,40 @@ pub(super) fn of(event: &Event) -> Value {
         Action::UserCreated if event.project.is_some() => {
             json!({ "id": id, "data": { "role": ProjectRole::Member.as_str() } })
         }
-        Action::UserCreated => {
-            json!({ "id": id, "data": { "role": platform_role(&after["role"]) } })
-        }
-        Action::UserChanged => {
-            json!({ "id": id, "changes_requested": { "role": platform_role(&after["role"]) } })
-        }
+        Action::UserCreated => json!({ "id": id, "data": role(after) }),
+        Action::UserChanged => json!({ "id": id, "changes_requested": role(after) }),
+        Action::PasswordChanged
+        | Action::EmailVerified
+        | Action::IdentityLinked
+        | Action::IdentityUnlinked => json!({ "id": id, "changes_requested": {} }),
         Action::ProjectCreated => {
-            let name = &after["name"];
-            json!({ "id": id, "data": { "name": name, "title": name } })
+            let name = || after["name"].clone();
+            json!({ "id": id, "data": told([("name", name()), ("title", name())]) })
         }
         Action::ProjectChanged => {
-            json!({ "id": id, "changes_requested": { "title": after["name"] } })
+            let title = told([("title", after["name"].clone())]);
+            json!({ "id": id, "changes_requested": title })
         }
-        Action::MemberAdded => assignment(event, after),
-        Action::MemberRemoved => assignment(event, before),
-        Action::KeyCreated => json!({ "id": id, "data": { "scopes": after["grants"]["scopes"] } }),
-        Action::KeyChanged => json!({ "id": id, "changes_requested": of_key(event) }),
+        Action::MemberAdded | Action::MemberChanged => assignment(event, after, kind),
+        Action::MemberRemoved => assignment(event, before, kind),
+        Action::KeyCreated => {
+            let scopes = told([("scopes", after["grants"]["scopes"].clone())]);
+            json!({ "id": id, "data": scopes })
+        }
+        Action::KeyChanged | Action::KeyRotated => {
+            json!({ "id": id, "changes_requested": of_key(event) })
+        }
         Action::LimitChanged => limit(event, after, true),
         Action::LimitRemoved => limit(event, before, false),
         Action::InviteCreated => {
-            let role = platform_role(&after["role"]);
-            json!({ "id": id, "data": { "email": after["email"], "role": role } })
+            let email = after["email"].clone();
+            let data = told([("email", email), ("role", member_role(&after["role"]))]);
+            json!({ "id": id, "data": data })
         }
-        Action::LoginFailed => {
-            json!({ "error_code": "invalid_credentials", "error_message": null })
-        }
-        Action::SessionCreated | Action::SessionRevoked => json!({}),
+        Action::LoginFailed => json!({ "error_code": "invalid_credentials" }),
+        Action::SessionCreated | Action::SessionRevoked | Action::SessionReused => json!({}),
+        // The organization has no id here, and what a model costs is no setting that the API has.
+        Action::PriceChanged => json!({ "changes_requested": {} }),
         _ => json!({ "id": id }),
     }
 }
@@ -167,56 +175,64 @@ pub(super) fn of(event: &Event) -> Value {
 /// Tells what of a key is different: only what changed is known of an event.
 fn of_key(event: &Event) -> Value {
     let (before, after) = (&event.before, &event.after);
-    let mut changes = Map::new();
     let scopes = &after["grants"]["scopes"];
-    if *scopes != before["grants"]["scopes"] {
-        changes.insert("scopes".to_owned(), scopes.clone());
-    }
-    if let Some(end) = after["expires_at"].as_i64() {
+    let scopes = Some(scopes).filter(|scopes| **scopes != before["grants"]["scopes"]);
+    let left = after["expires_at"].as_i64().map(|end| {
         let left = end.saturating_sub(event.author.at.as_micros());
-        changes.insert("expires_in_seconds".to_owned(), json!(left / 1_000_000));
-    }
-    changes.into()
+        left / 1_000_000
+    });
+    told([
+        ("scopes", scopes.cloned().unwrap_or_default()),
+        ("expires_in_seconds", json!(left)),
+    ])
 }
 
-/// Tells of a limit. One that is a project's on a model has the id of that rate limit, others have none; of those that the
-/// API has the amount is told where there is one.
-fn limit(event: &Event, facts: &Value, told: bool) -> Value {
+/// Tells of a limit. One of a project on a model has the id of that rate limit, others have none; of those that the API
+/// has the amount is told where there is one.
+fn limit(event: &Event, facts: &Value, changed: bool) -> Value {
     let key: Option<LimitKey> = serde_json::from_value(facts["key"].clone()).ok();
-    let of_project = key.filter(|_| event.target.kind == "project");
-    let id = of_project
-        .as_ref()
-        .and_then(|key| key.model.as_deref())
-        .map(rates::id);
-    if !told {
-        return json!({ "id": id });
+    // That of each project is of none by itself.
+    let of_project = event.target.kind == "project" && event.project.is_some();
+    let key = key.filter(|_| of_project);
+    let model = key.as_ref().and_then(|key| key.model.as_deref());
+    let id = json!(model.map(rates::id));
+    if !changed {
+        return told([("id", id)]);
     }
-    let word = of_project.and_then(|key| rates::word(key.unit, key.period));
+    let word = key.and_then(|key| rates::word(key.unit, key.period));
     let changes = word.map(|word| (word.to_owned(), facts["amount"].clone()));
-    json!({ "id": id, "changes_requested": Map::from_iter(changes) })
+    let changes = Value::Object(Map::from_iter(changes));
+    told([("id", id), ("changes_requested", changes)])
 }
 
-/// Tells of a role on the platform; null where there is none, as for a service account, or it stays.
-fn platform_role(word: &Value) -> Value {
-    let role = [Role::Admin, Role::User]
-        .into_iter()
-        .find(|role| json!(role) == *word);
-    role.map_or(Value::Null, |role| names::role(role).into())
+/// Tells the role on the platform, if it is told.
+fn role(facts: &Value) -> Value {
+    told([("role", member_role(&facts["role"]))])
 }
 
-fn assignment(event: &Event, member: &Value) -> Value {
-    let project = event.project.map(|project| project.to_string());
-    let kind = match member["kind"].as_str() {
-        Some("service") => "service_account",
+/// Returns the word that events of the API have for a role on the platform, which is not that of its accounts; null where
+/// there is none, as for a service account, or it stays.
+fn member_role(word: &Value) -> Value {
+    match serde_json::from_value(word.clone()) {
+        Ok(Role::Admin) => "owner".into(),
+        Ok(_) => "member".into(),
+        Err(_) => Value::Null,
+    }
+}
+
+fn assignment(event: &Event, member: &Value, kind: Option<UserKind>) -> Value {
+    let said = member["kind"].as_str().and_then(UserKind::from_word);
+    let kind = said.or(kind).map(|kind| match kind {
+        UserKind::Service => "service_account",
         _ => "user",
-    };
-    json!({
-        "id": member["role"],
-        "principal_id": event.target.id,
-        "principal_type": kind,
-        "resource_id": project,
-        "resource_type": "project",
-    })
+    });
+    told([
+        ("id", member["role"].clone()),
+        ("principal_id", json!(event.target.id)),
+        ("principal_type", json!(kind)),
+        ("resource_id", json!(event.project)),
+        ("resource_type", json!("project")),
+    ])
 }
 
 /// Tells what is known of an event beyond the API's own words.
@@ -241,25 +257,70 @@ mod tests {
 
     use super::*;
 
+    /// Makes an event of each action, in a project and beside all.
+    fn events() -> Vec<Event> {
+        let of = |action: &Action| {
+            let event = Event::new(&Author::default(), *action, Target::new("user", "1"));
+            [None, Some(ProjectId::new())].map(|project| event.clone().of(project))
+        };
+        Action::ALL.iter().flat_map(of).collect()
+    }
+
+    fn asking(names: &[&'static str]) -> EventQuery {
+        let mut query = EventQuery::default();
+        ask(&mut query, names);
+        query
+    }
+
     #[test]
-    fn every_event_is_found_by_the_name_it_is_shown_with() {
-        for action in Action::ALL {
-            for project in [None, Some(ProjectId::new())] {
-                let target = Target::new("user", "1");
-                let event = Event::new(&Author::default(), *action, target).of(project);
-                let shown = known(name(&event)).expect("it can be asked for");
-                let mut query = EventQuery::default();
-                assert!(ask(&mut query, &[shown]), "{shown} happens");
-                assert!(query.matches(&event), "{shown}");
-                let mut others = EventQuery::default();
-                let rest: Vec<_> = all().into_iter().filter(|other| *other != shown).collect();
-                ask(&mut others, &rest);
-                assert!(!others.matches(&event), "{shown} is no other's");
+    fn every_event_is_found_by_the_name_it_is_shown_with_and_by_no_other() {
+        for event in events() {
+            let shown = name(&event);
+            for asked in all() {
+                let found = asking(&[asked]).matches(&event);
+                assert_eq!(found, shown == Some(asked), "{asked}: {event:?}");
             }
+            let rest: Vec<_> = all()
+                .into_iter()
+                .filter(|one| Some(*one) != shown)
+                .collect();
+            assert!(!asking(&rest).matches(&event), "{rest:?}: {event:?}");
+            let found = asking(&[]).matches(&event);
+            assert_eq!(found, shown.is_some(), "only what has a name: {event:?}");
         }
+    }
+
+    #[test]
+    fn only_what_the_api_has_no_word_for_has_no_name() {
+        let nameless = events().into_iter().filter(|event| name(event).is_none());
+        let nameless: BTreeSet<_> = nameless.map(|event| event.action).collect();
+        let expected = BTreeSet::from([
+            Action::PasswordResetRequested,
+            Action::EmailVerificationRequested,
+            Action::UsageReset,
+            Action::ChargeRefunded,
+        ]);
+        assert_eq!(nameless, expected);
+    }
+
+    #[test]
+    fn each_name_can_be_asked_for_once_and_no_other() {
         let names: BTreeSet<_> = askable().into_iter().collect();
         assert_eq!(names.len(), askable().len(), "each name once");
-        assert_eq!(known("certificate.invented"), None);
+        for name in all() {
+            assert_eq!(known(name), Some(name));
+        }
+        for name in ["certificate.invented", Action::MemberChanged.as_str()] {
+            assert_eq!(known(name), None);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_never_null() {
+        for event in events() {
+            let told = of(&event, None).to_string();
+            assert!(!told.contains("null"), "{told}: {event:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Type};
 
 use super::list::{Deleted, Entry, List, Listing, seconds};
-use super::{names, projects};
+use super::names::{self, OwnRole};
+use super::projects;
 use crate::api::caller::{Admin, By, Origin};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Given, ID, Input, Json, Kind, List as Several, Path, Query};
@@ -49,7 +50,22 @@ pub(super) struct InviteView {
 pub(super) struct PlaceView {
     #[schema(value_type = String, format = Uuid)]
     id: ProjectId,
+    /// `owner` or `member`: an admin of the project is an owner here.
     role: &'static str,
+    /// The role by its own name, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_gate: Option<OwnRole>,
+}
+
+impl PlaceView {
+    fn new(id: ProjectId, role: ProjectRole) -> Self {
+        let word = names::project_role(role);
+        Self {
+            id,
+            role: word,
+            llm_gate: OwnRole::beside(word, role),
+        }
+    }
 }
 
 impl InviteView {
@@ -67,10 +83,7 @@ impl InviteView {
             invited_at: seconds(invite.created_at),
             expires_at: seconds(invite.expires_at),
             accepted_at: invite.accepted.map(|(at, _)| seconds(at)),
-            projects: Vec::from_iter(invite.project.map(|(id, role)| PlaceView {
-                id,
-                role: role.as_str(),
-            })),
+            projects: Vec::from_iter(invite.project.map(|(id, role)| PlaceView::new(id, role))),
             email: invite.email,
         }
     }

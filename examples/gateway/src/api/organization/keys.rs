@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::list::{Deleted, Entry, List, Listing, seconds};
+use super::names::{self, OwnRole};
+use super::projects;
 use super::services::{LIFE, ends};
-use super::{names, projects};
 use crate::api::caller::{Admin, By};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Input, Json, Path, Query, Word};
@@ -61,23 +62,29 @@ pub(super) struct MemberView {
     id: UserId,
     /// The e-mail address where there is no name.
     name: String,
-    /// Empty where there is none: OpenAI has no account without.
-    email: String,
-    /// What it may do in the project.
+    /// That of a person; empty where there is none, because OpenAI has no person without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    /// What it may do in the project, `owner` or `member`: an admin of the project is an owner here.
     role: &'static str,
     created_at: i64,
+    /// The role by its own name, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_gate: Option<OwnRole>,
 }
 
 impl OwnerView {
     fn new(member: &Member) -> Self {
         let user = &member.user;
         let email = user.email.clone().unwrap_or_default();
+        let role = names::project_role(member.role);
         let view = MemberView {
             id: user.id,
             name: names::name(user).unwrap_or_else(|| email.clone()),
-            email,
-            role: member.role.as_str(),
+            email: (user.kind == UserKind::Person).then_some(email),
+            role,
             created_at: seconds(user.created_at),
+            llm_gate: OwnRole::beside(role, member.role),
         };
         match user.kind {
             UserKind::Service => Self {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::list::{Deleted, Entry, List, Listing, seconds};
-use super::{names, projects, users};
+use super::names::{self, OwnRole};
+use super::{projects, users};
 use crate::api::caller::{Admin, By};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, ID, Input, Json, Path, Query};
@@ -27,19 +28,24 @@ pub(super) struct MemberView {
     id: UserId,
     name: Option<String>,
     email: Option<String>,
-    /// `owner`, `admin` or `member`.
+    /// `owner` or `member`: an admin of the project is an owner here.
     role: &'static str,
     added_at: i64,
+    /// The role by its own name, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_gate: Option<OwnRole>,
 }
 
 impl From<Member> for MemberView {
     fn from(member: Member) -> Self {
+        let role = names::project_role(member.role);
         Self {
             object: "organization.project.user",
             id: member.user.id,
             name: names::name(&member.user),
-            role: member.role.as_str(),
+            role,
             added_at: seconds(member.since),
+            llm_gate: OwnRole::beside(role, member.role),
             email: member.user.email,
         }
     }

@@ -1,7 +1,9 @@
 //! The words that the API has for what is called otherwise here.
 
 use llm_gate::identity::Role;
-use llm_gate::store::User;
+use llm_gate::store::{ProjectRole, User};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::fields::Word;
 
@@ -20,6 +22,27 @@ pub(super) const fn role(role: Role) -> &'static str {
     match role {
         Role::Admin => "owner",
         _ => "reader",
+    }
+}
+
+/// Returns the word for a role in a project. Who manages one is an owner there: there is no word between that and a member.
+pub(super) const fn project_role(role: ProjectRole) -> &'static str {
+    if role.manages() { "owner" } else { "member" }
+}
+
+/// What the API's word for a role in a project does not say.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = OrganizationOwnRole)]
+pub(super) struct OwnRole {
+    /// The role by its own name: `owner`, `admin` or `member`.
+    role: &'static str,
+}
+
+impl OwnRole {
+    /// Returns it where the word of the API is not its own name.
+    pub(super) fn beside(word: &str, role: ProjectRole) -> Option<Self> {
+        let role = role.as_str();
+        (role != word).then_some(Self { role })
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// The types of events of OpenAI's packages that no event has. They can be asked for, as scripts do that list all they
 /// know, and nothing is found.
-pub(super) const NEVER: [&str; 127] = [
+pub(super) const NEVER: [&str; 126] = [
     "certificate.created",
     "certificate.updated",
     "certificate.deleted",
@@ -23,7 +23,6 @@ pub(super) const NEVER: [&str; 127] = [
     "ip_allowlist.config.activated",
     "ip_allowlist.config.deactivated",
     "logout.failed",
-    "organization.updated",
     "project.deleted",
     "resource.deleted",
     "tunnel.created",

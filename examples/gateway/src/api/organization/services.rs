@@ -14,7 +14,8 @@ use utoipa::ToSchema;
 
 use super::list::{Deleted, Entry, List, Listing, seconds};
 use super::members::named;
-use super::{names, projects};
+use super::names::{self, OwnRole};
+use super::projects;
 use crate::accounts::KeyRequest;
 use crate::api::caller::{Admin, By, key_of};
 use crate::api::error::ApiError;
@@ -28,6 +29,8 @@ use crate::api::words::PROJECT_ROLE;
 use crate::app::App;
 
 const NO_SERVICE: &str = "no such service account";
+/// What the API says of the role of one that was made without a key. It is a member all the same.
+const NO_ROLE: &str = "none";
 /// The longest life of a key that can be asked for, in seconds: ten years.
 const LONGEST: u64 = 3_650 * 24 * 3_600;
 
@@ -42,20 +45,30 @@ pub(super) struct ServiceView {
     object: &'static str,
     #[schema(value_type = String, format = Uuid)]
     id: UserId,
-    name: Option<String>,
-    /// `owner`, `admin` or `member`.
+    /// Empty where there is none: OpenAI has no service account without.
+    name: String,
+    /// `owner` or `member`; `none` in the answer that makes one without a key.
     role: &'static str,
     created_at: i64,
+    /// The role by its own name, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_gate: Option<OwnRole>,
 }
 
 impl ServiceView {
     fn new(service: User, role: ProjectRole) -> Self {
+        Self::called(names::project_role(role), service, role)
+    }
+
+    /// Describes one whose role is called by that word.
+    fn called(word: &'static str, service: User, role: ProjectRole) -> Self {
         Self {
             object: "organization.project.service_account",
             id: service.id,
-            name: names::name(&service),
-            role: role.as_str(),
+            name: names::name(&service).unwrap_or_default(),
+            role: word,
             created_at: seconds(service.created_at),
+            llm_gate: OwnRole::beside(word, role),
         }
     }
 }
@@ -222,8 +235,14 @@ pub(super) async fn create(
             }
         }
     }
+    let role = ProjectRole::Member;
+    let word = if without_key {
+        NO_ROLE
+    } else {
+        names::project_role(role)
+    };
     Ok(Answer(MadeView {
-        service: ServiceView::new(service, ProjectRole::Member),
+        service: ServiceView::called(word, service, role),
         api_key,
     }))
 }

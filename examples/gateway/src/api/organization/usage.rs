@@ -17,9 +17,20 @@ use crate::api::error::ApiError;
 use crate::api::fields::{FLAG, Fields, Input, List, Query, Whole, Word};
 use crate::app::App;
 
+/// How many buckets of a width a page has unless asked for, and at most.
+const fn sizes(width: BucketWidth) -> (usize, usize) {
+    match width {
+        BucketWidth::Minute => (60, 1_440),
+        BucketWidth::Hour => (24, 168),
+        _ => (7, 31),
+    }
+}
+
 /// Which usage is wanted.
 pub(super) struct Wanted {
     span: Span,
+    /// How many buckets there may be, where more are asked for.
+    exceeded: Option<usize>,
     users: Vec<UserId>,
     projects: Vec<ProjectId>,
     keys: Vec<KeyId>,
@@ -50,15 +61,12 @@ impl Wanted {
         let width = width.unwrap_or(BucketWidth::Day);
         let limit = fields.optional(
             "limit",
-            "How many buckets the page has at most: unless said 7 days, 24 hours or 60 minutes",
+            "How many buckets the page has at most: up to 31 days, 168 hours or 1440 minutes; unless said 7, 24 or 60",
             &Whole::new(1, 1_440, |limit| usize::try_from(limit).ok()),
         );
-        let limit = limit.unwrap_or(match width {
-            BucketWidth::Minute => 60,
-            BucketWidth::Hour => 24,
-            _ => 7,
-        });
-        let span = Span::read(fields, width, limit);
+        let (size, most) = sizes(width);
+        let exceeded = limit.is_some_and(|limit| limit > most).then_some(most);
+        let span = Span::read(fields, width, limit.unwrap_or(size));
         let users = ids(
             fields,
             "user_ids",
@@ -85,6 +93,7 @@ impl Wanted {
         );
         Some(Self {
             span: span?,
+            exceeded,
             users,
             projects,
             keys,
@@ -99,6 +108,10 @@ impl Wanted {
         app: &App,
         route: impl Fn(&Route) -> bool,
     ) -> Result<Answer<Buckets<T>>, ApiError> {
+        if let Some(most) = self.exceeded {
+            let words = format!("must be at most {most} for buckets of this width");
+            return Err(ApiError::field("limit", words));
+        }
         let routes = Route::ALL.iter().copied().filter(|one| route(one));
         let mut routes: Vec<String> = routes.map(|route| route.as_str().to_owned()).collect();
         if routes.is_empty() {

@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use llm_gate::identity::{ProjectId, UserId};
+use llm_gate::store::{Action, Author, Event, Target};
+
 use super::super::operations::document;
 use super::*;
 
 on_both! {
     what_is_done_here_is_told_by_its_name;
     what_is_told_has_the_members_that_openai_names;
-    a_limit_that_is_no_projects_is_no_rate_limit;
+    a_limit_that_openai_has_not_has_no_id;
+    each_event_has_a_type_of_openais_or_is_left_out;
+    what_is_left_out_takes_no_place_in_a_list;
+    who_has_another_role_has_received_it;
+    what_openai_has_no_word_for_goes_by_the_nearest;
     events_are_read_forwards_and_back;
     events_are_found_by_each_filter;
 }
@@ -22,6 +29,17 @@ impl Admin {
         let data = list["data"].as_array().expect("a list").iter();
         data.rev().map(|event| text(&event["type"])).collect()
     }
+}
+
+/// Lists the types that can be asked for, which are OpenAI's.
+fn known_types() -> Vec<String> {
+    let document = document();
+    let parameters = &document["paths"][LOGS]["get"]["parameters"];
+    let mut parameters = parameters.as_array().expect("parameters").iter();
+    let types = parameters.find(|parameter| parameter["name"] == "event_types");
+    let words = &types.expect("it is there")["schema"]["items"]["enum"];
+    let words = words.as_array().expect("words").iter();
+    words.map(text).collect()
 }
 
 async fn what_is_done_here_is_told_by_its_name(gate: Gate) {
@@ -75,7 +93,7 @@ async fn what_is_done_here_is_told_by_its_name(gate: Gate) {
         "role.assignment.deleted",
         "service_account.deleted",
         "role.assignment.created",
-        "member.changed",
+        "role.assignment.created",
         "role.assignment.deleted",
         "project.archived",
     ];
@@ -119,7 +137,7 @@ async fn what_is_done_here_is_told_by_its_name(gate: Gate) {
         "as it is called now"
     );
     assert_eq!(event["effective_at"], 1_767_225_600);
-    let user = json!({ "id": admin.root.id, "email": null });
+    let user = json!({ "id": admin.root.id });
     let actor =
         json!({ "type": "session", "session": { "user": user, "ip_address": "127.0.0.1" } });
     assert_eq!(event["actor"], actor);
@@ -129,7 +147,7 @@ async fn what_is_done_here_is_told_by_its_name(gate: Gate) {
         json!({ "kind": "project", "id": project })
     );
     let sent = admin.get(&format!("{LOGS}?event_types=invite.sent")).await;
-    let data = json!({ "email": "grace@example.org", "role": "reader" });
+    let data = json!({ "email": "grace@example.org", "role": "member" });
     assert_eq!(
         sent["data"][0]["invite.sent"],
         json!({ "id": invite, "data": data })
@@ -208,7 +226,7 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
         ),
         (
             "service_account.updated",
-            vec![changed(&service, json!({ "role": null }))],
+            vec![changed(&service, json!({}))],
         ),
         ("service_account.deleted", vec![json!({ "id": service })]),
         (
@@ -245,14 +263,14 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
         ("user.deleted", vec![json!({ "id": ada.id })]),
         (
             "login.failed",
-            vec![json!({ "error_code": "invalid_credentials", "error_message": null })],
+            vec![json!({ "error_code": "invalid_credentials" })],
         ),
         ("login.succeeded", vec![json!({}); 2]),
         (
             "invite.sent",
             vec![
                 invited(&invite["id"], "grace@example.org", "owner"),
-                invited(&json!(withdrawn), "eve@example.org", "reader"),
+                invited(&json!(withdrawn), "eve@example.org", "member"),
             ],
         ),
         ("invite.accepted", vec![json!({ "id": invite["id"] })]),
@@ -260,9 +278,13 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
     ];
     let all = admin.get(&format!("{LOGS}?limit=100")).await;
     assert_eq!(all["has_more"], false);
-    // Her own project ends with her.
+    // Her own project ends with her, and whoever is new has limits.
     let all = all["data"].as_array().expect("a list").iter();
     let all = all.filter(|event| event["project"]["id"] != ada.project);
+    let all = all.filter(|event| {
+        let limit = text(&event["type"]).starts_with("rate_limit.");
+        !limit || event["project"]["id"] == json!(project)
+    });
     let all: Vec<&Value> = all.collect();
     for (kind, expected) in expected {
         let told = all.iter().rev().filter(|event| event["type"] == kind);
@@ -286,7 +308,7 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
     let added = all.iter().filter(|event| event["type"] == "user.added");
     let added: Vec<&Value> = added.map(|event| &event["user.added"]).collect();
     assert!(
-        added.contains(&&with(&ada.id, json!({ "role": "reader" }))),
+        added.contains(&&with(&ada.id, json!({ "role": "member" }))),
         "{added:?}"
     );
     let grace = joined.text("id");
@@ -298,7 +320,7 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
     assert_eq!(out.expect("ada logged out")["logout.succeeded"], json!({}));
 }
 
-async fn a_limit_that_is_no_projects_is_no_rate_limit(gate: Gate) {
+async fn a_limit_that_openai_has_not_has_no_id(gate: Gate) {
     let admin = Admin::of(gate).await;
     let limit =
         json!({ "subject": "user", "id": admin.root.id, "unit": "requests", "period": "minute" });
@@ -310,26 +332,175 @@ async fn a_limit_that_is_no_projects_is_no_rate_limit(gate: Gate) {
     );
     let gone = admin.root.delete_with("/api/v1/limits", limit).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
-    let about = format!("&resource_ids[]={}", admin.root.id);
+    let told = async |about: &str, kind: &str| {
+        let path = format!("{LOGS}?{about}&event_types[]={kind}");
+        let list = admin.get(&path).await;
+        let data = list["data"].as_array().expect("a list").iter();
+        data.map(|event| event[kind].clone()).collect::<Vec<_>>()
+    };
+    let about = format!("resource_ids[]={}", admin.root.id);
+    let changed = json!({ "changes_requested": {} });
     // That of whoever is new is set, too.
-    for (name, count) in [("limit.changed", 2), ("limit.removed", 1)] {
-        let found = admin.types(&format!("{about}&event_types[]={name}")).await;
-        assert_eq!(found, vec![name; count]);
-    }
-    let rates = "&event_types[]=rate_limit.updated&event_types[]=rate_limit.deleted";
-    assert_eq!(admin.types(&format!("{about}{rates}")).await, [""; 0]);
+    let set = told(&about, "rate_limit.updated").await;
+    assert_eq!(set, vec![changed.clone(); 2]);
+    assert_eq!(told(&about, "rate_limit.deleted").await, [json!({})]);
     let project = admin.project("research").await;
     let limit = json!({ "subject": "project", "id": project, "unit": "tokens", "period": "total", "amount": 9 });
     assert_eq!(
         admin.root.put("/api/v1/limits", limit).await.status,
         StatusCode::OK
     );
-    let path = format!("{LOGS}?event_types=rate_limit.updated&project_ids={project}");
+    let of_project = told(&format!("project_ids={project}"), "rate_limit.updated").await;
     assert_eq!(
-        admin.get(&path).await["data"][0]["rate_limit.updated"],
-        json!({ "id": null, "changes_requested": {} }),
+        of_project,
+        [changed],
         "one of a project that their API has not"
     );
+}
+
+async fn each_event_has_a_type_of_openais_or_is_left_out(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let books = admin.gate.books().await;
+    let project: ProjectId = admin.project("research").await.parse().expect("an id");
+    let known = known_types();
+    let nameless = [
+        Action::PasswordResetRequested,
+        Action::EmailVerificationRequested,
+        Action::UsageReset,
+        Action::ChargeRefunded,
+    ];
+    for action in Action::ALL {
+        for project in [None, Some(project)] {
+            let target = Target::new("user", UserId::new());
+            let about = format!("&resource_ids[]={}", target.id);
+            let event = Event::new(&Author::now(), *action, target).of(project);
+            let id = event.id.to_string();
+            books.note(event).await.expect("noted");
+            let list = admin.get(&format!("{LOGS}?limit=9{about}")).await;
+            if nameless.contains(action) {
+                assert_eq!(list["data"], json!([]), "{action:?}");
+                continue;
+            }
+            assert_eq!(admin.listed(&list), [id], "{action:?}");
+            let event = &list["data"][0];
+            let kind = text(&event["type"]);
+            assert!(known.contains(&kind), "{action:?}: {kind}");
+            assert!(event[&kind].is_object(), "what is told of it: {event}");
+            assert_eq!(event["llm_gate"]["action"], json!(action), "{event}");
+            for other in [
+                "user.updated",
+                "api_key.updated",
+                "logout.succeeded",
+                kind.as_str(),
+            ] {
+                let found = admin.types(&format!("{about}&event_types[]={other}")).await;
+                let expected = Vec::from_iter((other == kind).then_some(other));
+                assert_eq!(found, expected, "{action:?} is no other's");
+            }
+        }
+    }
+    let document = document();
+    let shown = &document["components"]["schemas"]["OrganizationEvent"]["properties"]["type"];
+    let shown = shown["enum"].as_array().expect("words").iter();
+    for word in shown {
+        assert!(known.contains(&text(word)), "{word}");
+    }
+}
+
+async fn what_is_left_out_takes_no_place_in_a_list(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let books = admin.gate.books().await;
+    let target = Target::new("user", UserId::new());
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        for action in [Action::UsageReset, Action::UserChanged, Action::UsageReset] {
+            let event = Event::new(&Author::now(), action, target.clone());
+            if action == Action::UserChanged {
+                ids.push(event.id.to_string());
+            }
+            books.note(event).await.expect("noted");
+        }
+    }
+    ids.sort_by(|one, other| other.cmp(one));
+    let path = format!("{LOGS}?resource_ids={}", target.id);
+    assert_eq!(admin.pages(&path).await, ids, "each page is full");
+    let all = admin.get(&format!("{path}&limit=6")).await;
+    assert_eq!(admin.listed(&all), ids);
+    assert_eq!(all["has_more"], false, "of those that are left out");
+    let back = admin
+        .get(&format!("{path}&before={}&limit=3", ids[3]))
+        .await;
+    assert_eq!(admin.listed(&back), ids[..3]);
+    assert_eq!(back["has_more"], false);
+}
+
+async fn who_has_another_role_has_received_it(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let project = admin.project("research").await;
+    let path = format!("/v1/organization/projects/{project}");
+    let ada = admin.gate.person("ada").await;
+    let body = json!({ "user_id": ada.id, "role": "member" });
+    admin.post(&format!("{path}/users"), body).await;
+    let services = format!("{path}/service_accounts");
+    let service = text(&admin.post(&services, json!({ "name": "ci" })).await["id"]);
+    let owner = json!({ "role": "owner" });
+    let member = format!("{path}/users/{}", ada.id);
+    admin.post(&member, owner.clone()).await;
+    admin.post(&format!("{services}/{service}"), owner).await;
+    for (id, kind) in [(&ada.id, "user"), (&service, "service_account")] {
+        let about = format!("resource_ids={id}&project_ids={project}");
+        let query = format!("{LOGS}?event_types=role.assignment.created&{about}");
+        let event = admin.get(&query).await["data"][0].clone();
+        assert_eq!(event["llm_gate"]["action"], "member.changed");
+        let expected = json!({
+            "id": "owner", "principal_id": id, "principal_type": kind,
+            "resource_id": project, "resource_type": "project",
+        });
+        assert_eq!(event["role.assignment.created"], expected);
+    }
+}
+
+async fn what_openai_has_no_word_for_goes_by_the_nearest(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let ada = admin.gate.person("ada").await;
+    let price = json!({ "model": "tiny", "prompt": 1, "completion": 1 });
+    let set = admin.root.put("/api/v1/prices", price).await;
+    assert_eq!(set.status, StatusCode::OK, "{set:?}");
+    let key = ada.key().await.text("id");
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let rotated = ada.post(&format!("{keys}/{key}/rotate"), json!({})).await;
+    assert_eq!(rotated.status, StatusCode::OK, "{rotated:?}");
+    let words = json!({ "current_password": PASSWORD, "new_password": "another one altogether" });
+    let changed = ada.put("/api/v1/users/me/password", words).await;
+    assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+    let nothing = json!({});
+    for (target, kind, action, expected) in [
+        (
+            "tiny",
+            "organization.updated",
+            "price.changed",
+            json!({ "changes_requested": nothing }),
+        ),
+        (
+            &*key,
+            "api_key.updated",
+            "key.rotated",
+            json!({ "id": key, "changes_requested": nothing }),
+        ),
+        (
+            &*ada.id,
+            "user.updated",
+            "password.changed",
+            json!({ "id": ada.id, "changes_requested": nothing }),
+        ),
+    ] {
+        let query = format!("{LOGS}?resource_ids={target}&event_types={kind}");
+        let list = admin.get(&query).await;
+        let events = list["data"].as_array().expect("a list");
+        assert_eq!(events.len(), 1, "{kind}: {list}");
+        assert_eq!(events[0][kind], expected);
+        assert_eq!(events[0]["llm_gate"]["action"], action);
+    }
 }
 
 async fn events_are_read_forwards_and_back(gate: Gate) {
@@ -394,7 +565,7 @@ async fn events_are_found_by_each_filter(gate: Gate) {
         "by the key alone"
     );
     let event = admin.get(&format!("{LOGS}?limit=1{by_key}")).await["data"][0].clone();
-    let user = json!({ "id": admin.root.id, "email": null });
+    let user = json!({ "id": admin.root.id });
     let actor =
         json!({ "type": "api_key", "api_key": { "id": made["id"], "type": "user", "user": user } });
     assert_eq!(
@@ -460,19 +631,16 @@ async fn events_are_found_by_each_filter(gate: Gate) {
     );
     let both = format!("{never}&event_types[]=user.added");
     assert_eq!(admin.types(&both).await, persons, "beside what is");
-    let document = document();
-    let parameters = &document["paths"][LOGS]["get"]["parameters"];
-    let mut parameters = parameters.as_array().expect("parameters").iter();
-    let types = parameters.find(|parameter| parameter["name"] == "event_types");
-    let words = &types.expect("it is there")["schema"]["items"]["enum"];
-    let words = words.as_array().expect("words").iter();
-    let each: Vec<String> = words
-        .map(|word| format!("&event_types[]={}", text(word)))
+    let known = known_types();
+    assert_eq!(known.len(), 149, "those of the packages and no other");
+    let each: Vec<String> = known
+        .iter()
+        .map(|word| format!("&event_types[]={word}"))
         .collect();
-    assert!(each.len() > 149, "those of the packages and more");
     assert_eq!(admin.types(&each.concat()).await, all, "all at once");
     for (query, param) in [
         ("event_types[]=certificate.invented", "event_types"),
+        ("event_types[]=member.changed", "event_types"),
         ("effective_at[gt]=now", "effective_at[gt]"),
         ("effective_at=5", "effective_at"),
         ("actor_ids[]=x", "actor_ids"),

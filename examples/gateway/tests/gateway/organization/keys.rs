@@ -32,8 +32,11 @@ async fn keys_of_a_project_are_shown_without_their_secrets() {
         .get(&format!("{keys}/{}", text(&service["api_key"]["id"])))
         .await;
     assert_eq!(shown["owner"]["type"], "service_account");
-    assert_eq!(shown["owner"]["service_account"]["id"], service["id"]);
     assert!(shown["owner"].get("user").is_none());
+    let expected = json!({
+        "id": service["id"], "name": "ci", "role": "member", "created_at": 1_767_225_600,
+    });
+    assert_eq!(shown["owner"]["service_account"], expected);
     let all = admin.get(&keys).await.to_string();
     for secret in [key.text("api_key"), text(&service["api_key"]["value"])] {
         assert!(!all.contains(&secret), "a secret is shown once");
@@ -47,12 +50,16 @@ async fn a_service_account_gets_further_keys() {
     let services = format!("/v1/organization/projects/{project}/service_accounts");
     let wanted = json!({ "name": "ci", "create_service_account_only": true });
     let service = admin.post(&services, wanted).await;
+    let made = (&service["role"], &service["llm_gate"], &service["api_key"]);
+    let member = json!({ "role": "member" });
     assert_eq!(
-        (&service["role"], &service["api_key"]),
-        (&json!("member"), &Value::Null),
+        made,
+        (&json!("none"), &member, &Value::Null),
         "a member all the same"
     );
-    let keys = format!("{services}/{}/api_keys", text(&service["id"]));
+    let path = format!("{services}/{}", text(&service["id"]));
+    assert_eq!(admin.get(&path).await["role"], "member");
+    let keys = format!("{path}/api_keys");
     let body = json!({ "name": "nightly", "scopes": ["models"], "expires_in_seconds": 60 });
     let made = admin.post(&keys, body).await;
     let expected = json!({

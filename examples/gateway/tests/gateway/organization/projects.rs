@@ -191,6 +191,37 @@ async fn project_users_are_members() {
 }
 
 #[tokio::test]
+async fn who_manages_a_project_is_an_owner_by_openais_words() {
+    let admin = Admin::start().await;
+    let project = admin.project("research").await;
+    let path = format!("{PROJECTS}/{project}");
+    let ada = admin.gate.person("ada").await;
+    let body = json!({ "user_id": ada.id, "role": "admin" });
+    let joined = admin.post(&format!("{path}/users"), body).await;
+    let services = format!("{path}/service_accounts");
+    let service = admin.post(&services, json!({ "name": "ci" })).await;
+    let service = format!("{services}/{}", text(&service["id"]));
+    let changed = admin.post(&service, json!({ "role": "admin" })).await;
+    let shown = admin.get(&service).await;
+    let places = json!([{ "id": project, "role": "admin" }]);
+    let body = json!({ "email": "grace@example.org", "role": "reader", "projects": places });
+    let invite = admin.post("/v1/organization/invites", body).await;
+    let keys = admin.get(&format!("{path}/api_keys")).await;
+    let owner = &keys["data"][0]["owner"]["service_account"];
+    for view in [&joined, &changed, &shown, &invite["projects"][0], owner] {
+        assert_eq!(view["role"], "owner", "{view}");
+        let own = json!({ "role": "admin" });
+        assert_eq!(view["llm_gate"], own, "which it is: {view}");
+    }
+    let member = format!("{path}/users/{}", ada.id);
+    for role in ["owner", "member"] {
+        let changed = admin.post(&member, json!({ "role": role })).await;
+        assert_eq!(changed["role"], role, "means what it says");
+        assert_eq!(changed.get("llm_gate"), None, "there is no more to say");
+    }
+}
+
+#[tokio::test]
 async fn a_service_account_has_a_key_that_is_shown_once() {
     let admin = Admin::start().await;
     let project = admin.project("research").await;

@@ -14,6 +14,7 @@ on_both! {
     buckets_hold_what_was_used_in_them;
     buckets_are_told_apart_and_narrowed;
     costs_are_exact;
+    pages_have_no_more_buckets_than_openai_lets_them;
     usage_that_makes_no_sense_is_refused_by_name;
 }
 
@@ -350,6 +351,29 @@ async fn costs_are_exact(gate: Gate) {
     ))
     .await;
     assert_eq!(page["data"][0]["results"], json!([]), "no such key");
+}
+
+async fn pages_have_no_more_buckets_than_openai_lets_them(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    for (path, width, most) in [
+        (COMPLETIONS, "1m", 1_440),
+        (COMPLETIONS, "1h", 168),
+        (COMPLETIONS, "1d", 31),
+        (EMBEDDINGS, "1m", 1_440),
+        (EMBEDDINGS, "1h", 168),
+        (EMBEDDINGS, "1d", 31),
+        (COSTS, "1d", 180),
+    ] {
+        let from = NOW - 200 * DAY;
+        let path = format!("{path}?bucket_width={width}&start_time={from}");
+        let page = admin.get(&format!("{path}&limit={most}")).await;
+        let data = page["data"].as_array().expect("buckets");
+        assert_eq!(data.len(), most, "{path}");
+        let more = format!("{path}&limit={}", most + 1);
+        admin.wrong(Method::GET, &more, Value::Null, "limit").await;
+    }
+    let days = format!("{COMPLETIONS}?start_time={}&limit=32", NOW - DAY);
+    admin.wrong(Method::GET, &days, Value::Null, "limit").await;
 }
 
 async fn usage_that_makes_no_sense_is_refused_by_name(gate: Gate) {
