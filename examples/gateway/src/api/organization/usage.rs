@@ -64,8 +64,8 @@ impl Wanted {
             "How many buckets the page has at most: up to 31 days, 168 hours or 1440 minutes; unless said 7, 24 or 60",
             &Whole::new(1, 1_440, |limit| usize::try_from(limit).ok()),
         );
-        let (size, most) = sizes(width);
-        let exceeded = limit.is_some_and(|limit| limit > most).then_some(most);
+        let (size, buckets) = sizes(width);
+        let exceeded = limit.filter(|limit| *limit > buckets).map(|_| buckets);
         let span = Span::read(fields, width, limit.unwrap_or(size));
         let users = ids(
             fields,
