@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use llm_gate::auth::{
     AnyVerifier, ApiKeyVerifier, ForeignVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyHasher,
+    RefreshToken,
 };
 use llm_gate::clock::{Clock, Timestamp};
 use llm_gate::store::{Store, UsageStatistics};
@@ -100,6 +101,7 @@ impl App {
             secrets.jwt.verifying.iter().cloned(),
             Arc::clone(&clock),
         )?;
+        let vouch = vouch(jwt.clone(), hasher.clone());
         let mut verifier = AnyVerifier::new(jwt, keys.clone());
         if let Some(operator) = config.auth.operator()? {
             verifier = verifier.operator(operator);
@@ -137,13 +139,28 @@ impl App {
             web_url: web_url.trim_end_matches('/').to_owned(),
             mailer,
             last_use: LastUse::spawn(Arc::clone(&store), Arc::clone(&clock)),
-            rates: Rates::new(&config.rate_limits, &clock),
+            rates: Rates::new(&config.rate_limits, &clock, vouch),
             audits: Semaphore::new(1),
             statistics: Mutex::new(None),
             config,
             store,
             clock,
         })))
+    }
+}
+
+/// Tells which secrets were given out by a gateway with our secrets, without looking anything up: access tokens by their
+/// signature, refresh tokens by their seal. Whoever has logged in at one gateway goes on at another, whatever others get wrong
+/// behind the same address.
+fn vouch(jwt: JwtVerifier, hasher: KeyHasher) -> impl Fn(&[u8]) -> bool {
+    move |secret| {
+        let Ok(text) = std::str::from_utf8(secret) else {
+            return false;
+        };
+        match RefreshToken::parse(text) {
+            Ok(token) => token.is_sealed(&hasher),
+            Err(_) => text.contains('.') && jwt.verify(text).is_ok(),
+        }
     }
 }
 

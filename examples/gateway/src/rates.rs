@@ -54,16 +54,21 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Begins to count, by the time of `clock`.
+    /// Begins to count, by the time of `clock`. Whatever else fails at an address, `vouch` tells which secrets show by
+    /// themselves that a gateway has given them out.
     #[must_use]
-    pub fn new(config: &RateLimitConfig, clock: &Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: &RateLimitConfig,
+        clock: &Arc<dyn Clock>,
+        vouch: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+    ) -> Self {
         let per_address = |setting: RateSetting| {
             setting.rate().map_or_else(RateLimitLayer::off, |rate| {
                 RateLimitLayer::per_address(rate, Arc::clone(clock)).capacity(ADDRESSES)
             })
         };
         let failures = config.failures_per_address.rate();
-        let failures = failures.map(|rate| Failures::new(rate, Arc::clone(clock)));
+        let failures = failures.map(|rate| Failures::vouched(rate, Arc::clone(clock), vouch));
         let per_principal = |setting: RateSetting| {
             setting.rate().map_or_else(RateLimitLayer::off, |rate| {
                 RateLimitLayer::per_principal(rate, Arc::clone(clock))

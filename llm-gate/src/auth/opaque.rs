@@ -2,6 +2,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::{AuthError, KeyHasher, base62};
 use crate::store::TokenHash;
@@ -92,20 +93,55 @@ opaque! {
     InviteToken "lgi_"
 }
 
+/// How many of the characters of a sealed refresh token are its seal: 65 bits. Those before have 190.
+const SEAL: usize = 11;
+
 impl RefreshToken {
+    /// Makes a fresh one with a seal, see [`is_sealed`](Self::is_sealed).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system has no random numbers.
+    #[must_use]
+    pub fn sealed(hasher: &KeyHasher) -> Self {
+        let mut text = String::from("lgr_");
+        base62::push_random(&mut text, RANDOM - SEAL);
+        Self::seal(text, hasher)
+    }
+
+    /// Returns whether a holder of the pepper has given it out, without asking anybody. It may be spent or revoked since.
+    #[must_use]
+    pub fn is_sealed(&self, hasher: &KeyHasher) -> bool {
+        let text = self.expose();
+        let open = text.get(..text.len() - SEAL).unwrap_or_default();
+        let sealed = Self::seal(open.to_owned(), hasher);
+        sealed.expose().as_bytes().ct_eq(text.as_bytes()).into()
+    }
+
     /// Returns the token that is given out for this one, always the same: of two tabs that refresh at once both get it,
-    /// although no store keeps it. Only the pepper's holder can tell it.
+    /// although no store keeps it. Only the pepper's holder can tell it. It has a seal.
     #[must_use]
     pub fn successor(&self, hasher: &KeyHasher) -> Self {
         let mut text = String::from("lgr_");
-        let mut round = 0_u8;
-        base62::push_from(&mut text, RANDOM, |bytes| {
-            let parts = [&[round][..], self.expose().as_bytes()];
-            hasher.derive("successor of a refresh token", parts, bytes);
-            round = round.wrapping_add(1);
-        });
+        let purpose = "successor of a refresh token";
+        derive(&mut text, RANDOM - SEAL, hasher, purpose, self.expose());
+        Self::seal(text, hasher)
+    }
+
+    fn seal(mut text: String, hasher: &KeyHasher) -> Self {
+        let open = text.clone();
+        derive(&mut text, SEAL, hasher, "seal of a refresh token", &open);
         Self(text.into())
     }
+}
+
+/// Appends characters that only the pepper's holder can tell from `of`.
+fn derive(text: &mut String, count: usize, hasher: &KeyHasher, purpose: &'static str, of: &str) {
+    let mut round = 0_u8;
+    base62::push_from(text, count, |bytes| {
+        hasher.derive(purpose, [&[round][..], of.as_bytes()], bytes);
+        round = round.wrapping_add(1);
+    });
 }
 
 #[cfg(test)]
@@ -125,6 +161,25 @@ mod tests {
             &text.replace("lgr_", "lgr_-")[..47],
         ] {
             assert!(RefreshToken::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_seal_shows_who_has_given_a_token_out() {
+        let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
+        let token = RefreshToken::sealed(&hasher(1));
+        let parsed = RefreshToken::parse(token.expose()).expect("the form of one");
+        assert!(parsed.is_sealed(&hasher(1)));
+        assert!(token.successor(&hasher(1)).is_sealed(&hasher(1)));
+        assert!(!token.is_sealed(&hasher(2)), "another pepper");
+        assert!(!RefreshToken::generate().is_sealed(&hasher(1)));
+        assert_ne!(token.expose(), RefreshToken::sealed(&hasher(1)).expose());
+        for place in [4, 35, 36, 46] {
+            let mut text = token.expose().to_owned().into_bytes();
+            text[place] = if text[place] == b'a' { b'b' } else { b'a' };
+            let text = String::from_utf8(text).expect("letters");
+            let changed = RefreshToken::parse(&text).expect("the form of one");
+            assert!(!changed.is_sealed(&hasher(1)), "character {place}");
         }
     }
 

@@ -313,74 +313,70 @@ async fn an_address_has_so_many_connections_and_no_more() {
 #[tokio::test]
 async fn wrong_refresh_tokens_are_limited_and_right_ones_are_not() {
     let gate = start_with(|config| config.rate_limits.failures_per_address = rate("5/hour")).await;
+    // Her tokens are given out to another address than she comes from then.
     let ada = gate.person("ada").await;
-    let refresh = |client: Client, token: String| async move {
+    let there = gate.there();
+    let send = |client: Client, path: &'static str, token: String| async move {
         let body = json!({ "refresh_token": token });
-        let answer = client.post("/auth/refresh", &body).await;
-        answer.expect("an answer")
+        client.post(path, &body).await.expect("an answer")
     };
-    let everywhere = async |token: String| {
-        let ask = async || refresh(gate.client.clone(), token.clone()).await;
+    let (refresh, logout) = ("/auth/refresh", "/auth/logout");
+    let everywhere = async |path: &'static str, token: &str| {
+        let ask = async || send(there.clone(), path, token.to_owned()).await;
         gate.everywhere(ask).await
     };
     let wrong = |n| format!("lgr_{n:043}");
     for n in 0..5 {
-        for answer in everywhere(wrong(n)).await {
+        for answer in everywhere(refresh, &wrong(n)).await {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         }
     }
-    for refused in everywhere(wrong(5)).await {
-        assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let too_many = StatusCode::TOO_MANY_REQUESTS;
+    for refused in everywhere(refresh, &wrong(5)).await {
+        assert_eq!(refused.status, too_many);
         assert_eq!(wait(&refused), Duration::from_secs(720));
     }
-    let logout = json!({ "refresh_token": wrong(6) });
-    let logout = async || gate.post("/auth/logout", logout.clone()).await;
-    for refused in gate.everywhere(logout).await {
-        assert_eq!(
-            refused.status,
-            StatusCode::TOO_MANY_REQUESTS,
-            "nor is it looked up there"
-        );
+    for refused in everywhere(logout, &wrong(6)).await {
+        assert_eq!(refused.status, too_many, "nor is it looked up there");
     }
-    let forged = gate.client.bearer("a.b.c");
-    for refused in gate
-        .everywhere(async || get(&forged, "/users/me").await)
-        .await
-    {
-        assert_eq!(
-            refused.status,
-            StatusCode::TOO_MANY_REQUESTS,
-            "all kinds are counted together"
-        );
+    let key = ada.key().await.text("api_key");
+    for (bearer, why) in [
+        ("a.b.c", "all kinds are counted together"),
+        (&key, "a key has to be looked up"),
+    ] {
+        let ask = async || get(&there.bearer(bearer), "/users/me").await;
+        for refused in gate.everywhere(ask).await {
+            assert_eq!(refused.status, too_many, "{why}");
+        }
     }
 
-    for me in gate.everywhere(async || ada.get("/users/me").await).await {
-        assert_eq!(me.status, StatusCode::OK, "good from there before");
-    }
-    // What was just given out is known where that was; another gateway would have to look it up.
-    let known_once = |answers: Vec<Answer>| {
-        let (mut good, others): (Vec<_>, Vec<_>) = answers
-            .into_iter()
-            .partition(|answer| answer.status == StatusCode::OK);
-        for other in others {
-            assert_eq!(other.status, StatusCode::TOO_MANY_REQUESTS, "{other:?}");
+    // A gateway knows by themselves what it or another one has given out, to whomever.
+    let mut token = ada.refresh.clone();
+    for _ in 0..2 {
+        for _ in gate.all() {
+            let pair = send(there.clone(), refresh, token).await;
+            assert_eq!(pair.status, StatusCode::OK, "sealed: {pair:?}");
+            let session = there.bearer(pair.text("access_token"));
+            for me in gate
+                .everywhere(async || get(&session, "/users/me").await)
+                .await
+            {
+                assert_eq!(me.status, StatusCode::OK, "signed: {me:?}");
+            }
+            token = pair.text("refresh_token");
         }
-        assert_eq!(good.len(), 1, "given out to this address");
-        good.remove(0)
-    };
-    let pair = known_once(everywhere(ada.refresh.clone()).await);
-    let session = gate.client.bearer(pair.text("access_token"));
-    known_once(
-        gate.everywhere(async || get(&session, "/users/me").await)
-            .await,
-    );
-    let mut token = pair.text("refresh_token");
-    for _ in gate.all() {
-        let elsewhere = refresh(gate.there(), token).await;
-        assert_eq!(elsewhere.status, StatusCode::OK, "{elsewhere:?}");
-        token = elsewhere.text("refresh_token");
+        // Each of them refreshes what the other has given out.
+        gate.turn().await;
     }
-    for nobody in gate.everywhere(async || gate.get("/users/me").await).await {
+    let spent = send(gate.client.clone(), refresh, ada.refresh.clone()).await;
+    assert_eq!(spent.status, StatusCode::UNAUTHORIZED, "long since");
+    for ended in everywhere(refresh, &token).await {
+        assert_eq!(ended.status, StatusCode::UNAUTHORIZED, "it was given out");
+    }
+    for nobody in gate
+        .everywhere(async || get(&there, "/users/me").await)
+        .await
+    {
         assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "no guess");
     }
 }

@@ -19,22 +19,39 @@ pub struct Failures {
     shared: Arc<Shared>,
 }
 
+/// Tells whether a secret shows by itself that it was given out here.
+type Vouch = dyn Fn(&[u8]) -> bool + Send + Sync;
+
 struct Shared {
     limiter: Limiter<Network>,
     known: Known,
     /// What is being looked at now: who presents one secret many times at once guesses once.
     under_way: Mutex<HashMap<Mark, Weak<Parts>>>,
+    vouch: Box<Vouch>,
 }
 
 impl Failures {
     /// Allows each address `rate` failures.
     #[must_use]
     pub fn new(rate: Rate, clock: Arc<dyn Clock>) -> Self {
+        Self::vouched(rate, clock, |_| false)
+    }
+
+    /// As [`new`](Self::new), but admits what `vouch` knows, whatever else has failed: secrets that show by themselves, as by a
+    /// signature, that they were given out here or by another process. It is asked only where an address has nothing left, must not
+    /// look anything up, and may be wrong about what was revoked.
+    #[must_use]
+    pub fn vouched(
+        rate: Rate,
+        clock: Arc<dyn Clock>,
+        vouch: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 limiter: Limiter::new(rate, clock),
                 known: Known::new(),
                 under_way: Mutex::default(),
+                vouch: Box::new(vouch),
             }),
         }
     }
@@ -42,7 +59,7 @@ impl Failures {
     /// Admits an attempt to prove something by `secret`, which nobody has looked at yet.
     ///
     /// It counts as a failure until it has succeeded, so that no more can be tried at once than may fail. A
-    /// secret that was good from this address before is always admitted.
+    /// secret that was good from this address before, or is vouched for, is always admitted.
     ///
     /// # Errors
     ///
@@ -56,7 +73,12 @@ impl Failures {
         network: Network,
         presented: Presented<'_>,
     ) -> Result<Attempt, Exceeded> {
-        let Shared { limiter, known, .. } = &*self.shared;
+        let Shared {
+            limiter,
+            known,
+            vouch,
+            ..
+        } = &*self.shared;
         let Presented::One(secret) = presented else {
             let held = limiter.hold(network)?;
             return Ok(Attempt::new(self, network, None, Some(held), false));
@@ -69,8 +91,11 @@ impl Failures {
         if let Some(parts) = under_way.get(&mark).and_then(Weak::upgrade) {
             return Ok(Attempt(parts));
         }
-        let held = limiter.hold(network)?;
-        let attempt = Attempt::new(self, network, Some(mark), Some(held), true);
+        let held = match limiter.hold(network) {
+            Err(_) if vouch(secret) => None,
+            held => Some(held?),
+        };
+        let attempt = Attempt::new(self, network, Some(mark), held, true);
         under_way.insert(mark, Arc::downgrade(&attempt.0));
         Ok(attempt)
     }
@@ -197,6 +222,22 @@ mod tests {
             failures.admit(network(1), b"b").is_err(),
             "but each answer counts"
         );
+    }
+
+    #[test]
+    fn what_is_vouched_for_is_admitted_where_nothing_is_left_and_counts_all_the_same() {
+        let rate = "3/day".parse().expect("a rate");
+        let vouch = |secret: &[u8]| secret.starts_with(b"ours");
+        let failures = Failures::vouched(rate, Arc::new(SystemClock), vouch);
+        assert!(fail(&failures, "ours, revoked"), "it counts like others");
+        assert!(fail(&failures, "a") && fail(&failures, "b"));
+        assert!(!fail(&failures, "c"), "as many as are allowed");
+        let ours = failures.admit(network(1), b"ours").expect("vouched for");
+        assert!(failures.admit(network(1), b"c").is_err());
+        ours.failed();
+        drop(ours);
+        assert!(failures.admit(network(1), b"c").is_err());
+        assert_eq!(failures.open(), 0);
     }
 
     #[test]

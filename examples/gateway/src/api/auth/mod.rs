@@ -27,7 +27,7 @@ pub(super) async fn open(
     id: SessionId,
 ) -> Result<RefreshToken, StoreError> {
     let now = app.clock.now();
-    let refresh = RefreshToken::generate();
+    let refresh = RefreshToken::sealed(&app.hasher);
     let session = NewSession {
         id,
         user: user.id,
