@@ -33,7 +33,7 @@ const FILL: &str = "
     INSERT INTO api_keys
         SELECT id(n), 'k' || n, id(n) || id(n), 'p' || n, id(n) || id(n), 9, '', id(n), id(n), '[]', NULL, NULL, FALSE, 0
         FROM generate_series(1, 10000) n;
-    INSERT INTO sessions SELECT id(n), id(n), 0, 0, 9, 9, NULL, NULL, NULL, FALSE FROM generate_series(1, 10000) n;
+    INSERT INTO sessions SELECT id(n), id(n), 0, 0, 9, 9, NULL, NULL, FALSE FROM generate_series(1, 10000) n;
     INSERT INTO refresh_tokens SELECT id(n) || id(n), id(n), 0, 9 FROM generate_series(1, 10000) n;
     INSERT INTO events
         SELECT id(n), 0, 'user', id(n), NULL, NULL, NULL, 'user.created', 'user', 'u' || n, id(n) FROM generate_series(1, 10000) n;
