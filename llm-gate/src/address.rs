@@ -70,6 +70,27 @@ impl Network {
     }
 }
 
+/// What one customer or place may have of addresses: an IPv4 address by itself, an IPv6 address by its /48.
+///
+/// A site is given up to a /48 (RFC 6177), which has 65,536 networks: who is to count as one whatever it is given is
+/// counted so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site(IpAddr);
+
+impl Site {
+    /// Returns the site that a network belongs to.
+    #[must_use]
+    pub const fn of(network: Network) -> Self {
+        match network.0 {
+            IpAddr::V4(address) => Self(IpAddr::V4(address)),
+            IpAddr::V6(address) => {
+                let [a, b, c, ..] = address.segments();
+                Self(IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -92,6 +113,14 @@ mod tests {
         assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_ne!(network("::1"), network("127.0.0.1"));
+    }
+
+    #[test]
+    fn a_site_has_all_its_networks() {
+        let site = |text: &str| Site::of(network(text));
+        assert_eq!(site("2001:db8:1:2::1"), site("2001:db8:1:ffff::1"));
+        assert_ne!(site("2001:db8:1::1"), site("2001:db8:2::1"));
+        assert_ne!(site("192.0.2.1"), site("192.0.2.2"));
     }
 
     #[test]

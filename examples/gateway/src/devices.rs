@@ -3,7 +3,8 @@
 //! A cookie with a number that nobody else has, and for each account that was entered a proof of that: a MAC over the
 //! number, the account and the hash of its password. It opens nothing. Whoever shows it has wrong guesses of its own, see
 //! [`logins`](crate::logins), so it takes no more than the password has let in before; a new password makes strangers of all
-//! devices that do not set it. The key is made of the pepper, so all gateways agree, and none keeps anything.
+//! devices that do not set it. Beside each proof stand tags of the names that the account goes by, so that nobody is looked
+//! up whom the device has not entered. The key is made of the pepper, so all gateways agree, and none keeps anything.
 //!
 //! This is the device cookie that OWASP describes ([Slow Down Online Guessing Attacks with Device Cookies]).
 //!
@@ -12,14 +13,16 @@
 //!
 //! ```
 //! use llm_gate::identity::UserId;
-//! use llm_gate_gateway::devices::{Device, Devices};
+//! use llm_gate_gateway::devices::{Device, Devices, Entered};
 //!
 //! let devices = Devices::new(&"a pepper of at least 32 random bytes".into());
-//! let ada = UserId::new();
-//! let cookie = devices.remember(None, ada, "$argon2id$…").to_string();
+//! let user = UserId::new();
+//! let ada = Entered { user, names: [Some("ada"), None], hash: "$argon2id$…" };
+//! let cookie = devices.remember(None, ada).to_string();
 //! let device: Device = cookie.parse().expect("as it was given out");
-//! assert!(devices.recognise(&device, ada, "$argon2id$…").is_some());
-//! assert!(devices.recognise(&device, ada, "$argon2id$another").is_none());
+//! assert!(devices.has_entered(&device, "ada") && !devices.has_entered(&device, "eve"));
+//! assert!(devices.recognise(&device, user, "$argon2id$…").is_some());
+//! assert!(devices.recognise(&device, user, "$argon2id$another").is_none());
 //! ```
 
 use std::fmt;
@@ -40,12 +43,32 @@ const ACCOUNTS: usize = 8;
 /// As much of a MAC as nobody guesses (RFC 2104, section 5).
 type Proof = [u8; 16];
 
+/// Enough of one to look nobody up by chance.
+type Tag = [u8; 8];
+
 /// A device, and the accounts it has entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     id: [u8; 16],
     /// The account that was entered last comes first.
-    proofs: Vec<Proof>,
+    accounts: Vec<Account>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Account {
+    tags: [Tag; 2],
+    proof: Proof,
+}
+
+/// An account that was entered.
+#[derive(Clone, Copy, Debug)]
+pub struct Entered<'a> {
+    /// Which it is.
+    pub user: UserId,
+    /// The names that it goes by, normalised: a user name, an e-mail address.
+    pub names: [Option<&'a str>; 2],
+    /// The hash of its password that is on record.
+    pub hash: &'a str,
 }
 
 /// What is no cookie of a device.
@@ -57,24 +80,39 @@ impl FromStr for Device {
     type Err = NoDevice;
 
     fn from_str(text: &str) -> Result<Self, NoDevice> {
-        let mut parts = text.split('.').take(ACCOUNTS + 2).map(|part| {
-            let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-            Proof::try_from(bytes).ok()
-        });
-        let id = parts.next().flatten().ok_or(NoDevice)?;
-        let proofs: Vec<Proof> = parts.collect::<Option<_>>().ok_or(NoDevice)?;
-        if proofs.len() > ACCOUNTS {
+        let mut parts = text.split('.').take(ACCOUNTS + 2);
+        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+        let id = parts.next().and_then(decoded).map(TryFrom::try_from);
+        let id = id.and_then(Result::ok).ok_or(NoDevice)?;
+        let accounts = parts.map(|part| Account::read(&decoded(part)?));
+        let accounts: Vec<_> = accounts.collect::<Option<_>>().ok_or(NoDevice)?;
+        if accounts.len() > ACCOUNTS {
             return Err(NoDevice);
         }
-        Ok(Self { id, proofs })
+        Ok(Self { id, accounts })
     }
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.id))?;
-        let mut proofs = self.proofs.iter();
-        proofs.try_for_each(|proof| write!(f, ".{}", URL_SAFE_NO_PAD.encode(proof)))
+        let mut accounts = self.accounts.iter();
+        accounts.try_for_each(|account| write!(f, ".{}", URL_SAFE_NO_PAD.encode(account.bytes())))
+    }
+}
+
+impl Account {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (one, rest) = bytes.split_first_chunk()?;
+        let (two, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            tags: [*one, *two],
+            proof: rest.try_into().ok()?,
+        })
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [self.tags.as_flattened(), &self.proof].concat()
     }
 }
 
@@ -91,14 +129,24 @@ impl Devices {
         Self(keyed(&key.finalize().into_bytes()))
     }
 
+    /// Returns whether a device says that it has entered the account that goes by a name.
+    #[must_use]
+    pub fn has_entered(&self, device: &Device, name: &str) -> bool {
+        let mac = self.tag(device.id, name);
+        // In constant time each.
+        let named = |tag: &Tag| mac.clone().verify_truncated_left(tag).is_ok();
+        let mut tags = device.accounts.iter().flat_map(|account| &account.tags);
+        tags.any(named)
+    }
+
     /// Returns who comes with a device, if it has entered the account with the password that it has now. `hash` is what is on
     /// record of that.
     #[must_use]
     pub fn recognise(&self, device: &Device, user: UserId, hash: &str) -> Option<Familiar> {
-        let mac = self.mac(device.id, user, hash);
+        let mac = self.proof(device.id, user, hash);
         // In constant time each.
-        let proven = |proof: &Proof| mac.clone().verify_truncated_left(proof).is_ok();
-        let known = device.proofs.iter().any(proven);
+        let proven = |account: &Account| mac.clone().verify_truncated_left(&account.proof).is_ok();
+        let known = device.accounts.iter().any(proven);
         known.then(|| Familiar::device(device.id, user))
     }
 
@@ -108,29 +156,46 @@ impl Devices {
     ///
     /// Panics if the operating system has no random numbers.
     #[must_use]
-    pub fn remember(&self, device: Option<Device>, user: UserId, hash: &str) -> Device {
+    pub fn remember(&self, device: Option<Device>, entered: Entered<'_>) -> Device {
+        let Entered { user, names, hash } = entered;
         let mut device = device.unwrap_or_else(|| Device {
             id: rand::random(),
-            proofs: Vec::new(),
+            accounts: Vec::new(),
         });
-        let whole = self.mac(device.id, user, hash).finalize().into_bytes();
-        let mut proof = Proof::default();
-        for (to, from) in proof.iter_mut().zip(whole) {
-            *to = from;
+        let mut account = Account {
+            tags: [Tag::default(); 2],
+            proof: Proof::default(),
+        };
+        // Two accounts without a name have not the same one.
+        let nameless = user.to_string();
+        for (tag, name) in account.tags.iter_mut().zip(names) {
+            cut(self.tag(device.id, name.unwrap_or(&nameless)), tag);
         }
-        device.proofs.retain(|known| *known != proof);
-        device.proofs.truncate(ACCOUNTS - 1);
-        device.proofs.insert(0, proof);
+        cut(self.proof(device.id, user, hash), &mut account.proof);
+        // What it was before, with another password.
+        let other = |known: &Account| !known.tags.iter().any(|tag| account.tags.contains(tag));
+        device.accounts.retain(other);
+        device.accounts.truncate(ACCOUNTS - 1);
+        device.accounts.insert(0, account);
         device
     }
 
-    fn mac(&self, device: [u8; 16], user: UserId, hash: &str) -> Hmac<Sha256> {
+    fn tag(&self, device: [u8; 16], name: &str) -> Hmac<Sha256> {
+        let mac = self.0.clone().chain_update("tag").chain_update(device);
+        mac.chain_update(name)
+    }
+
+    fn proof(&self, device: [u8; 16], user: UserId, hash: &str) -> Hmac<Sha256> {
         // All but the last have one length.
-        self.0
-            .clone()
-            .chain_update(device)
-            .chain_update(user.as_uuid().as_bytes())
+        let mac = self.0.clone().chain_update("proof").chain_update(device);
+        mac.chain_update(user.as_uuid().as_bytes())
             .chain_update(hash)
+    }
+}
+
+fn cut(mac: Hmac<Sha256>, into: &mut [u8]) {
+    for (to, from) in into.iter_mut().zip(mac.finalize().into_bytes()) {
+        *to = from;
     }
 }
 
@@ -152,28 +217,33 @@ mod tests {
         Devices::new(&byte.to_string().repeat(32).as_str().into())
     }
 
+    fn entered<'a>(user: UserId, name: &'a str, hash: &'a str) -> Entered<'a> {
+        let names = [Some(name), None];
+        Entered { user, names, hash }
+    }
+
     #[test]
     fn a_device_is_known_to_the_accounts_it_has_entered_and_to_no_other() {
         let gate = devices('a');
         let (ada, eve) = (UserId::new(), UserId::new());
-        let device = gate.remember(None, ada, "one");
+        let device = gate.remember(None, entered(ada, "ada", "one"));
         assert!(gate.recognise(&device, ada, "one").is_some());
         for (user, hash) in [(eve, "one"), (ada, "two"), (ada, ""), (ada, "one ")] {
             assert!(gate.recognise(&device, user, hash).is_none());
         }
-        assert!(
-            devices('b').recognise(&device, ada, "one").is_none(),
-            "another pepper"
-        );
-        let both = gate.remember(Some(device.clone()), eve, "two");
+        let other = devices('b');
+        assert!(other.recognise(&device, ada, "one").is_none());
+        assert!(!other.has_entered(&device, "ada"), "another pepper");
+        let both = gate.remember(Some(device.clone()), entered(eve, "eve", "two"));
         for (user, hash) in [(ada, "one"), (eve, "two")] {
             assert!(gate.recognise(&both, user, hash).is_some());
         }
-        let other = gate.remember(None, eve, "two");
+        let other = gate.remember(None, entered(eve, "eve", "two"));
         let forged = Device {
             id: other.id,
-            proofs: device.proofs.clone(),
+            accounts: device.accounts.clone(),
         };
+        assert!(!gate.has_entered(&forged, "ada"));
         assert!(
             gate.recognise(&forged, ada, "one").is_none(),
             "a proof is of one device"
@@ -191,39 +261,60 @@ mod tests {
     }
 
     #[test]
-    fn the_accounts_that_were_entered_last_are_kept() {
+    fn nobody_is_looked_up_whom_a_device_has_not_entered() {
         let gate = devices('a');
-        let users: Vec<_> = (0..=ACCOUNTS).map(|_| UserId::new()).collect();
-        let enter = |device: Option<Device>, user: &UserId| Some(gate.remember(device, *user, ""));
+        let ada = Entered {
+            user: UserId::new(),
+            names: [Some("ada"), Some("ada@example.org")],
+            hash: "one",
+        };
+        let device = gate.remember(None, ada);
+        for name in ["ada", "ada@example.org"] {
+            assert!(gate.has_entered(&device, name), "{name}");
+        }
+        for name in ["eve", "", "Ada", "ada@example.or"] {
+            assert!(!gate.has_entered(&device, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_accounts_that_were_entered_last_are_kept_each_once() {
+        let gate = devices('a');
+        let users: Vec<_> = (0..=ACCOUNTS)
+            .map(|n| (UserId::new(), n.to_string()))
+            .collect();
+        let enter = |device: Option<Device>, (user, name): &(UserId, String)| {
+            // With a new password each time.
+            let old = gate.remember(device, entered(*user, name, "old"));
+            Some(gate.remember(Some(old), entered(*user, name, "new")))
+        };
         let device = users.iter().fold(None, enter);
         let device = enter(device, &users[3]).expect("one");
-        let known = |user: &&UserId| gate.recognise(&device, **user, "").is_some();
-        assert_eq!(
-            users.iter().filter(known).count(),
-            ACCOUNTS,
-            "each once, and all but the first"
-        );
-        assert!(!known(&&users[0]));
+        let known = |(user, _): &&(UserId, String)| gate.recognise(&device, *user, "new").is_some();
+        assert_eq!(users.iter().filter(known).count(), ACCOUNTS);
+        assert!(!known(&&users[0]), "all but the first");
         assert_eq!(device.to_string().parse::<Device>().ok(), Some(device));
     }
 
     #[test]
     fn what_was_not_given_out_is_no_device() {
-        let device = devices('a').remember(None, UserId::new(), "").to_string();
-        let part = "AAAAAAAAAAAAAAAAAAAAAA";
+        let device = devices('a').remember(None, entered(UserId::new(), "ada", ""));
+        let device = device.to_string();
+        let (id, account) = device.split_once('.').expect("an account");
         for bad in [
             "",
             ".",
             &device[1..],
             &format!("{device}."),
             &format!("{device}.x"),
-            &format!("{device}{}", format!(".{part}").repeat(ACCOUNTS)),
-            &format!("{device}{}", format!(".{part}").repeat(100_000)),
+            &format!("{device}.{id}"),
+            &format!("{device}{}", format!(".{account}").repeat(ACCOUNTS)),
+            &format!("{device}{}", format!(".{account}").repeat(100_000)),
             &device.replace('.', ","),
         ] {
             assert!(bad.parse::<Device>().is_err(), "{bad:.40}");
         }
         assert!(device.parse::<Device>().is_ok());
-        assert!(part.parse::<Device>().is_ok(), "it has entered nothing");
+        assert!(id.parse::<Device>().is_ok(), "it has entered nothing");
     }
 }

@@ -6,30 +6,31 @@
 //! | Counted | At most | Holds for |
 //! |---|---|---|
 //! | one account, from one device or in one session | the rate of `rate_limits.login_failures` | who has entered the account so |
-//! | one account, from one address | the same | strangers |
+//! | one account, in all sessions together | ten times that | who has logged in |
+//! | one account, from one address (IPv6: one /48) | the rate once | strangers |
 //! | one account, from all addresses together | ten times that | strangers |
 //! | one address, whatever it gets wrong | `rate_limits.failures_per_address` | strangers |
 //!
 //! Beside that a login costs a hash, right or wrong. Strangers take it from what their address may cost
-//! (`rate_limits.logins_per_address`), with all else that costs one; each account has as much for those who have entered
-//! it before.
+//! (`rate_limits.logins_per_address`), with all else that costs one; each device that has entered before has as much for
+//! itself. They take no more than half of the places where logins wait for a processor.
 //!
 //! Who has entered an account shows the cookie of the device (see [`devices`](crate::devices)) or the session. It is touched
 //! by its own failures and by nobody else's, wherever they come from: neighbours on the same address guess as strangers
 //! do. Whoever has neither, on a new device or by a program that keeps no cookies, is a stranger, and as quick as the others
 //! while somebody guesses. Nobody is told more: what a stranger is answered hangs on the name and the address alone, and
 //! not on whether there is such an account, or who has entered it from where. A guesser with all the addresses there are has
-//! a hundred guesses and then a hundred an hour.
+//! a hundred guesses and then a hundred an hour, at each gateway, for each of the two names that an account may have.
 //!
 //! An attempt counts from its beginning, so that no more can be tried at once than may fail, and for nothing if it
-//! was right or nobody could tell. Strangers are counted by the name that was typed, before anything is looked
+//! was right or nobody could tell. It is gone through with when nobody waits for the answer any more. Strangers are counted by the name that was typed, before anything is looked
 //! up: an account that does not exist has the same answers, work and limits as one that does.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use llm_gate::address::Network;
+use llm_gate::address::{Network, Site};
 use llm_gate::clock::Clock;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::limit::{Exceeded, Failures, Held, Limiter, Rate};
@@ -51,7 +52,8 @@ pub struct Logins {
 #[derive(Clone, Debug)]
 struct Limits {
     familiar: Limiter<Familiar>,
-    here: Limiter<(Network, Account)>,
+    inside: Limiter<UserId>,
+    here: Limiter<(Site, Account)>,
     strangers: Limiter<Account>,
     hasher: RandomState,
 }
@@ -89,10 +91,12 @@ impl Familiar {
         Self { by, user }
     }
 
-    /// Returns whose account it is.
-    #[must_use]
-    pub const fn user(self) -> UserId {
-        self.user
+    /// Returns whose account it is, if sessions of it can be had without its password.
+    const fn inside(self) -> Option<UserId> {
+        match self.by {
+            By::Device(_) => None,
+            By::Session(_) | By::Credential => Some(self.user),
+        }
     }
 }
 
@@ -109,8 +113,10 @@ pub enum Who<'a> {
 #[derive(Debug, Default)]
 #[must_use = "it has to be told how it went"]
 pub struct Login {
+    stranger: bool,
     familiar: Option<Held<Familiar>>,
-    here: Option<Held<(Network, Account)>>,
+    inside: Option<Held<UserId>>,
+    here: Option<Held<(Site, Account)>>,
     strangers: Option<Held<Account>>,
     address: Option<Held<Network>>,
 }
@@ -121,6 +127,7 @@ impl Logins {
     pub fn new(rate: Option<Rate>, failures: Option<Failures>, clock: &Arc<dyn Clock>) -> Self {
         let limits = rate.map(|rate| Limits {
             familiar: Limiter::new(rate, Arc::clone(clock)).capacity(ACCOUNTS),
+            inside: Limiter::new(rate.times(STRANGERS), Arc::clone(clock)).capacity(ACCOUNTS),
             here: Limiter::new(rate, Arc::clone(clock)).capacity(ACCOUNTS),
             strangers: Limiter::new(rate.times(STRANGERS), Arc::clone(clock)).capacity(ACCOUNTS),
             hasher: RandomState::new(),
@@ -136,12 +143,17 @@ impl Logins {
     pub fn begin(&self, who: Who<'_>) -> Result<Login, Exceeded> {
         let mut login = Login::default();
         match (who, &self.limits) {
-            (Who::Familiar(who), Some(limits)) => login.familiar = Some(limits.familiar.hold(who)?),
+            (Who::Familiar(who), Some(limits)) => {
+                login.familiar = Some(limits.familiar.hold(who)?);
+                let inside = who.inside().map(|user| limits.inside.hold(user));
+                login.inside = inside.transpose()?;
+            }
             (Who::Familiar(_), None) => {}
             (Who::Stranger(network, name), limits) => {
+                login.stranger = true;
                 if let Some(limits) = limits {
                     let account = limits.hasher.hash_one(name);
-                    login.here = Some(limits.here.hold((network, account))?);
+                    login.here = Some(limits.here.hold((Site::of(network), account))?);
                     login.strangers = Some(limits.strangers.hold(account)?);
                 }
                 if let Some(failures) = &self.failures {
@@ -154,16 +166,27 @@ impl Logins {
 }
 
 impl Login {
+    /// Returns whether nothing is known of who tries.
+    #[must_use]
+    pub const fn is_strangers(&self) -> bool {
+        self.stranger
+    }
+
     /// Says that it was refused. One that was let in is dropped.
     pub fn failed(self) {
         let Self {
+            stranger: _,
             familiar,
+            inside,
             here,
             strangers,
             address,
         } = self;
         if let Some(familiar) = familiar {
             familiar.keep();
+        }
+        if let Some(inside) = inside {
+            inside.keep();
         }
         if let Some(here) = here {
             here.keep();
@@ -238,6 +261,25 @@ mod tests {
             "another account on the same device"
         );
         assert!(logins.begin(Who::Stranger(place(2), "eve")).is_ok());
+    }
+
+    #[test]
+    fn whoever_opens_sessions_without_the_password_has_ten_times_one_and_no_more() {
+        let logins = logins("1000/day");
+        let ada = UserId::new();
+        let session = || Who::Familiar(Familiar::session(Some(SessionId::new()), ada));
+        let guesses: usize = (0..50).map(|_| exhaust(&logins, session())).sum();
+        assert_eq!(guesses, 50);
+        let device = Familiar::device([1; 16], ada);
+        assert_eq!(exhaust(&logins, Who::Familiar(device)), 5);
+    }
+
+    #[test]
+    fn all_networks_of_a_site_are_one() {
+        let logins = logins("1000/day");
+        let network = |n: u16| Network::of([0x2001, 0xdb8, 1, n, 0, 0, 0, 1].into());
+        let guesses = |n| exhaust(&logins, Who::Stranger(network(n), "ada"));
+        assert_eq!((0..100).map(guesses).sum::<usize>(), 5);
     }
 
     #[test]

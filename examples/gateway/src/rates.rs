@@ -9,7 +9,7 @@ use llm_gate::identity::UserId;
 use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, Limiter, RateLimitLayer};
 
 use crate::config::{RateLimitConfig, RateSetting};
-use crate::logins::{Login, Logins, Who};
+use crate::logins::{Familiar, Login, Logins, Who};
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
@@ -38,14 +38,18 @@ pub struct Rates {
     pub address: RateLimitLayer,
     /// Requests of one caller.
     pub identity: RateLimitLayer,
-    /// Requests from one address that cost a password hash, or a question to another provider.
+    /// Requests from one address that cost a password hash.
     pub hashing: RateLimitLayer,
+    /// Requests from one address that cost a question to another provider.
+    pub asking: RateLimitLayer,
     /// Requests of one caller that cost as much.
     pub proving: RateLimitLayer,
     /// Wrong passwords.
     pub logins: Logins,
-    /// Logins to an account by who has entered it before.
-    familiar: Option<Limiter<UserId>>,
+    /// Logins of those who have entered the account before.
+    familiar: Option<Limiter<Familiar>>,
+    /// New passwords of one account by letter.
+    resets: Option<Limiter<UserId>>,
     failures: Option<Failures>,
     letters: Option<Limiter<u64>>,
     invites: Option<Limiter<UserId>>,
@@ -78,8 +82,10 @@ impl Rates {
             address: per_address(config.per_address),
             identity: per_principal(config.per_identity),
             hashing: per_address(config.logins_per_address),
+            asking: per_address(config.logins_per_address),
             proving: per_principal(config.logins_per_address),
             familiar: limiter(config.logins_per_address, clock),
+            resets: limiter(config.logins_per_address, clock),
             logins: Logins::new(config.login_failures.rate(), failures.clone(), clock),
             failures,
             letters: limiter(config.letters_per_receiver, clock),
@@ -96,11 +102,23 @@ impl Rates {
     pub fn login(&self, who: Who<'_>) -> Result<Login, Exceeded> {
         let login = self.logins.begin(who)?;
         match (who, &self.familiar) {
-            (Who::Familiar(who), Some(familiar)) => drop(familiar.take(who.user())?),
+            (Who::Familiar(who), Some(familiar)) => drop(familiar.take(who)?),
             (Who::Familiar(_), None) => {}
             (Who::Stranger(network, _), _) => self.hashing.count(network)?,
         }
         Ok(login)
+    }
+
+    /// Counts a new password, which costs a hash, of who has proven to read the letters.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there were too many.
+    pub fn reset(&self, user: UserId) -> Result<(), Exceeded> {
+        match &self.resets {
+            Some(resets) => resets.take(user).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Counts a letter of a kind to an address, normalised, that somebody asked for. It may be anybody's.
@@ -147,14 +165,5 @@ impl Rates {
         let failures = self.failures.as_ref();
         let attempt = failures.map(|failures| failures.admit(network, secret.as_bytes()));
         attempt.transpose()
-    }
-
-    /// Remembers that secrets were given out to this address, so that they are not taken for guesses.
-    pub fn given_out(&self, network: Network, secrets: &[&str]) {
-        for secret in secrets {
-            if let Some(failures) = &self.failures {
-                failures.remember(network, secret.as_bytes());
-            }
-        }
     }
 }

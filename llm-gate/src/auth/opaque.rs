@@ -68,9 +68,9 @@ macro_rules! opaque {
 }
 
 opaque! {
-/// An opaque refresh token: 256 random bits, of which only the hash is kept.
+/// An opaque refresh token: 256 random bits, or 190 and a seal, of which only the hash is kept.
 ///
-/// SHA-256 without a key or salt suffices, because nobody can enumerate 256 bits.
+/// SHA-256 without a key or salt suffices, because nobody can enumerate as many.
 ///
 /// ```
 /// use llm_gate::auth::RefreshToken;

@@ -6,7 +6,7 @@ use super::{Exceeded, Limiter, Rate, RateLimitService};
 use crate::address::{ClientAddress, Network};
 use crate::clock::Clock;
 use crate::error::Envelope;
-use crate::identity::{Credential, KeyId, Principal, UserId};
+use crate::identity::{Credential, KeyId, Principal, SessionId, UserId};
 
 /// Lets as many requests through as a rate allows each caller, or each address.
 ///
@@ -36,11 +36,13 @@ pub(super) enum By {
 pub(super) enum Counted {
     Key(KeyId),
     User(UserId),
+    Session(SessionId),
     Network(Network),
 }
 
 impl RateLimitLayer {
-    /// Counts by the caller: by the API key, or by the user where there is none. Belongs inside of an auth layer.
+    /// Counts by the caller: by the API key, else by the session, or by the user where the credential names none. Belongs
+    /// inside of an auth layer.
     #[must_use]
     pub fn per_principal(rate: Rate, clock: Arc<dyn Clock>) -> Self {
         Self::new(Limiter::new(rate, clock), By::Principal)
@@ -106,7 +108,10 @@ impl By {
                 let principal = extensions.get::<Principal>()?;
                 Some(match principal.credential {
                     Credential::Key(key) => Counted::Key(key),
-                    _ => Counted::User(principal.user),
+                    _ => {
+                        let session = principal.session.map(Counted::Session);
+                        session.unwrap_or(Counted::User(principal.user))
+                    }
                 })
             }
             Self::Address => {

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, HeaderName, ORIGIN, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
-use llm_gate::identity::UserId;
+use llm_gate::store::User;
 
 use super::document::{Part, Reply, Sketch};
 use super::error::ApiError;
 use crate::app::App;
 use crate::config::Secret;
-use crate::devices::Device;
+use crate::devices::{Device, Entered};
 
 /// A cookie by its name.
 pub(super) struct Cookie {
@@ -44,6 +44,8 @@ pub(super) const DEVICE: Cookie = Cookie {
     same_site: "Strict",
 };
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// How long a browser remembers it: as long as browsers remember anything (RFC 6265bis, section 5.6.2).
 const DEVICE_FOR: Duration = Duration::from_secs(400 * 24 * 3600);
 
@@ -54,13 +56,39 @@ pub(super) struct LoginCookie(pub(super) Option<Secret>);
 pub(super) struct RefreshCookie(pub(super) Option<Secret>);
 
 /// The accounts that were entered with a browser before.
-pub(super) struct DeviceCookie(pub(super) Option<Device>);
+pub(super) struct DeviceCookie {
+    pub(super) device: Option<Device>,
+    /// Whether a page of somebody else's has sent the browser here, without what it keeps.
+    sent_by_others: bool,
+}
 
 impl DeviceCookie {
     /// Makes the header that adds an account, by the hash of its password that is on record.
-    pub(super) fn entered(self, app: &App, user: UserId, hash: &str) -> HeaderValue {
-        let device = app.devices.remember(self.0, user, hash);
-        DEVICE.set(app, &device.to_string(), DEVICE_FOR)
+    pub(super) fn entered(self, app: &App, user: &User, hash: &str) -> Vec<HeaderValue> {
+        if self.sent_by_others {
+            // What the browser keeps would be lost.
+            return Vec::new();
+        }
+        let entered = Entered {
+            user: user.id,
+            names: [user.username.as_deref(), user.email.as_deref()],
+            hash,
+        };
+        let device = app.devices.remember(self.device, entered);
+        vec![DEVICE.set(app, &device.to_string(), DEVICE_FOR)]
+    }
+}
+
+/// Tells whether a browser says that a page of another site has made it ask. Programs say nothing.
+fn sent_by_others(app: &App, headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    match (site, headers.get(ORIGIN)) {
+        (Some(site), _) => !matches!(site, b"same-origin" | b"none"),
+        (None, Some(origin)) => {
+            let path = app.web_url.strip_prefix(origin.to_str().unwrap_or("?"));
+            path.is_none_or(|path| !(path.is_empty() || path.starts_with('/')))
+        }
+        (None, None) => false,
     }
 }
 
@@ -103,14 +131,16 @@ impl Cookie {
     fn find(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
         let name = self.name(app);
         let lines = headers.get_all(COOKIE).iter();
-        let lines = lines.filter_map(|line| line.to_str().ok());
-        let mut found = lines
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter(|(known, _)| *known == name)
-            .map(|(_, value)| value);
+        let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        // Whatever else stands in the line may be of others, and no text.
+        let mut found = pairs.filter_map(|pair| {
+            let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+            value.strip_prefix(b"=")
+        });
         match (found.next(), found.next()) {
-            (Some(value), None) if !value.is_empty() => Some(value.into()),
+            (Some(value), None) if !value.is_empty() => {
+                Some(std::str::from_utf8(value).ok()?.into())
+            }
             _ => None,
         }
     }
@@ -141,8 +171,11 @@ impl FromRequestParts<App> for DeviceCookie {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let found = DEVICE.find(app, &parts.headers);
-        // What is none of ours is as good as nothing.
-        Ok(Self(found.and_then(|text| text.expose().parse().ok())))
+        Ok(Self {
+            // What is none of ours is as good as nothing.
+            device: found.and_then(|text| text.expose().parse().ok()),
+            sent_by_others: sent_by_others(app, &parts.headers),
+        })
     }
 }
 

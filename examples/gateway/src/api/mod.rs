@@ -45,7 +45,7 @@ use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use llm_gate::auth::{AnyAuthLayer, AuthLayer};
 use llm_gate::error::Envelope;
-use llm_gate::limit;
+use llm_gate::limit::{self, RateLimitLayer};
 use tower::util::MapRequestLayer;
 
 use self::document::{Routers, Surface, operation};
@@ -76,11 +76,11 @@ fn management_surface() -> Surface {
         )
         .route(operation!(auth::check), &["/api/login"])
         .route(
-            operation!(oauth::login).hashing(),
+            operation!(oauth::login).asking(),
             &["/auth/{provider}/login"],
         )
         .route(
-            operation!(oauth::callback).hashing(),
+            operation!(oauth::callback).asking(),
             &["/auth/{provider}/callback"],
         )
         .route(operation!(users::me), &["/users/me", "/api/me"])
@@ -97,8 +97,8 @@ fn management_surface() -> Surface {
         .route(operation!(identities::unlink), &[])
         .route(operation!(account::request_verification), &[])
         .route(operation!(account::verify_email), &[])
-        .route(operation!(account::forgot_password).hashing(), &[])
-        .route(operation!(account::reset_password).hashing(), &[])
+        .route(operation!(account::forgot_password), &[])
+        .route(operation!(account::reset_password), &[])
         .route(operation!(users::list), &[])
         .route(operation!(users::create), &[])
         .route(operation!(users::show), &[])
@@ -203,14 +203,18 @@ pub fn management(app: App) -> Router {
     let Routers {
         open,
         hashing,
+        asking,
         known,
         proving,
     } = management_surface().routers();
-    let hashes = rates.hashing.clone().envelope(Envelope::Detail);
-    let hashing = hashing
-        .route_layer(middleware::from_fn(edge::contain))
-        .route_layer(hashes)
-        .route_layer(middleware::from_fn(whole));
+    let bounded = |routes: Router<App>, rate: &RateLimitLayer| {
+        routes
+            .route_layer(middleware::from_fn(edge::contain))
+            .route_layer(rate.clone().envelope(Envelope::Detail))
+            .route_layer(middleware::from_fn(whole))
+    };
+    let hashing = bounded(hashing, &rates.hashing);
+    let asking = bounded(asking, &rates.asking);
     // What is left unread when an answer ends the connection may take that answer with it.
     let open = open.route_layer(middleware::from_fn(whole));
     // Who is nobody is refused before the hash is counted, and no neighbour takes from what somebody else has.
@@ -218,6 +222,7 @@ pub fn management(app: App) -> Router {
     let proving = proving.route_layer(proves);
     behind(known.merge(proving), auth, &app, Envelope::Detail)
         .merge(hashing)
+        .merge(asking)
         .merge(open)
         .fallback(async || ApiError::not_found("no such route"))
         .method_not_allowed_fallback(async || {

@@ -48,7 +48,7 @@
 //! | `rate_limits.per_identity` | `LLM_GATE_RATE_LIMITS__PER_IDENTITY` | `1200/minute`: requests with one API key, or of one login |
 //! | `rate_limits.logins_per_address` | `LLM_GATE_RATE_LIMITS__LOGINS_PER_ADDRESS` | `60/minute`: registrations and logins, good or bad |
 //! | `rate_limits.failures_per_address` | `LLM_GATE_RATE_LIMITS__FAILURES_PER_ADDRESS` | `120/minute`: wrong credentials of any kind |
-//! | `rate_limits.login_failures` | `LLM_GATE_RATE_LIMITS__LOGIN_FAILURES` | `10/hour`: wrong passwords for one account from one address |
+//! | `rate_limits.login_failures` | `LLM_GATE_RATE_LIMITS__LOGIN_FAILURES` | `10/hour`: wrong passwords for one account by one device that has entered it, or by strangers from one address |
 //! | `rate_limits.letters_per_receiver` | `LLM_GATE_RATE_LIMITS__LETTERS_PER_RECEIVER` | `10/hour`: letters of a kind (to confirm it, to reset a password, invites) that somebody asked for, to one e-mail address |
 //! | `rate_limits.invites_per_user` | `LLM_GATE_RATE_LIMITS__INVITES_PER_USER` | `60/hour`: invites of one user to projects, and members whom one adds |
 //! | `upstream.url` | `VLLM_ENDPOINT` | `http://127.0.0.1:8000` |

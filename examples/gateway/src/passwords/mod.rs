@@ -47,6 +47,10 @@ pub struct Passwords {
     running: Arc<Semaphore>,
     /// Those that may run or wait.
     waiting: Arc<Semaphore>,
+    /// Those of them that may be strangers'.
+    crowd: Arc<Semaphore>,
+    /// Whether this one is for strangers.
+    strange: bool,
     /// The hash that is checked when there is none.
     decoy: String,
     spent: Arc<Spent>,
@@ -118,6 +122,18 @@ impl Passwords {
             spent: Arc::default(),
             running: Arc::new(Semaphore::new(threads)),
             waiting: Arc::new(Semaphore::new(threads + config.queue)),
+            crowd: Arc::new(Semaphore::new(threads + config.queue / 2)),
+            strange: false,
+        }
+    }
+
+    /// The same for strangers, who have half of the places to wait in: they fill none that are kept for those who are known.
+    #[must_use]
+    pub fn for_strangers(&self, strange: bool) -> Self {
+        let passwords = self.clone();
+        Self {
+            strange,
+            ..passwords
         }
     }
 
@@ -226,15 +242,17 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.waiting)
-            .try_acquire_owned()
-            .map_err(|_| PasswordError::Overloaded)?;
+        let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned();
+        let full = |_| PasswordError::Overloaded;
+        let crowd = self.strange.then(|| place(&self.crowd));
+        let crowd = crowd.transpose().map_err(full)?;
+        let place = place(&self.waiting).map_err(full)?;
         let core = Arc::clone(&self.running)
             .acquire_owned()
             .await
             .map_err(failed)?;
         tokio::task::spawn_blocking(move || {
-            let _permits = (place, core);
+            let _permits = (crowd, place, core);
             work()
         })
         .await
@@ -364,6 +382,35 @@ mod tests {
             matches!(another.await, Ok(Verdict::Wrong)),
             "not less than that"
         );
+    }
+
+    #[tokio::test]
+    async fn strangers_leave_half_of_the_places_to_those_who_are_known() {
+        let passwords = Passwords::with_threads(&PasswordConfig { queue: 4, ..weak() }, 1);
+        let core = Arc::clone(&passwords.running).acquire_owned();
+        let core = core.await.expect("free");
+        let wait = |passwords: Passwords| {
+            tokio::spawn(async move { passwords.hash("correct horse".into()).await })
+        };
+        // One that would run and two that wait.
+        let mut all: Vec<_> = (0..3)
+            .map(|_| wait(passwords.for_strangers(true)))
+            .collect();
+        while passwords.crowd.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = passwords.for_strangers(true).hash("correct horse".into());
+        assert!(matches!(refused.await, Err(PasswordError::Overloaded)));
+        all.extend((0..2).map(|_| wait(passwords.for_strangers(false))));
+        while passwords.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(core);
+        for one in all {
+            assert!(one.await.expect("no panic").is_ok(), "each has its turn");
+        }
+        let again = passwords.for_strangers(true).hash("correct horse".into());
+        assert!(again.await.is_ok(), "the places are free again");
     }
 
     #[tokio::test]

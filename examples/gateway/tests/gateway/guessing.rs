@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use http::header::{COOKIE, SET_COOKIE};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateSetting};
 use serde_json::{Value, json};
 
 use super::support::{
-    Gate, PASSWORD, Person, paired, send, start_pair_with, start_with, start_with_mail,
+    Gate, PASSWORD, PATIENCE, Person, paired, pause, send, start_pair_with, start_with,
+    start_with_mail,
 };
 
 const LOGIN: &str = "/api/v1/auth/login";
@@ -272,7 +273,7 @@ async fn a_device_is_kept_waiting_by_its_own_failures_alone(gate: Gate) {
         format!("{name}={number}"),
         format!("{name}={proof}"),
         format!("{name}={}.{proof}", "A".repeat(22)),
-        format!("{name}={number}.{}", "A".repeat(22)),
+        format!("{name}={number}.{}", "A".repeat(43)),
         format!("{own}."),
         format!("{own}; {own}"),
         format!("{name}="),
@@ -296,16 +297,45 @@ async fn a_device_is_kept_waiting_by_its_own_failures_alone(gate: Gate) {
 
 async fn neither_answers_nor_limits_tell_whether_there_is_an_account_or_who_was_here(gate: Gate) {
     gate.made("ada").await;
+    gate.made("eve").await;
     Place::new(&gate, HOME).enter("ada").await;
+    let mut eve = Place::new(&gate, GUESSER);
+    eve.enter("eve").await;
+    let made_up = format!("llm-gate-device={}.{}", "A".repeat(22), "A".repeat(43));
     let mut courses = Vec::new();
-    for (address, name) in [
-        (HOME, "ada"),
-        ("203.0.113.1", "ada"),
-        ("203.0.113.2", "nobody"),
+    for (address, name, cookie, _) in [
+        (HOME, "ada", None, "who was here before"),
+        ("203.0.113.1", "ada", None, "an account"),
+        ("203.0.113.2", "nobody", None, "none"),
+        (
+            "203.0.113.3",
+            "ada",
+            eve.cookie.as_ref(),
+            "an account, with another's device",
+        ),
+        (
+            "203.0.113.4",
+            "nobody",
+            eve.cookie.as_ref(),
+            "none, with another's device",
+        ),
+        (
+            "203.0.113.5",
+            "ada",
+            Some(&made_up),
+            "an account, with none at all",
+        ),
+        (
+            "203.0.113.6",
+            "nobody",
+            Some(&made_up),
+            "none, with none at all",
+        ),
     ] {
         // What others have used up is forgotten.
         gate.clock.advance(Duration::from_secs(24 * 3600));
-        let place = Place::new(&gate, address);
+        let mut place = Place::new(&gate, address);
+        place.cookie = cookie.cloned();
         let mut course = Vec::new();
         // Ten, until the account has to wait there, and then until the address has nothing left.
         for name in [[name; 11], ["somebody-else"; 11], [name; 11]].as_flattened() {
@@ -320,10 +350,9 @@ async fn neither_answers_nor_limits_tell_whether_there_is_an_account_or_who_was_
         }
         courses.push(course);
     }
-    for (other, what) in [(1, "who was here before"), (2, "an account or none")] {
-        let pairs = courses[0].iter().zip(&courses[other]);
-        for (place, (one, another)) in pairs.enumerate() {
-            assert_eq!(one, another, "{what}, answer {place}");
+    for (course, other) in courses.iter().enumerate().skip(1) {
+        for (place, (one, another)) in courses[0].iter().zip(other).enumerate() {
+            assert_eq!(one, another, "course {course}, answer {place}");
         }
     }
     let last = courses[0].last().expect("there are many");
@@ -426,12 +455,14 @@ async fn a_new_password_makes_strangers_of_all_devices_but_that_which_sets_it(ga
         .await;
 }
 
-/// Whoever has neither device nor patience has the letter.
+/// Whoever has neither device nor patience has the letter, where she is.
 #[tokio::test]
 async fn whoever_resets_the_password_by_letter_enters_whatever_others_guess() {
     let settings = |config: &mut Config| {
         proxied(config);
         config.rate_limits.login_failures = rate("1/hour");
+        config.rate_limits.logins_per_address = rate("4/hour");
+        config.rate_limits.failures_per_address = rate("3/hour");
     };
     let (gate, mut sink) = start_with_mail(settings).await;
     gate.reader("ada", "ada@example.org", &mut sink).await;
@@ -440,8 +471,15 @@ async fn whoever_resets_the_password_by_letter_enters_whatever_others_guess() {
         bot.everywhere("ada", WRONG, StatusCode::UNAUTHORIZED, "the first")
             .await;
     }
-    let mut ada = Place::new(&gate, HOME);
     let too_many = StatusCode::TOO_MANY_REQUESTS;
+    let neighbour = Place::new(&gate, HOME);
+    for n in 0..8 * gate.gateways() {
+        neighbour.login(&format!("nobody-{n}"), WRONG).await;
+    }
+    neighbour
+        .everywhere("nobody", WRONG, too_many, "nothing is left of either")
+        .await;
+    let mut ada = Place::new(&gate, HOME);
     ada.everywhere("ada", PASSWORD, too_many, "a new browser")
         .await;
     let body = json!({ "email": "ada@example.org" });
@@ -455,6 +493,119 @@ async fn whoever_resets_the_password_by_letter_enters_whatever_others_guess() {
     ada.cookie = device(&reset);
     ada.everywhere("ada", OTHER, StatusCode::OK, "has read the letter")
         .await;
+}
+
+/// Or whoever can tell a wrong one by how long it takes leaves before it counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guess_counts_whether_or_not_its_answer_is_waited_for() {
+    use tokio::io::AsyncWriteExt;
+
+    let gate = start_with(|config| {
+        proxied(config);
+        // Long enough to leave in the middle of it.
+        config.passwords.memory_kib = 48 * 1024;
+    });
+    let gate = gate.await;
+    gate.made("ada").await;
+    let root = gate.admin().await;
+    let body = json!({ "username": "ada", "password": WRONG }).to_string();
+    let request = format!(
+        "POST {LOGIN} HTTP/1.1\r\nhost: gate\r\nx-forwarded-for: {GUESSER}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let passwords = gate.running.passwords();
+    for _ in 0..10 {
+        let before = passwords.runs();
+        let connected = tokio::net::TcpStream::connect(gate.running.address).await;
+        let mut connection = connected.expect("it listens");
+        let sent = connection.write_all(request.as_bytes()).await;
+        sent.expect("sent");
+        while passwords.runs() == before {
+            pause().await;
+        }
+    }
+    let failed = async || {
+        let events = root.get("/api/v1/audit?action=login.failed").await;
+        let events = events.json()["events"].as_array().map(Vec::len);
+        events.expect("a list")
+    };
+    let noted = async {
+        while failed().await < 10 {
+            pause().await;
+        }
+    };
+    let noted = tokio::time::timeout(PATIENCE, noted).await;
+    assert!(noted.is_ok(), "each leaves its event");
+    let guesser = Place::new(&gate, GUESSER);
+    let answers = gate.everywhere(async || guesser.login("ada", WRONG).await);
+    let refused = answers.await.into_iter();
+    let refused = refused.filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.count(), 1, "that gateway has counted all of them");
+}
+
+/// A page of somebody else's logs the browser in to its own account, without the cookies that the browser keeps.
+#[tokio::test]
+async fn no_other_site_takes_from_the_browser_what_it_keeps() {
+    let gate = start_with(|config| {
+        proxied(config);
+        config.web_url = Some("https://gate.example/llm".to_owned());
+    });
+    let gate = gate.await;
+    gate.made("eve").await;
+    let form = format!("username=eve&password={PASSWORD}").replace(' ', "+");
+    for (name, value, sets) in [
+        ("sec-fetch-site", "cross-site", false),
+        ("sec-fetch-site", "same-site", false),
+        ("sec-fetch-site", "same-origin", true),
+        ("sec-fetch-site", "none", true),
+        ("origin", "https://evil.example", false),
+        ("origin", "https://gate.exampl", false),
+        ("origin", "null", false),
+        ("origin", "https://gate.example", true),
+        ("user-agent", "curl", true),
+    ] {
+        let headers = [
+            (name, value),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let path = "/api/v1/auth/token";
+        let answer = send(&gate.client, Method::POST, path, &headers, form.clone()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let set = answer.headers.contains_key(SET_COOKIE);
+        assert_eq!(set, sets, "{name}: {value}");
+    }
+}
+
+/// Other hosts of a domain may set cookies for all of it, with whatever in them.
+#[tokio::test]
+async fn no_cookie_of_others_hides_ours() {
+    let gate = start_with(|config| {
+        proxied(config);
+        config.rate_limits.login_failures = rate("1/hour");
+    });
+    let gate = gate.await;
+    gate.made("ada").await;
+    let mut ada = Place::new(&gate, HOME);
+    ada.enter("ada").await;
+    assert_eq!(Place::new(&gate, HOME).exhaust("ada").await, 1);
+    let own = ada.cookie.expect("entered");
+    for line in [
+        format!("x=\u{e9}; {own}"),
+        format!("{own};x=\u{e9}"),
+        format!("llm-gate-device-too=x; {own}; y"),
+    ] {
+        let body = json!({ "username": "ada", "password": PASSWORD });
+        let request = gate.client.request(Method::POST, LOGIN, body.to_string());
+        let mut request = request.expect("a request");
+        let headers = request.headers_mut();
+        let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).expect("a value");
+        headers.insert("x-forwarded-for", value(HOME));
+        headers.insert("content-type", value("application/json"));
+        headers.insert(COOKIE, value(&line));
+        let answer = gate.client.send(request).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::OK, "{line}: {answer:?}");
+    }
 }
 
 #[tokio::test]

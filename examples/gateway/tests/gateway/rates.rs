@@ -160,6 +160,11 @@ async fn each_key_and_each_login_has_a_rate_of_its_own_on_all_routes_together() 
             "another key of the same user"
         );
     }
+    let again = gate.enter("ada").await;
+    let me = gate.everywhere(async || again.get("/users/me").await);
+    for me in me.await {
+        assert_eq!(me.status, StatusCode::OK, "another login of the same user");
+    }
     gate.clock.advance(Duration::from_secs(20));
     for answer in ask(&one, "/v1/models").await {
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");

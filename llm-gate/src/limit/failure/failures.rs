@@ -38,8 +38,8 @@ impl Failures {
     }
 
     /// As [`new`](Self::new), but admits what `vouch` knows, whatever else has failed: secrets that show by themselves, as by a
-    /// signature, that they were given out here or by another process. It is asked only where an address has nothing left, must not
-    /// look anything up, and may be wrong about what was revoked.
+    /// signature, that they were given out here or by another process. It is asked of everything that is presented, so it
+    /// must not look anything up; it may be wrong about what was revoked.
     #[must_use]
     pub fn vouched(
         rate: Rate,
@@ -83,6 +83,9 @@ impl Failures {
             let held = limiter.hold(network)?;
             return Ok(Attempt::new(self, network, None, Some(held), false));
         };
+        if vouch(secret) {
+            return Ok(Attempt::new(self, network, None, None, false));
+        }
         let mark = known.mark(&(network, secret));
         if known.knows_mark(mark) {
             return Ok(Attempt::new(self, network, Some(mark), None, false));
@@ -91,11 +94,8 @@ impl Failures {
         if let Some(parts) = under_way.get(&mark).and_then(Weak::upgrade) {
             return Ok(Attempt(parts));
         }
-        let held = match limiter.hold(network) {
-            Err(_) if vouch(secret) => None,
-            held => Some(held?),
-        };
-        let attempt = Attempt::new(self, network, Some(mark), held, true);
+        let held = limiter.hold(network)?;
+        let attempt = Attempt::new(self, network, Some(mark), Some(held), true);
         under_way.insert(mark, Arc::downgrade(&attempt.0));
         Ok(attempt)
     }

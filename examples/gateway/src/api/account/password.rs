@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::letters::{reached, ticket, worn};
 use crate::accounts;
+use crate::api::auth::to_the_end;
 use crate::api::caller::{By, Login, Origin};
 use crate::api::cookies::{DeviceCookie, WithCookies};
 use crate::api::document::{Accepted, NoContent};
@@ -82,8 +83,8 @@ pub(in crate::api) async fn set_password(
         ));
     }
     tell_of_password(&app, &user);
-    let cookie = device.entered(&app, user.id, &hash);
-    Ok(WithCookies(NoContent, vec![cookie]))
+    let cookie = device.entered(&app, &user, &hash);
+    Ok(WithCookies(NoContent, cookie))
 }
 
 fn check_password(app: &App, user: &User, password: &Secret) -> Result<(), String> {
@@ -125,12 +126,19 @@ pub(in crate::api) async fn prove(
     let who = Who::Familiar(Familiar::session(session, user.id));
     let login = app.rates.logins.begin(who);
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
-    match app.passwords.verify(password, Some(hash.clone())).await? {
-        Verdict::Right { .. } => Ok(Some(hash)),
-        _ => {
+    let (passwords, kept) = (app.passwords.clone(), Some(hash.clone()));
+    let right = to_the_end(async move {
+        let verdict = passwords.verify(password, kept).await?;
+        let right = matches!(verdict, Verdict::Right { .. });
+        if !right {
             login.failed();
-            Err(wrong())
         }
+        Ok(right)
+    });
+    if right.await? {
+        Ok(Some(hash))
+    } else {
+        Err(wrong())
     }
 }
 
@@ -239,7 +247,7 @@ impl Input for Reset {
 )]
 pub(in crate::api) async fn reset_password(
     State(app): State<App>,
-    By(author): By,
+    origin: Origin,
     device: DeviceCookie,
     JsonDraft(mut draft): JsonDraft<Reset>,
 ) -> Result<WithCookies<NoContent>, ApiError> {
@@ -247,6 +255,7 @@ pub(in crate::api) async fn reset_password(
         app.policy.check(wanted.password.expose(), &[])
     });
     let Reset { token, password } = draft.finish()?;
+    let author = origin.author.clone();
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
     // Looked at first, so that nobody makes the gate hash passwords for nothing.
     let owner = app
@@ -257,6 +266,8 @@ pub(in crate::api) async fn reset_password(
     if let Err(reason) = check_password(&app, &owner, &password) {
         return Err(ApiError::in_body("password", reason));
     }
+    let counted = app.rates.reset(owner.id);
+    counted.map_err(|exceeded| origin.refuse(&exceeded, "new passwords"))?;
     let hash = app.passwords.hash(password).await?;
     let reset = (app.store).reset_password(token.hash(), hash.clone(), author.clone());
     let user = reset.await?.ok_or_else(worn)?;
@@ -272,6 +283,6 @@ pub(in crate::api) async fn reset_password(
     app.keys.invalidate_all();
     tell_of_password(&app, &user);
     // Who reads the letters enters next, whoever guesses meanwhile.
-    let cookie = device.entered(&app, user.id, &hash);
-    Ok(WithCookies(NoContent, vec![cookie]))
+    let cookie = device.entered(&app, &user, &hash);
+    Ok(WithCookies(NoContent, cookie))
 }

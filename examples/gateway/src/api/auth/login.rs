@@ -2,11 +2,11 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use llm_gate::identity::{SessionId, UserId};
+use llm_gate::identity::SessionId;
 use llm_gate::store::User;
 use serde_json::{Value, json};
 
-use super::{note_failure, open, pair};
+use super::{note_failure, open, pair, to_the_end};
 use crate::accounts;
 use crate::api::caller::Origin;
 use crate::api::cookies::{DeviceCookie, WithCookies};
@@ -73,7 +73,7 @@ pub(in crate::api) async fn login(
     device: DeviceCookie,
     Json(Login { name, password }): Json<Login>,
 ) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
-    enter(&app, &origin, device, &name, password).await
+    to_the_end(enter(app, origin, device, name, password)).await
 }
 
 /// The password form of OAuth 2.
@@ -118,7 +118,8 @@ pub(in crate::api) async fn token(
     device: DeviceCookie,
     Form(PasswordGrant { username, password }): Form<PasswordGrant>,
 ) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
-    enter(&app, &origin, device, username.expose(), password).await
+    let name = username.expose().to_owned();
+    to_the_end(enter(app, origin, device, name, password)).await
 }
 
 /// The one answer for an unknown user, a wrong password and a disabled account.
@@ -126,8 +127,8 @@ fn wrong() -> ApiError {
     ApiError::unauthorized("wrong user name or password")
 }
 
-/// Begins a login. Who brings a device is looked for first, with the same work for every name; nobody else is looked up
-/// before it is clear that it may be tried.
+/// Begins a login. Whom the device has entered before is looked for first; nobody else is looked up before it is clear that
+/// it may be tried.
 async fn begin(
     app: &App,
     origin: &Origin,
@@ -135,13 +136,13 @@ async fn begin(
     name: &str,
 ) -> Result<logins::Login, ApiError> {
     let mut who = Who::Stranger(origin.network, name);
-    if let Some(device) = device {
+    if let Some(device) = device.filter(|device| app.devices.has_entered(device, name)) {
         let record = app.store.user_by_login(name.to_owned()).await?;
-        let (user, hash) = match record {
-            Some(record) => (record.user.id, record.hash.unwrap_or_default()),
-            None => (UserId::from_uuid(uuid::Uuid::nil()), String::new()),
-        };
-        let familiar = app.devices.recognise(device, user, &hash);
+        let record = record.filter(|record| !record.user.disabled);
+        let familiar = record.and_then(|record| {
+            let hash = record.hash.as_deref()?;
+            app.devices.recognise(device, record.user.id, hash)
+        });
         who = familiar.map_or(who, Who::Familiar);
     }
     let begun = app.rates.login(who);
@@ -150,21 +151,23 @@ async fn begin(
 
 /// Checks a password and opens a session. The work is the same whether the user exists or not.
 async fn enter(
-    app: &App,
-    origin: &Origin,
+    app: App,
+    origin: Origin,
     device: DeviceCookie,
-    name: &str,
+    name: String,
     password: Secret,
 ) -> Result<WithCookies<Answer<TokenPair>>, ApiError> {
-    let name = accounts::login(name);
-    let login = begin(app, origin, device.0.as_ref(), &name).await?;
+    let (app, origin) = (&app, &origin);
+    let name = accounts::login(&name);
+    let login = begin(app, origin, device.device.as_ref(), &name).await?;
+    let passwords = app.passwords.for_strangers(login.is_strangers());
     let record = app.store.user_by_login(name.clone()).await?;
     let kept = record.as_ref().and_then(|record| record.hash.clone());
     let known = record.as_ref().map(|record| record.user.id);
     let verdict = if record.as_ref().is_some_and(|record| record.user.disabled) {
-        app.passwords.verify_in_vain(password.clone(), kept).await?
+        passwords.verify_in_vain(password.clone(), kept).await?
     } else {
-        app.passwords.verify(password.clone(), kept).await?
+        passwords.verify(password.clone(), kept).await?
     };
     let (Some(record), Verdict::Right { fresh }) = (record, verdict) else {
         tracing::info!(address = %origin.network, "login refused");
@@ -204,9 +207,9 @@ async fn enter(
         holds?;
         return Err(wrong());
     };
-    let pair = pair(app, origin, &record.user, session, &refresh)?;
-    let cookie = device.entered(app, record.user.id, &hash);
-    Ok(WithCookies(Answer(pair), vec![cookie]))
+    let pair = pair(app, &record.user, session, &refresh)?;
+    let cookie = device.entered(app, &record.user, &hash);
+    Ok(WithCookies(Answer(pair), cookie))
 }
 
 /// Returns the hash on record, if the account still has the password that was checked. Another one ends the sessions there

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use llm_gate::auth::RefreshToken;
 use llm_gate::identity::{Credential, Role, SessionId, UserId};
 use llm_gate::store::{Action, Actor, Author, Event, NewSession, StoreError, Target, User};
+use tracing::{Instrument, Span};
 
 pub(super) use self::login::*;
 pub(super) use self::refresh::*;
@@ -18,6 +19,14 @@ use super::cookies;
 use super::error::ApiError;
 use super::views::{Identity, TokenPair};
 use crate::app::App;
+
+/// Does something to its end, whether or not somebody waits for the answer: who leaves before it has tried all the same.
+pub(in crate::api) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::spawn(work.instrument(Span::current())).await;
+    done.map_err(|error| ApiError::defect(&error))?
+}
 
 /// Opens a session.
 pub(super) async fn open(
@@ -60,7 +69,6 @@ pub(super) async fn note_failure(
 /// Makes what is answered to who has entered.
 pub(super) fn pair(
     app: &App,
-    origin: &Origin,
     user: &User,
     session: SessionId,
     refresh: &RefreshToken,
@@ -70,8 +78,6 @@ pub(super) fn pair(
         .issuer
         .issue_in(session, user.id, user.personal_project, user.role, lifetime)
         .map_err(|error| ApiError::defect(&error))?;
-    let given_out = [&*issued.jwt, refresh.expose()];
-    app.rates.given_out(origin.network, &given_out);
     Ok(TokenPair {
         access_token: issued.jwt,
         token_type: "bearer",

@@ -83,7 +83,7 @@ pub(in crate::api) async fn refresh(
             if let Some(attempt) = attempt {
                 attempt.recognised();
             }
-            let mut pair = pair(&app, &origin, &user, session, &new)?;
+            let mut pair = pair(&app, &user, session, &new)?;
             let cookie = if given.in_cookie {
                 into_cookie(&app, &mut pair)
             } else {

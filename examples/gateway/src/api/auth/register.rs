@@ -144,7 +144,7 @@ pub(in crate::api) async fn register(
         return Err(ApiError::in_body("password", reason));
     }
 
-    let hash = app.passwords.hash(password).await?;
+    let hash = app.passwords.for_strangers(true).hash(password).await?;
     let limit = Some(app.config.limits.default_user);
     let called: Vec<String> = names.all().into_iter().map(str::to_owned).collect();
     let mut account = names.account(hash.clone(), Role::User, limit, author.clone());
@@ -164,6 +164,7 @@ pub(in crate::api) async fn register(
     } else {
         None
     };
+    let cookie = device.entered(&app, &user, &hash);
     let registered = Registered {
         id: user.id,
         username: user.username,
@@ -172,8 +173,7 @@ pub(in crate::api) async fn register(
         tokens_used: Default::default(),
         api_key,
     };
-    let cookie = device.entered(&app, user.id, &hash);
-    Ok(WithCookies(Created(registered), vec![cookie]))
+    Ok(WithCookies(Created(registered), cookie))
 }
 
 /// Decides who may register: the names are those of the account, and get the address of the invite. Returns the hash of

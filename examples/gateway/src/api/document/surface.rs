@@ -28,12 +28,22 @@ pub(in crate::api) struct Surface {
 pub(in crate::api) struct Routers {
     /// Those that anybody may call.
     pub(in crate::api) open: Router<App>,
-    /// Those of them that cost a password hash, or a question to another provider.
+    /// Those of them that cost a password hash.
     pub(in crate::api) hashing: Router<App>,
+    /// Those of them that cost a question to another provider.
+    pub(in crate::api) asking: Router<App>,
     /// Those that want a credential.
     pub(in crate::api) known: Router<App>,
     /// Those that want a credential and cost a password hash.
     pub(in crate::api) proving: Router<App>,
+}
+
+/// What a request costs that is bounded by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cost {
+    Little,
+    Hash,
+    Question,
 }
 
 /// A handler and its part of the document.
@@ -44,7 +54,7 @@ pub(in crate::api) struct Described {
     methods: Vec<HttpMethod>,
     operation: Operation,
     access: Access,
-    hashing: bool,
+    cost: Cost,
     schemas: Vec<(String, RefOr<Schema>)>,
     /// Missing where the router is made elsewhere of the same table.
     handler: Option<MethodRouter<App>>,
@@ -87,7 +97,7 @@ impl Described {
             methods: vec![method],
             operation,
             access,
-            hashing: false,
+            cost: Cost::Little,
             schemas,
             handler: Some(handler),
         }
@@ -104,7 +114,7 @@ impl Described {
             methods: vec![HttpMethod::Post],
             operation,
             access,
-            hashing: false,
+            cost: Cost::Little,
             schemas,
             handler: None,
         }
@@ -116,9 +126,15 @@ impl Described {
         self
     }
 
-    /// Says that it costs a password hash, or a question to another provider.
+    /// Says that it costs a password hash.
     pub(in crate::api) const fn hashing(mut self) -> Self {
-        self.hashing = true;
+        self.cost = Cost::Hash;
+        self
+    }
+
+    /// Says that it costs a question to another provider.
+    pub(in crate::api) const fn asking(mut self) -> Self {
+        self.cost = Cost::Question;
         self
     }
 
@@ -178,10 +194,13 @@ impl Surface {
             }
             let handler = conforming(handler, path, &operation);
             let router = match described.access {
-                Access::Open if described.hashing => &mut self.routers.hashing,
-                Access::Open => &mut self.routers.open,
-                _ if described.hashing => &mut self.routers.proving,
-                _ => &mut self.routers.known,
+                Access::Open => match described.cost {
+                    Cost::Little => &mut self.routers.open,
+                    Cost::Hash => &mut self.routers.hashing,
+                    Cost::Question => &mut self.routers.asking,
+                },
+                _ if described.cost == Cost::Little => &mut self.routers.known,
+                _ => &mut self.routers.proving,
             };
             *router = std::mem::take(router).route(route, handler);
         }
@@ -194,6 +213,7 @@ impl Surface {
     pub(in crate::api) fn merge(mut self, other: Self) -> Self {
         self.routers.open = self.routers.open.merge(other.routers.open);
         self.routers.hashing = self.routers.hashing.merge(other.routers.hashing);
+        self.routers.asking = self.routers.asking.merge(other.routers.asking);
         self.routers.known = self.routers.known.merge(other.routers.known);
         self.routers.proving = self.routers.proving.merge(other.routers.proving);
         self.paths.merge(other.paths);

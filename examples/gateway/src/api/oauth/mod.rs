@@ -192,19 +192,24 @@ pub(super) async fn callback(
     Query(back): Query<Back>,
 ) -> Result<WithCookies<Arrived>, ApiError> {
     let provider = find(&app, &name)?;
-    // Whoever guesses at states or codes guesses at credentials.
+    let opened = opened(&app, provider, cookie.as_ref(), &back);
+    // Whoever guesses at states or codes guesses at credentials. A login that was begun by this browser is none, whatever
+    // others behind its address get wrong.
     let secret = back.code.as_ref().unwrap_or(&back.state);
-    let attempt = app.rates.admit(origin.network, secret.expose());
-    let attempt = attempt
-        .map_err(|exceeded| origin.refuse(&exceeded, "wrong credentials from this address"))?;
+    let attempt = match app.rates.admit(origin.network, secret.expose()) {
+        Err(exceeded) if opened.is_err() => {
+            return Err(origin.refuse(&exceeded, "wrong credentials from this address"));
+        }
+        admitted => admitted.ok().flatten(),
+    };
     let failed = |failure: &Failure| {
         failure.log(provider.name());
         if let Some(attempt) = attempt.as_ref().filter(|_| failure.is_a_guess()) {
             attempt.failed();
         }
     };
-    let (pending, sealed) = match opened(&app, provider, cookie.as_ref(), &back) {
-        Ok(opened) => opened,
+    let (pending, sealed) = match opened {
+        Ok(begun) => begun,
         Err(failure) => {
             // Not the login of this cookie, if there is one: that may go on.
             failed(&failure);
@@ -284,7 +289,7 @@ async fn arrive(
                 _ => Failure::Other(error.into()),
             })?;
             people::still_known(app, &user, identity, session, &origin.author).await?;
-            let mut pair = auth::pair(app, origin, &user, session, &refresh)?;
+            let mut pair = auth::pair(app, &user, session, &refresh)?;
             Ok(match redirect {
                 Some(path) => {
                     let cookie = auth::into_cookie(app, &mut pair);
