@@ -136,6 +136,8 @@ def project_a_project_is_made_used_billed_and_closed():
     results = [result for bucket in costs.data for result in bucket.results]
     assert all((result.line_item, result.amount.currency) == (MODEL, "usd") for result in results)
     assert all(result.api_source == "unlabeled" for result in results)
+    assert {result.quantity_unit for result in results} == {"tokens"}
+    assert sum(result.quantity for result in results) == asked + generated + embedded.usage.prompt_tokens
 
     limit = organization.projects.rate_limits.update_rate_limit(
         f"rl-{MODEL}", project_id=project.id, max_requests_per_1_minute=9
