@@ -136,6 +136,8 @@ def project_a_project_is_made_used_billed_and_closed():
     results = [result for bucket in costs.data for result in bucket.results]
     assert all((result.line_item, result.amount.currency) == (MODEL, "usd") for result in results)
     assert all(result.api_source == "unlabeled" for result in results)
+    assert {result.quantity_unit for result in results} == {"tokens"}
+    assert sum(result.quantity for result in results) == asked + generated + embedded.usage.prompt_tokens
 
     limit = organization.projects.rate_limits.update_rate_limit(
         f"rl-{MODEL}", project_id=project.id, max_requests_per_1_minute=9
@@ -164,6 +166,7 @@ def project_a_project_is_made_used_billed_and_closed():
     assert (changed.id, changed.name) == (further.id, "nightly")
     assert changed.expires_at < further.expires_at
     is_out(lambda: calling(further.value).models.list(), openai.PermissionDeniedError)
+    listed.update(further.id, project_id=project.id, scopes=[])
     assert listed.delete(further.id, project_id=project.id).deleted
     deleted = listed.delete(keys[0].id, project_id=project.id)
     assert (deleted.id, deleted.deleted) == (keys[0].id, True)
@@ -181,6 +184,7 @@ def project_a_project_is_made_used_billed_and_closed():
         "rate_limit.updated",
         "api_key.created",
         "api_key.updated",
+        "api_key.updated",
         "api_key.deleted",
         "api_key.deleted",
     ]
@@ -190,6 +194,11 @@ def project_a_project_is_made_used_billed_and_closed():
     updated = list(organization.audit_logs.list(project_ids=[project.id], event_types=["rate_limit.updated"]))[0]
     assert updated.rate_limit_updated.id == limit.id
     assert updated.rate_limit_updated.changes_requested.max_requests_per_1_minute == 9
+    widened = list(organization.audit_logs.list(project_ids=[project.id], event_types=["api_key.updated"]))[0]
+    assert widened.api_key_updated.changes_requested.scopes == ["inference", "models", "usage"], "no scope is for all"
+    assigned = list(organization.audit_logs.list(project_ids=[project.id], event_types=["role.assignment.created"]))[0]
+    assert assigned.role_assignment_created.id == f"{project.id}/{service.id}"
+    assert assigned.role_assignment_created.principal_type == "user"
     created = list(organization.audit_logs.list(project_ids=[project.id], event_types=["api_key.created"]))[-1]
     assert created.api_key_created.id == service.api_key.id
     assert created.actor.type == "api_key" and created.project.id == project.id

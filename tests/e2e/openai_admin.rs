@@ -178,6 +178,8 @@ impl Package {
             Self::Node => ("OPENAI_NODE", "clients/openai_admin.mjs"),
         };
         let place = std::env::var(variable).ok().filter(|path| !path.is_empty());
+        let installed = place.is_some() || std::env::var_os("CI").is_none();
+        assert!(installed, "CI installs it and sets {variable}");
         let Some(place) = place else {
             // Past the capture of the harness, so that it shows in a passing run too.
             use std::io::Write as _;

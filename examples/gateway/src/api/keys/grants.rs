@@ -21,7 +21,7 @@ const NETWORK: Text<Network> = Text::new(|text| {
 });
 
 /// What a key may be used for, as it is asked for.
-pub(in crate::api) const SCOPES: List<'static, Word<Scope>> = List::new(&SCOPE, 1, 8);
+const SCOPES: List<'static, Word<Scope>> = List::new(&SCOPE, 1, 8);
 
 /// What a key may do, as it is asked for.
 pub(super) struct Grants {
@@ -98,7 +98,11 @@ pub(in crate::api) enum Owner {
     Other,
 }
 
-pub(super) async fn owner_of(app: &App, maker: &Maker, id: UserId) -> Result<Owner, ApiError> {
+pub(in crate::api) async fn owner_of(
+    app: &App,
+    maker: &Maker,
+    id: UserId,
+) -> Result<Owner, ApiError> {
     if maker.user == Some(id) {
         return Ok(Owner::Caller);
     }
@@ -167,6 +171,33 @@ pub(in crate::api) fn grantable(
     } else {
         Ok(())
     }
+}
+
+/// Lists what a key is for that is to have everything: all that `maker` may give it. To manage and to administer is none
+/// of that, unless it `had` it.
+pub(in crate::api) fn everything(
+    maker: &Maker,
+    owner: Owner,
+    had: &KeyGrants,
+) -> Result<Vec<Scope>, ApiError> {
+    let limit = maker.grants.as_deref();
+    let fits = |scope: Scope| {
+        let wide = matches!(scope, Scope::Manage | Scope::Admin);
+        let alone = KeyGrants {
+            scopes: vec![scope],
+            ..limit.cloned().unwrap_or_default()
+        };
+        (!wide || had.allows(scope)) && grantable(maker, owner, &alone).is_ok()
+    };
+    let all = Scope::ALL.iter().copied();
+    let scopes: Vec<_> = all.filter(|scope| fits(*scope)).collect();
+    if scopes.is_empty() {
+        // Not a key that may do nothing: to take all away is to revoke it.
+        return Err(ApiError::forbidden(
+            "there is nothing that may be given to this key",
+        ));
+    }
+    Ok(scopes)
 }
 
 /// Refuses a key with limits of its own to make another one, or to get at what another one may do: what is used with

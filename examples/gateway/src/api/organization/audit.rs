@@ -301,7 +301,8 @@ fn member(event: &Event) -> Option<UserId> {
 fn view(event: Event, users: &Users, projects: &Projects) -> Option<EventView> {
     let kind = details::name(&event)?;
     let member = member(&event).and_then(|id| users.get(&id));
-    let details = details::of(&event, member.map(|user| user.kind));
+    let own = details::own(&event, member.map(|user| user.kind));
+    let details = details::of(&event);
     Some(EventView {
         id: event.id,
         kind,
@@ -310,7 +311,7 @@ fn view(event: Event, users: &Users, projects: &Projects) -> Option<EventView> {
         project: event
             .project
             .map(|id| told([("id", json!(id)), ("name", json!(projects.get(&id)))])),
-        llm_gate: details::own(&event).into(),
+        llm_gate: own.into(),
         details: HashMap::from([(kind, details)]),
     })
 }

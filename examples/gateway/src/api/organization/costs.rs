@@ -19,6 +19,8 @@ use crate::app::App;
 const SIZE: usize = 7;
 /// What money is counted in for clients: tariffs are set without saying so.
 const CURRENCY: &str = "usd";
+/// What a model is sold by.
+const UNIT: &str = "tokens";
 
 const WIDTH: Word<BucketWidth> = Word::new(
     || vec!["1d"],
@@ -115,6 +117,10 @@ pub(super) struct CostsView {
     api_key_id: Option<KeyId>,
     /// `unlabeled` where it is asked for: a source has no name here.
     api_source: Option<&'static str>,
+    /// The tokens, those of prompts and those that were generated, where it is asked for by line item.
+    quantity: Option<u64>,
+    /// `tokens` where there is a quantity.
+    quantity_unit: Option<&'static str>,
 }
 
 /// An amount of money.
@@ -144,6 +150,9 @@ impl Tally for CostsView {
     const PAGE: &'static str = "OrganizationCostsPage";
 
     fn new(BucketRow { key, sum, .. }: BucketRow, by: &[Group]) -> Self {
+        let quantity = by
+            .contains(&Group::Model)
+            .then(|| sum.prompt.saturating_add(sum.completion));
         Self {
             object: "organization.costs.result",
             amount: AmountView::new(sum.cost),
@@ -152,6 +161,8 @@ impl Tally for CostsView {
             user_id: key.user,
             api_key_id: key.key,
             api_source: by.contains(&Group::Source).then_some(UNLABELED),
+            quantity,
+            quantity_unit: quantity.map(|_| UNIT),
         }
     }
 }

@@ -124,9 +124,8 @@ pub(super) fn told<const N: usize>(members: [(&str, Value); N]) -> Value {
         .collect()
 }
 
-/// Tells what the API tells of an event, under its name. Of a member who has another role the event does not say what it
-/// is: `kind` does, where it is known.
-pub(super) fn of(event: &Event, kind: Option<UserKind>) -> Value {
+/// Tells what the API tells of an event, under its name.
+pub(super) fn of(event: &Event) -> Value {
     let id = &event.target.id;
     let (before, after) = (&event.before, &event.after);
     match event.action {
@@ -148,8 +147,7 @@ pub(super) fn of(event: &Event, kind: Option<UserKind>) -> Value {
             let title = told([("title", after["name"].clone())]);
             json!({ "id": id, "changes_requested": title })
         }
-        Action::MemberAdded | Action::MemberChanged => assignment(event, after, kind),
-        Action::MemberRemoved => assignment(event, before, kind),
+        Action::MemberAdded | Action::MemberChanged | Action::MemberRemoved => assignment(event),
         Action::KeyCreated => {
             let scopes = told([("scopes", after["grants"]["scopes"].clone())]);
             json!({ "id": id, "data": scopes })
@@ -220,32 +218,34 @@ fn member_role(word: &Value) -> Value {
     }
 }
 
-fn assignment(event: &Event, member: &Value, kind: Option<UserKind>) -> Value {
-    let said = member["kind"].as_str().and_then(UserKind::from_word);
-    let kind = said.or(kind).map(|kind| match kind {
-        UserKind::Service => "service_account",
-        _ => "user",
-    });
+/// Tells of a role in a project. There is one for each member, so the two are its identifier.
+fn assignment(event: &Event) -> Value {
+    let user = &event.target.id;
+    let id = event.project.map(|project| format!("{project}/{user}"));
     told([
-        ("id", member["role"].clone()),
-        ("principal_id", json!(event.target.id)),
-        ("principal_type", json!(kind)),
+        ("id", json!(id)),
+        ("principal_id", json!(user)),
+        // The API has users and groups there; a service account is no group.
+        ("principal_type", json!("user")),
         ("resource_id", json!(event.project)),
         ("resource_type", json!("project")),
     ])
 }
 
-/// Tells what is known of an event beyond the API's own words.
-pub(super) fn own(event: &Event) -> Map<String, Value> {
+/// Tells what is known of an event beyond the API's own words. Of a member who has another role the event does not say
+/// what it is: `kind` does, where it is known.
+pub(super) fn own(event: &Event, kind: Option<UserKind>) -> Map<String, Value> {
     let (actor, _, _) = event.author.actor.parts();
-    Map::from_iter([
+    let kind = kind.map(|kind| ("kind".to_owned(), json!(kind)));
+    let own = [
         ("actor".to_owned(), json!(actor)),
         ("action".to_owned(), json!(event.action)),
         ("target".to_owned(), json!(event.target)),
         ("before".to_owned(), event.before.clone()),
         ("after".to_owned(), event.after.clone()),
         ("request_id".to_owned(), json!(event.author.request)),
-    ])
+    ];
+    own.into_iter().chain(kind).collect()
 }
 
 #[cfg(test)]
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out_and_never_null() {
         for event in events() {
-            let told = of(&event, None).to_string();
+            let told = of(&event).to_string();
             assert!(!told.contains("null"), "{told}: {event:?}");
         }
     }

@@ -19,9 +19,13 @@ use super::projects;
 use super::services::{LIFE, ends};
 use crate::api::caller::{Admin, By};
 use crate::api::error::ApiError;
-use crate::api::fields::{Fields, Input, Json, Path, Query, Word};
-use crate::api::keys::{Maker, NO_KEY, SCOPES, changed, each_once, revoked};
+use crate::api::fields::{Fields, Input, Json, List as Several, Path, Query, Word};
+use crate::api::keys::{Maker, NO_KEY, changed, each_once, everything, owner_of, revoked};
+use crate::api::words::SCOPE;
 use crate::app::App;
+
+/// What a key is for. None stands for all, as OpenAI documents it.
+pub(super) const SCOPES: Several<'static, Word<Scope>> = Several::new(&SCOPE, 0, 8);
 
 /// An API key.
 #[derive(Serialize, ToSchema)]
@@ -276,7 +280,11 @@ impl Input for Changes {
 
     fn read(fields: &mut Fields) -> Option<Self> {
         Some(Self {
-            scopes: fields.optional("scopes", "What it may be used for", &SCOPES),
+            scopes: fields.optional(
+                "scopes",
+                "What it may be used for; empty for all that whoever changes it may give",
+                &SCOPES,
+            ),
             life: fields.optional(
                 "expires_in_seconds",
                 "When it stops working by itself, counted from now",
@@ -312,9 +320,17 @@ pub(super) async fn change(
         let words = "the key has expired: make another one";
         return Err(ApiError::new(StatusCode::CONFLICT, words));
     }
+    let maker = Maker::admin(&admin.principal);
+    let scopes = match scopes {
+        Some(none) if none.is_empty() => {
+            let owner = owner_of(&app, &maker, known.user).await?;
+            Some(everything(&maker, owner, &known.grants)?)
+        }
+        scopes => scopes.map(each_once),
+    };
     let change = KeyChange {
         grants: scopes.map(|scopes| KeyGrants {
-            scopes: each_once(scopes),
+            scopes,
             ..known.grants.clone()
         }),
         expires_at: life.map(|life| ends(Some(life), author.at)),
@@ -325,7 +341,6 @@ pub(super) async fn change(
         owner: None,
         id: known.id,
     };
-    let maker = Maker::admin(&admin.principal);
     let key = changed(&app, &maker, name, &known, change, author).await?;
     let owner = app.store.member(project, key.user).await?;
     Ok(Answer(KeyView::new(key, owner.as_ref())))

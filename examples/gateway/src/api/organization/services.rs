@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::keys::SCOPES;
 use super::list::{Deleted, Entry, List, Listing, seconds};
 use super::members::named;
 use super::names::{self, OwnRole};
@@ -21,7 +22,7 @@ use crate::api::caller::{Admin, By, key_of};
 use crate::api::error::ApiError;
 use crate::api::fields::{FLAG, Fields, Input, Json, Path, Query, Whole};
 use crate::api::keys::{
-    Maker, Owner, SCOPES, beneath, each_once, grantable, issue, outlived, unlimited,
+    Maker, Owner, beneath, each_once, everything, grantable, issue, outlived, unlimited,
 };
 use crate::api::people::{self, NAME};
 use crate::api::projects::{joined, made_service, put_out};
@@ -276,7 +277,8 @@ impl Input for WantedKey {
         let name = fields.or("name", "What the key is for", &NAME, "key".to_owned());
         let scopes = fields.optional(
             "scopes",
-            "What it may be used for; calls of models and their list unless given",
+            "What it may be used for; calls of models and their list unless given; empty for all that whoever makes it \
+             may give",
             &SCOPES,
         );
         let life = fields.optional(
@@ -311,10 +313,15 @@ pub(super) async fn create_key(
     let (project, member) = named(&app, &project, &service, UserKind::Service, NO_SERVICE).await?;
     let caller = &admin.principal;
     let mut grants = calls(caller.grants.as_deref());
+    let maker = Maker::admin(caller);
     if let Some(scopes) = scopes {
-        grants.scopes = each_once(scopes);
+        grants.scopes = if scopes.is_empty() {
+            everything(&maker, Owner::Service, &grants)?
+        } else {
+            each_once(scopes)
+        };
     }
-    grantable(&Maker::admin(caller), Owner::Service, &grants)?;
+    grantable(&maker, Owner::Service, &grants)?;
     let until = ends(life, author.at);
     unlimited(&app, key_of(caller), None).await?;
     outlived(&app, key_of(caller), until).await?;

@@ -198,9 +198,9 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
     admin.delete(&format!("{invites}/{withdrawn}")).await;
     admin.post(&format!("{path}/archive"), Value::Null).await;
 
-    let assigned = |who: &str, kind: &str| {
+    let assigned = |who: &str| {
         json!({
-            "id": "member", "principal_id": who, "principal_type": kind,
+            "id": format!("{project}/{who}"), "principal_id": who, "principal_type": "user",
             "resource_id": project, "resource_type": "project",
         })
     };
@@ -251,10 +251,7 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
         ("rate_limit.deleted", vec![json!({ "id": "rl-tiny" }); 2]),
         (
             "role.assignment.deleted",
-            vec![
-                assigned(&service, "service_account"),
-                assigned(&ada.id, "user"),
-            ],
+            vec![assigned(&service), assigned(&ada.id)],
         ),
         (
             "user.updated",
@@ -298,10 +295,7 @@ async fn what_is_told_has_the_members_that_openai_names(gate: Gate) {
     let joined_now: Vec<&Value> = joined_now
         .map(|event| &event["role.assignment.created"])
         .collect();
-    for expected in [
-        assigned(&ada.id, "user"),
-        assigned(&service, "service_account"),
-    ] {
+    for expected in [assigned(&ada.id), assigned(&service)] {
         let told = joined_now.iter().filter(|told| ***told == expected).count();
         assert_eq!(told, 1, "{expected}: {joined_now:?}");
     }
@@ -447,13 +441,18 @@ async fn who_has_another_role_has_received_it(gate: Gate) {
     let member = format!("{path}/users/{}", ada.id);
     admin.post(&member, owner.clone()).await;
     admin.post(&format!("{services}/{service}"), owner).await;
-    for (id, kind) in [(&ada.id, "user"), (&service, "service_account")] {
+    for (id, kind) in [(&ada.id, "person"), (&service, "service")] {
         let about = format!("resource_ids={id}&project_ids={project}");
         let query = format!("{LOGS}?event_types=role.assignment.created&{about}");
         let event = admin.get(&query).await["data"][0].clone();
-        assert_eq!(event["llm_gate"]["action"], "member.changed");
+        let own = &event["llm_gate"];
+        assert_eq!(own["action"], "member.changed");
+        assert_eq!(
+            (&own["kind"], &own["after"]["role"]),
+            (&json!(kind), &json!("owner"))
+        );
         let expected = json!({
-            "id": "owner", "principal_id": id, "principal_type": kind,
+            "id": format!("{project}/{id}"), "principal_id": id, "principal_type": "user",
             "resource_id": project, "resource_type": "project",
         });
         assert_eq!(event["role.assignment.created"], expected);

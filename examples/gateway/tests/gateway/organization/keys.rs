@@ -104,7 +104,6 @@ async fn a_service_account_gets_further_keys() {
         admin.refused(Method::POST, &keys, body, 403).await;
     }
     for (body, param) in [
-        (json!({ "scopes": [] }), "scopes"),
         (json!({ "scopes": ["api.model.request"] }), "scopes"),
         (json!({ "name": "" }), "name"),
         (json!({ "expires_in_seconds": 0 }), "expires_in_seconds"),
@@ -177,7 +176,7 @@ async fn a_key_of_a_project_is_changed_until_it_has_expired() {
         admin.refused(Method::POST, &key, body, 403).await;
     }
     for (body, param) in [
-        (json!({ "scopes": [] }), "scopes"),
+        (json!({ "scopes": "inference" }), "scopes"),
         (json!({ "expires_in_seconds": 0 }), "expires_in_seconds"),
         (json!({ "name": "another" }), "name"),
     ] {
@@ -188,6 +187,121 @@ async fn a_key_of_a_project_is_changed_until_it_has_expired() {
     admin.refused(Method::POST, &key, late.clone(), 409).await;
     admin.delete(&key).await;
     admin.missing(Method::POST, &key, late).await;
+}
+
+/// Reads what a key is for.
+async fn scopes(whose: &Person, project: &str, key: &str) -> Value {
+    let path = format!("/api/v1/projects/{project}/api-keys/{key}");
+    whose.get(&path).await.json()["scopes"].clone()
+}
+
+#[tokio::test]
+async fn no_scope_stands_for_all_that_may_be_given() {
+    let admin = Admin::start().await;
+    let all = json!({ "scopes": [] });
+    let project = admin.project("research").await;
+    let path = format!("/v1/organization/projects/{project}");
+    let service = format!("{path}/service_accounts");
+    let service = admin.post(&service, json!({ "name": "ci" })).await;
+    let keys = format!("{path}/service_accounts/{}/api_keys", text(&service["id"]));
+    let made = admin.post(&keys, all.clone()).await;
+    let of_service = json!(["inference", "models", "usage"]);
+    let id = text(&made["id"]);
+    assert_eq!(scopes(&admin.root, &project, &id).await, of_service);
+    let key = format!("{path}/api_keys/{id}");
+    admin.post(&key, json!({ "scopes": ["models"] })).await;
+    admin.post(&key, all.clone()).await;
+    assert_eq!(scopes(&admin.root, &project, &id).await, of_service);
+    let logs = "/v1/organization/audit_logs?limit=1&event_types=api_key.updated&resource_ids=";
+    let told = admin.get(&format!("{logs}{id}")).await["data"][0].clone();
+    assert_eq!(
+        told["api_key.updated"]["changes_requested"]["scopes"], of_service,
+        "what came of it is what is told"
+    );
+
+    let ada = admin.gate.person("ada").await;
+    for (whose, given, expected, why) in [
+        (
+            &ada,
+            json!(["models"]),
+            json!(["inference", "models"]),
+            "what a person used elsewhere is not for admins to show",
+        ),
+        (
+            &admin.root,
+            json!(["models"]),
+            of_service,
+            "nobody administers for having no restriction",
+        ),
+        (
+            &admin.root,
+            json!(["admin"]),
+            json!(["inference", "models", "usage", "manage", "admin"]),
+            "what administers goes on",
+        ),
+    ] {
+        let path = format!("/api/v1/projects/{}/api-keys", whose.project);
+        let made = whose.post(&path, json!({ "scopes": given })).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        let id = made.text("id");
+        let key = format!("/v1/organization/projects/{}/api_keys/{id}", whose.project);
+        admin.post(&key, all.clone()).await;
+        assert_eq!(scopes(whose, &whose.project, &id).await, expected, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn no_scope_is_no_more_than_the_key_that_asks_may_do() {
+    let admin = Admin::start().await;
+    let all = json!({ "scopes": [] });
+    let own = format!("/api/v1/projects/{}/api-keys", admin.root.project);
+    let asks = async |grants: Value| {
+        let made = admin.root.post(&own, grants).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+        admin.gate.client.bearer(made.text("api_key"))
+    };
+    let reads = asks(json!({ "scopes": ["admin", "models"] })).await;
+    let bare = asks(json!({ "scopes": ["admin"] })).await;
+    let bound = asks(json!({ "scopes": ["admin", "models"], "models": ["tiny"] })).await;
+
+    let project = admin.project("research").await;
+    let path = format!("/v1/organization/projects/{project}");
+    let service = format!("{path}/service_accounts");
+    let service = admin.post(&service, json!({ "name": "ci" })).await;
+    let keys = format!("{path}/service_accounts/{}/api_keys", text(&service["id"]));
+    for (client, expected, models) in [
+        (&reads, json!(["models", "usage"]), Value::Null),
+        (&bound, json!(["models", "usage"]), json!(["tiny"])),
+        (&bare, json!(["usage"]), Value::Null),
+    ] {
+        let made = ask(client, Method::POST, &keys, &all).await;
+        assert_eq!(made.status, StatusCode::OK, "{made:?}");
+        let id = made.text("id");
+        assert_eq!(scopes(&admin.root, &project, &id).await, expected);
+        let path = format!("/api/v1/projects/{project}/api-keys/{id}");
+        let shown = admin.root.get(&path).await.json();
+        assert_eq!(shown["models"], models, "nor of other models");
+    }
+
+    let ada = admin.gate.person("ada").await;
+    let id = ada.key().await.text("id");
+    let key = format!("/v1/organization/projects/{}/api_keys/{id}", ada.project);
+    let refused = ask(&bare, Method::POST, &key, &all).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    let before = json!(["inference", "models"]);
+    assert_eq!(scopes(&ada, &ada.project, &id).await, before, "untouched");
+    let given = ask(&reads, Method::POST, &key, &all).await;
+    assert_eq!(given.status, StatusCode::OK, "{given:?}");
+    let left = json!(["models"]);
+    assert_eq!(scopes(&ada, &ada.project, &id).await, left);
+
+    let first = format!("{path}/api_keys/{}", text(&service["api_key"]["id"]));
+    let wider = ask(&bound, Method::POST, &first, &all).await;
+    assert_eq!(
+        wider.status,
+        StatusCode::FORBIDDEN,
+        "it is for models that the one that asks is not for: {wider:?}"
+    );
 }
 
 #[tokio::test]

@@ -314,6 +314,12 @@ async fn costs_are_exact(gate: Gate) {
         (&page["data"][0]["start_time"], &page["has_more"]),
         (&json!(NOW - DAY), &json!(false))
     );
+    let sold = |result: &Value| (result["quantity"].clone(), result["quantity_unit"].clone());
+    assert_eq!(
+        sold(&page["data"][0]["results"][0]),
+        (Value::Null, Value::Null),
+        "of line items alone"
+    );
     let (written, page) = costs("&group_by[]=line_item&group_by[]=project_id").await;
     let results = page["data"][0]["results"].as_array().expect("results");
     assert_eq!(results.len(), 2, "{written}");
@@ -326,6 +332,11 @@ async fn costs_are_exact(gate: Gate) {
     assert_eq!(
         (&results[0]["line_item"], &results[1]["line_item"]),
         (&json!("large"), &json!("tiny"))
+    );
+    assert_eq!(
+        [sold(&results[0]), sold(&results[1])],
+        [(json!(30), json!("tokens")), (json!(90), json!("tokens"))],
+        "what was read and what was generated"
     );
     assert!(
         written.contains(r#""value":20,"#) && written.contains(r#""value":0.000003,"#),
