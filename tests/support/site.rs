@@ -39,6 +39,7 @@ pub struct Site {
     pub gateways: Vec<(Server, TempDir)>,
     /// The URL of the PostgreSQL database, if it is on one.
     pub database: Option<String>,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Plan {
@@ -123,6 +124,7 @@ impl Plan {
             address,
             gateways,
             database: self.database,
+            settings: self.settings,
         }
     }
 }
@@ -133,6 +135,14 @@ fn folders(count: usize) -> Vec<TempDir> {
 }
 
 impl Site {
+    /// Runs the command line on the data of the first gateway, beside it.
+    pub async fn run(&self, arguments: &[&str]) -> Finished {
+        let (_, folder) = &self.gateways[0];
+        let mut command = program(folder.path());
+        command.envs(self.settings.iter().cloned()).args(arguments);
+        Finished::of(command, "").await
+    }
+
     /// Reads the metrics of each gateway.
     pub async fn metrics(&self) -> Vec<String> {
         let mut all = Vec::new();

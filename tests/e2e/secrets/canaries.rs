@@ -29,12 +29,27 @@ impl Canaries {
         self.0.entry(secret).or_insert_with(|| what.to_owned());
     }
 
+    /// Adds the value of a cookie, and by themselves the parts that it is made of.
+    pub(super) fn add_cookie(&mut self, value: &str) {
+        self.add("cookie", value);
+        for part in value.split('.').filter(|part| part.len() > BEGIN) {
+            self.add("part of a cookie", part);
+            let bytes = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
+            if bytes.len() > BEGIN {
+                self.add("part of a cookie, decoded", bytes);
+            }
+        }
+    }
+
     /// Lists those that can be typed, with what they are.
     pub(super) fn typed(&self) -> Vec<(String, String)> {
+        let typed = |byte: &u8| byte.is_ascii_graphic() || b" \n".contains(byte);
         let text = |(secret, what): (&Vec<u8>, &String)| {
             Some((String::from_utf8(secret.clone()).ok()?, what.clone()))
         };
-        self.0.iter().filter_map(text).collect()
+        let all = self.0.iter();
+        let all = all.filter(|(secret, _)| secret.iter().all(typed));
+        all.filter_map(text).collect()
     }
 
     /// Prepares to search for all of them, in each way that they may be written.

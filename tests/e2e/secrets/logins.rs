@@ -9,12 +9,14 @@ use support::browser::{Browser, location, parameter, with};
 use support::provider::{CLIENT, Provider, SECRET, Trouble};
 
 use super::FORGED;
+use super::foreign::Foreign;
 use super::scene::Scene;
 
-/// Lets people log in with `provider`: by OpenID Connect, and as with GitHub.
-pub(super) fn set(plan: &mut Plan, provider: &Provider) {
+/// Lets people log in with `provider`, by OpenID Connect and as with GitHub, and come with what a login service gives them.
+pub(super) fn set(plan: &mut Plan, provider: &Provider, foreign: &Foreign) {
     provider.by_the_clock_of_the_machine();
-    plan.keep("llm-gate.toml", &provider.file());
+    let file = format!("{}{}", provider.file(), foreign.file());
+    plan.keep("llm-gate.toml", &file);
     for (name, value) in [
         ("GOOGLE_CLIENT_ID", CLIENT),
         ("GOOGLE_CLIENT_SECRET", SECRET),

@@ -1,16 +1,19 @@
 //! No secret leaves the gate but to whom it belongs: not in a database, a log, a metric or an error.
 //!
 //! Every operation of the OpenAPI document is asked with secrets in all places that they come in; letters are read and
-//! their secrets used; people log in with a provider. Then everything that is kept or written is searched for all of
+//! their secrets used; people log in with a provider, and come with tokens of another issuer; a browser keeps cookies;
+//! commands print keys; at last sessions and accounts are ended. Then everything that is kept or written is searched for all of
 //! them, also in the encodings that things are kept in. At one gateway on SQLite, and at two on one PostgreSQL, of which
 //! every request meets the other one.
 
 mod canaries;
 mod everything;
+mod foreign;
 mod letters;
 mod logins;
 mod scene;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine;
@@ -26,7 +29,8 @@ use support::{Finished, Plan, program};
 use tempfile::TempDir;
 
 use self::canaries::{Canaries, Searcher};
-use self::scene::Scene;
+use self::foreign::Foreign;
+use self::scene::{REFRESH, Scene};
 
 /// What people typed, and what stands in the settings.
 const PASSWORD: &str = "canary-password-JxZ8qPq3sWnV";
@@ -40,16 +44,21 @@ const PROMPT: &str = "canary prompt Vu7yT3rE9wQ2";
 /// What nobody ever had, and presents all the same.
 const FORGED: &str = "canary-forged-Ut6iO4pL8kJ1";
 
-/// Signs with a key file, which is made in a folder of its own; returns its secrets.
-async fn sign_with_a_key(plan: &mut Plan, folder: &Path) -> [(&'static str, Vec<u8>); 2] {
+/// Makes a key file in a folder; returns what is in it.
+async fn key_file(folder: &Path) -> String {
     let mut create = program(folder);
     create.args(["signing-key", "create", "key.pem"]);
     let created = Finished::of(create, "").await;
     assert_eq!(created.code, 0, "{created:?}");
+    std::fs::read_to_string(folder.join("key.pem")).expect("it was made")
+}
+
+/// Signs with a key file, which is made in a folder of its own; returns its secrets.
+async fn sign_with_a_key(plan: &mut Plan, folder: &Path) -> [(&'static str, Vec<u8>); 2] {
+    let pem = key_file(folder).await;
     let file = folder.join("key.pem");
     plan.set("JWT_ALGORITHM", "EdDSA");
     plan.set("JWT_KEY_FILES", file.to_str().expect("text"));
-    let pem = std::fs::read_to_string(file).expect("it was made");
     let lines = pem.lines().filter(|line| !line.starts_with("-----"));
     let text: String = lines.collect();
     let key = STANDARD.decode(&text).expect("PEM");
@@ -66,7 +75,8 @@ async fn use_all(mut plan: Plan) -> Scene {
     let operator = OperatorSecret::generate();
     let mut sink = Sink::start().await;
     let provider = Provider::start().await;
-    logins::set(&mut plan, &provider);
+    let foreign = Foreign::start().await;
+    logins::set(&mut plan, &provider, &foreign);
     for (name, value) in [
         ("JWT_SECRET_KEY", JWT),
         ("API_KEY_PEPPER", PEPPER),
@@ -92,6 +102,7 @@ async fn use_all(mut plan: Plan) -> Scene {
         client: Client::new(site.address),
         site,
         canaries: Canaries::default(),
+        cookies: BTreeMap::new(),
         errors: format!("{}{}", created.out, created.err).into_bytes(),
     };
     for (what, secret) in [
@@ -123,6 +134,10 @@ async fn use_all(mut plan: Plan) -> Scene {
     let root = scene.enter("root", PASSWORD).await;
     letters::invite(&mut scene, &mut sink, &root, &ada).await;
     logins::log_in(&mut scene, &provider).await;
+    assert!(
+        scene.cookies.contains_key(REFRESH),
+        "a page of its own has a session in a cookie"
+    );
 
     let me = ada.get("/api/v1/users/me").await.expect("an answer");
     let keys = format!(
@@ -135,6 +150,14 @@ async fn use_all(mut plan: Plan) -> Scene {
     let rotated = scene.post(&ada, &rotate, json!({}), 200).await;
     let key = scene.client.bearer(rotated.text("api_key"));
     let operator = scene.client.bearer(operator.expose());
+    command(&mut scene).await;
+    let token = foreign.token(&me.text("id"));
+    scene.canaries.add("token of another issuer", &*token);
+    let from_elsewhere = scene.client.bearer(token);
+    let shown = scene
+        .ask(&from_elsewhere, Method::GET, "/api/v1/users/me", &json!({}))
+        .await;
+    assert_eq!(shown.status, 200, "it is a login here: {shown:?}");
     for stream in [false, true] {
         let chat = json!({
             "model": "tiny", "stream": stream, "max_tokens": 5,
@@ -143,7 +166,7 @@ async fn use_all(mut plan: Plan) -> Scene {
         scene.post(&key, "/v1/chat/completions", chat, 200).await;
     }
     everything::present_forgeries(&mut scene).await;
-    let callers = [nobody, ada.clone(), key, root, operator];
+    let callers = [nobody, ada.clone(), key, root, operator, from_elsewhere];
     everything::ask_everything(&mut scene, &callers).await;
     let change = json!({ "current_password": RESET_PASSWORD, "new_password": NEW_PASSWORD });
     let changed = scene
@@ -152,8 +175,30 @@ async fn use_all(mut plan: Plan) -> Scene {
     assert_eq!(changed.status, 204, "{changed:?}");
     scene.enter("ada", NEW_PASSWORD).await;
     everything::present_what_is_real(&mut scene).await;
+    everything::end_everything(&mut scene, &callers).await;
     scene.canaries.add("forged secret", FORGED);
     scene
+}
+
+/// Makes keys by commands, which print them, and uses those of ada.
+async fn command(scene: &mut Scene) {
+    let shown = "key, shown this once: ";
+    let create = ["key", "create", "ada"];
+    let key = scene.run("key of a command", &create, shown).await;
+    let visible = &key[.."lg_".len() + 12];
+    let rotate = ["key", "rotate", "ada", visible];
+    let rotated = scene.run("rotated key of a command", &rotate, shown).await;
+    for key in [&*key, &*rotated] {
+        let client = scene.client.bearer(key);
+        let models = scene
+            .ask(&client, Method::GET, "/v1/models", &json!({}))
+            .await;
+        assert_eq!(models.status, 200, "both are good for a while: {models:?}");
+    }
+    let shown = "operator key, shown this once: ";
+    scene
+        .run("operator key of a command", &["token"], shown)
+        .await;
 }
 
 impl Scene {

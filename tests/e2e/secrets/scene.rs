@@ -1,6 +1,8 @@
 //! Who asks, and what is remembered of the answers.
 
-use http::header::{CONTENT_TYPE, SET_COOKIE};
+use std::collections::BTreeMap;
+
+use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
@@ -15,21 +17,35 @@ pub(super) struct Scene {
     pub(super) site: Site,
     pub(super) client: Client,
     pub(super) canaries: Canaries,
+    /// What the browser keeps that everybody uses.
+    pub(super) cookies: BTreeMap<String, String>,
     /// The bodies of what was refused.
     pub(super) errors: Vec<u8>,
 }
 
-async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Answer {
-    let what = format!("{method} {path}");
-    let mut request = client
-        .request(method, path, body.to_string())
-        .expect("a request");
-    let json = HeaderValue::from_static("application/json");
-    request.headers_mut().insert(CONTENT_TYPE, json);
-    in_time(&what, client.send(request)).await.expect(&what)
-}
+/// Where refresh tokens are kept by browsers, and what accounts were entered. Without `__Host-`: people come by `http`.
+pub(super) const REFRESH: &str = "llm-gate-refresh";
+pub(super) const DEVICE: &str = "llm-gate-device";
 
 impl Scene {
+    async fn send(&self, client: &Client, method: Method, path: &str, body: &Value) -> Answer {
+        let what = format!("{method} {path}");
+        let mut request = client
+            .request(method, path, body.to_string())
+            .expect("a request");
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let cookies = self.cookies.iter();
+        let cookies: Vec<String> = cookies
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if !cookies.is_empty() {
+            let cookies = HeaderValue::try_from(cookies.join("; ")).expect("a header");
+            headers.insert(COOKIE, cookies);
+        }
+        in_time(&what, client.send(request)).await.expect(&what)
+    }
+
     /// Asks, and remembers the answer.
     pub(super) async fn ask(
         &mut self,
@@ -38,7 +54,7 @@ impl Scene {
         path: &str,
         body: &Value,
     ) -> Answer {
-        let answer = send(who, method, path, body).await;
+        let answer = self.send(who, method, path, body).await;
         assert_ne!(answer.status, 500, "{path}: {answer:?}");
         self.note(&answer);
         answer
@@ -57,13 +73,17 @@ impl Scene {
         answer
     }
 
-    /// Remembers an answer: its secrets, and all of it if it is about a mistake.
+    /// Remembers an answer: its cookies, its secrets, and all of it if it is about a mistake.
     pub(super) fn note(&mut self, answer: &Answer) {
         for cookie in answer.headers.get_all(SET_COOKIE) {
             let cookie = cookie.to_str().expect("text");
-            let value = cookie.split(['=', ';']).nth(1).unwrap_or_default();
-            if !value.is_empty() {
-                self.canaries.add("cookie", value);
+            let (name, rest) = cookie.split_once('=').expect("a pair");
+            let value = rest.split(';').next().unwrap_or_default();
+            if value.is_empty() {
+                self.cookies.remove(name);
+            } else {
+                self.canaries.add_cookie(value);
+                self.cookies.insert(name.to_owned(), value.to_owned());
             }
         }
         if answer.status.is_success() {
@@ -98,14 +118,36 @@ impl Scene {
         }
     }
 
-    /// Logs in and refreshes once.
+    /// Returns which one the browser is to the gate.
+    fn device(&self) -> Option<String> {
+        let cookie = self.cookies.get(DEVICE)?;
+        cookie.split('.').next().map(str::to_owned)
+    }
+
+    /// Logs in with the browser that others have used before, and refreshes once.
     pub(super) async fn enter(&mut self, name: &str, password: &str) -> Client {
         let nobody = self.client.clone();
         let body = json!({ "username": name, "password": password });
+        let before = self.device();
         let pair = self.post(&nobody, "/api/v1/auth/login", body, 200).await;
+        let now = self.device();
+        assert!(now.is_some(), "the browser keeps whom it has entered");
+        assert!(before.is_none() || before == now, "it was sent, and taken");
         let body = json!({ "refresh_token": pair.text("refresh_token") });
         let pair = self.post(&nobody, "/api/v1/auth/refresh", body, 200).await;
         self.client.bearer(pair.text("access_token"))
+    }
+
+    /// Runs a command that prints a secret behind some words; returns it.
+    pub(super) async fn run(&mut self, what: &str, arguments: &[&str], words: &str) -> String {
+        let done = self.site.run(arguments).await;
+        assert_eq!(done.code, 0, "{arguments:?}: {}", done.err);
+        let secret = done.out.lines().find_map(|line| line.strip_prefix(words));
+        let secret = secret.unwrap_or_else(|| panic!("{arguments:?} prints no {words:?}"));
+        self.canaries.add(what, secret);
+        // Its log.
+        self.errors.extend_from_slice(done.err.as_bytes());
+        secret.to_owned()
     }
 
     /// Checks that a mistake was answered as one, and remembers the answer.

@@ -16,6 +16,7 @@ on_both! {
     keys_are_listed_with_what_became_of_them;
     a_key_is_rotated_and_revoked_by_its_id;
     what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself;
+    what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_the_gate_itself;
 }
 
 /// What stands before a key that is printed.
@@ -301,6 +302,17 @@ async fn told(root: &Person, query: &str) -> Vec<Value> {
     events
 }
 
+/// Checks that events are about such a thing, and done by the gate itself.
+fn by_the_gate(events: &[Value], target: &str) {
+    for event in events {
+        assert_eq!(event["actor"], "system", "{event}");
+        assert_eq!(event["target"], target, "{event}");
+        for nobody in ["actor_id", "key_id", "address", "request_id"] {
+            assert_eq!(event[nobody], Value::Null, "{nobody}: {event}");
+        }
+    }
+}
+
 async fn what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself(gate: Gate) {
     let (_, eve) = (gate.person("ada").await, gate.person("eve").await);
     let root = gate.admin().await;
@@ -365,13 +377,7 @@ async fn what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself
         let events = told(&root, query).await;
         let found: Vec<&Value> = events.iter().map(|event| &event["action"]).collect();
         assert_eq!(found, actions, "{target}");
-        for event in &events {
-            assert_eq!(event["actor"], "system", "{event}");
-            assert_eq!(event["target"], target, "{event}");
-            for nobody in ["actor_id", "key_id", "address", "request_id"] {
-                assert_eq!(event[nobody], Value::Null, "{nobody}: {event}");
-            }
-        }
+        by_the_gate(&events, target);
     }
     let renamed = told(&root, &format!("{of_project}&action=project.changed")).await;
     assert_eq!(renamed[0]["before"], json!({ "name": "Research" }));
@@ -389,6 +395,109 @@ async fn what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself
     for printed in [&printed, &rotated] {
         let secret = after(printed, SHOWN).rsplit('_').next().expect("parts");
         assert!(secret.len() > 40, "the part that nobody may know");
+        assert!(!text.contains(secret), "{text}");
+    }
+    for word in ["hash\":", "argon2"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+}
+
+async fn what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_the_gate_itself(
+    gate: Gate,
+) {
+    catch_up(&gate);
+    let root = gate.admin().await;
+    let created = gate.does(&["user", "create", "bob"]).await;
+    let bob = created.split(['(', ')']).nth(1).expect("an id");
+    let of_bob = format!("&target_id={bob}");
+    let actions = |events: &[Value]| {
+        let action = |event: &Value| event["action"].as_str().expect("a word").to_owned();
+        let mut all: Vec<String> = events.iter().map(action).collect();
+        // What one command does is done at once.
+        all.sort_unstable();
+        all
+    };
+    let events = told(&root, &of_bob).await;
+    let expected = ["limit.changed", "member.added", "user.created"];
+    assert_eq!(actions(&events), expected, "with a project and a limit");
+    let mut seen = events.len();
+
+    let shown = "password, shown this once: ";
+    let first = after(&created, shown);
+    // Whose session ends with the password.
+    gate.enter_with("bob", first).await;
+    let mut printed = String::new();
+    for (command, expected) in [
+        (&["set-limit", "bob", "500"][..], &["limit.changed"][..]),
+        (&["set-role", "bob", "admin"], &["user.changed"]),
+        (&["set-role", "bob", "user"], &["user.changed"]),
+        (&["reset-password", "bob"], &["password.changed"]),
+        (&["disable", "bob"], &["user.changed"]),
+        (&["enable", "bob"], &["user.changed"]),
+        (&["set-limit", "bob", "none"], &["limit.removed"]),
+        (&["delete", "bob"], &["member.removed", "user.deleted"]),
+    ] {
+        let command = [&["user"][..], command].concat();
+        printed.push_str(&gate.does(&command).await);
+        let events = told(&root, &of_bob).await;
+        assert_eq!(actions(&events[seen..]), expected, "{command:?}");
+        seen = events.len();
+    }
+    by_the_gate(&told(&root, &of_bob).await, "user");
+
+    let changed = told(&root, &format!("{of_bob}&action=user.changed")).await;
+    for (event, before, now) in [
+        (
+            &changed[0],
+            json!({ "role": "user" }),
+            json!({ "role": "admin" }),
+        ),
+        (
+            &changed[1],
+            json!({ "role": "admin" }),
+            json!({ "role": "user" }),
+        ),
+        (
+            &changed[2],
+            json!({ "disabled": false }),
+            json!({ "disabled": true }),
+        ),
+        (
+            &changed[3],
+            json!({ "disabled": true }),
+            json!({ "disabled": false }),
+        ),
+    ] {
+        assert_eq!((&event["before"], &event["after"]), (&before, &now));
+    }
+    let of = async |action: &str| told(&root, &format!("{of_bob}&action={action}")).await;
+    let limited = of("limit.changed").await;
+    assert_eq!(limited[0]["before"], Value::Null, "there was none");
+    let given = &limited[0]["after"]["amount"];
+    assert_eq!(limited[1]["before"]["amount"], *given, "that was it");
+    assert_eq!(limited[1]["after"]["amount"], 500);
+    assert_eq!(of("limit.removed").await[0]["before"]["amount"], 500);
+    let another = of("password.changed").await;
+    for side in ["before", "after"] {
+        let told = &another[0][side];
+        assert_eq!(*told, Value::Null, "of a password nothing is told");
+    }
+    assert_eq!(of("user.created").await[0]["after"]["username"], "bob");
+    let gone = of("user.deleted").await;
+    assert_eq!(gone[0]["before"]["username"], "bob", "who it was");
+    assert_eq!(gone[0]["after"], Value::Null);
+    for (action, target, which) in [
+        ("session.revoked", "session", "the one there was"),
+        ("project.archived", "project", "the own one"),
+    ] {
+        let events = told(&root, &format!("&action={action}")).await;
+        assert_eq!(events.len(), 1, "{which}: {events:?}");
+        by_the_gate(&events, target);
+    }
+
+    let text = Value::Array(told(&root, "").await).to_string();
+    for secret in [first, after(&printed, shown)] {
+        assert!(secret.len() > 30, "nobody may know it: {secret}");
         assert!(!text.contains(secret), "{text}");
     }
     for word in ["hash\":", "argon2"] {

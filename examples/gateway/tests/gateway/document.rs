@@ -9,7 +9,7 @@ use llm_gate_gateway::client::Answer;
 use llm_gate_gateway::config::RateLimitConfig;
 use serde_json::{Map, Value, json};
 
-use super::operations::{Operation, Shapes, document, operations};
+use super::operations::{Operation, Shapes, document, lacks, operations, plenty};
 use super::support::{Gate, send, start, start_with};
 
 /// Set to write the committed document anew instead of comparing it.
@@ -92,7 +92,7 @@ fn an_alias_is_what_it_stands_for() {
 
 #[tokio::test]
 async fn only_what_is_documented_is_routed() {
-    let gate = start().await;
+    let gate = start_with(|config| config.rate_limits = plenty()).await;
     let admin = gate.admin().await;
     let all = operations();
     let paths: BTreeSet<&str> = all.iter().map(|operation| &*operation.path).collect();
@@ -109,13 +109,16 @@ async fn only_what_is_documented_is_routed() {
             let body = json!({}).to_string();
             let json = [("content-type", "application/json")];
             let at = known[0].somewhere();
-            let status = send(&admin.session, method.clone(), &at, &json, body)
-                .await
-                .status;
+            let answer = send(&admin.session, method.clone(), &at, &json, body).await;
             assert_eq!(
-                status != StatusCode::METHOD_NOT_ALLOWED,
+                answer.status != StatusCode::METHOD_NOT_ALLOWED,
                 documented,
                 "{method} {path}"
+            );
+            let missing = lacks(path, &answer);
+            assert!(
+                missing.is_empty(),
+                "{method} {path} is answered like all others, routed or not: {missing:?}"
             );
         }
     }
@@ -412,7 +415,7 @@ async fn a_file_that_is_unchanged_is_not_sent_again() {
 /// Bodies are read before anything is asked, also where none is wanted.
 #[tokio::test]
 async fn a_body_that_is_too_long_is_refused_as_documented_on_every_route() {
-    let gate = start_with(|config| config.rate_limits = RateLimitConfig::off()).await;
+    let gate = start_with(|config| config.rate_limits = plenty()).await;
     let mut shapes = Shapes::new();
     let json = [("content-type", "application/json")];
     for operation in operations() {
@@ -426,6 +429,11 @@ async fn a_body_that_is_too_long_is_refused_as_documented_on_every_route() {
         assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{what}");
         let wrong = shapes.wrong(&operation, &refused);
         assert_eq!(wrong, None, "{what}: {refused:?}");
+        let missing = lacks(&path, &refused);
+        assert!(
+            missing.is_empty(),
+            "{what}: what is not read is counted and hardened too: {missing:?}"
+        );
         assert_eq!(
             in_chunks(&gate, &operation.method, &path).await,
             "413",

@@ -6,6 +6,7 @@ use http::Method;
 use jsonschema::Validator;
 use llm_gate_gateway::api::document;
 use llm_gate_gateway::client::{Answer, Client};
+use llm_gate_gateway::config::{RateLimitConfig, RateSetting};
 use serde_json::Value;
 
 use super::support::send;
@@ -79,6 +80,87 @@ impl Operation {
         let json = [("content-type", "application/json")];
         send(client, self.method.clone(), path, &json, body.to_string()).await
     }
+}
+
+/// Rates that nobody reaches: answers tell what is left of them.
+pub(crate) fn plenty() -> RateLimitConfig {
+    let most: RateSetting = "1000000/minute".parse().expect("a rate");
+    RateLimitConfig {
+        per_address: most,
+        per_identity: most,
+        ..RateLimitConfig::off()
+    }
+}
+
+/// The security headers that are the same on every answer. Users come by `http` here, so nothing is promised of TLS.
+const HARDENED: [(&str, &str); 6] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    (
+        "permissions-policy",
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+/// What a browser may do with an answer: nothing.
+const POLICY: &str =
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// The document and the page that shows it.
+const FILES: [&str; 4] = ["/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"];
+
+/// Says what an answer lacks of what every answer has, good or refused: an id, the security headers, and what is left of
+/// the tightest rate. Only preflights are not counted and tell nothing of a rate, and they are no operation.
+pub(crate) fn lacks(path: &str, answer: &Answer) -> Vec<String> {
+    let text = |name: &str| {
+        let value = answer.headers.get(name)?;
+        Some(value.to_str().unwrap_or_default().to_owned())
+    };
+    let mut wrong = Vec::new();
+    let mut expect = |name: &str, good: bool| {
+        if !good {
+            let (status, found) = (answer.status, text(name));
+            wrong.push(format!("{path}: {status} with {name}: {found:?}"));
+        }
+    };
+    let id = text("x-request-id").unwrap_or_default();
+    expect("x-request-id", id.len() == 36);
+    for (name, value) in HARDENED {
+        expect(name, text(name).as_deref() == Some(value));
+    }
+    expect("server", text("server").is_none());
+    let tls = "strict-transport-security";
+    expect(tls, text(tls).is_none());
+
+    let shown = answer.status.is_success();
+    let policy = text("content-security-policy").unwrap_or_default();
+    // The page runs its own script, and browsers keep it; others keep the public keys for a while.
+    let file = shown && FILES.contains(&path);
+    let own = policy.starts_with("default-src 'none'; script-src 'self'; ");
+    expect("content-security-policy", own == file);
+    expect("content-security-policy", file || policy == POLICY);
+    let cache = match path {
+        _ if file => "no-cache",
+        "/.well-known/jwks.json" if shown => "public, max-age=300",
+        _ => "no-store",
+    };
+    let cached = text("cache-control");
+    expect("cache-control", cached.as_deref() == Some(cache));
+
+    let number = |name: &str| text(name)?.parse::<u64>().ok();
+    let (limit, remaining, reset) = (
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+    );
+    expect(limit, number(limit).is_some());
+    // It is counted itself.
+    let left = number(remaining);
+    expect(remaining, left.is_some() && left < number(limit));
+    let seconds = text(reset).and_then(|wait| wait.strip_suffix('s')?.parse::<u64>().ok());
+    expect(reset, seconds.is_some());
+    wrong
 }
 
 /// What answers have to look like.

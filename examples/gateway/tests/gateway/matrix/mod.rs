@@ -1,5 +1,6 @@
 //! Who may do what: every operation of the document, in every way it is used, asked for as everybody, with what there is
-//! of theirs and of others. Each answer has one status.
+//! of theirs and of others. Each answer has one status, and what every answer has: an id, security headers, and what is left
+//! of a rate.
 //!
 //! [`rows`] says for each operation whom it is for, and how it is asked for; an alias goes by what it stands for.
 //! What each caller is told follows from that and from who they are ([`access`]). [`things`] are what requests name.
@@ -16,7 +17,7 @@ use serde_json::Value;
 use self::access::{Body, Row};
 use self::callers::Caller;
 use self::scene::Scene;
-use crate::operations::{Operation, Shapes, operations};
+use crate::operations::{Operation, Shapes, lacks, operations};
 
 /// Makes two tests of each group of rows, and one that nothing is in none.
 macro_rules! groups {
@@ -110,6 +111,8 @@ async fn everybody_is_told_what_the_rows_say(on_postgres: bool, rows: Vec<Row>) 
                 if let Some(why) = shapes.wrong(&operation, &answer) {
                     wrong.push(format!("{} {}: {why}", row.method, operation.path));
                 }
+                let missing = lacks(&operation.path, &answer).into_iter();
+                wrong.extend(missing.map(|what| format!("{} {what}", row.method)));
                 done += u32::from(status == good && row.succeeds());
                 if status.is_success() && row.uses_up() {
                     scene.stock.clear();

@@ -9,12 +9,13 @@ use llm_gate::identity::{ProjectId, Role as PlatformRole, Scope, SessionId, User
 use llm_gate::store::{Actor, Author, NewProject, NewSession, ProjectRole, Store};
 use llm_gate_gateway::accounts::Names;
 use llm_gate_gateway::client::{Answer, Client};
-use llm_gate_gateway::config::{Config, RateLimitConfig};
+use llm_gate_gateway::config::Config;
 use serde_json::{Value, json};
 
 use super::access::Role;
 use super::callers::{Caller, Kind};
 use super::things::Thing;
+use crate::operations::plenty;
 use crate::smtp::Sink;
 use crate::support::{Gate, start_on_postgres_with, start_with};
 use test_support::provider::Provider;
@@ -94,7 +95,7 @@ impl Scene {
         let settings = |config: &mut Config| {
             known(config);
             config.mail.url = Some(mail.as_str().into());
-            config.rate_limits = RateLimitConfig::off();
+            config.rate_limits = plenty();
             config.auth.api_token_hash = Some(operator.hash().to_string().into());
         };
         let gate = if on_postgres {
