@@ -243,6 +243,11 @@ pub(crate) async fn start_pair_with(change: impl FnOnce(&mut Config)) -> Gate {
     start_pair_of(change, |_| ()).await
 }
 
+/// Starts two on a database of a server that the test has for itself.
+pub(crate) async fn start_pair_on(database: PgConfig) -> Gate {
+    start_two(Some(database), true, |_| (), |_| ()).await
+}
+
 /// Starts two whose settings differ, as while they are changed one after the other: the second one has those of the first,
 /// and changes of its own.
 pub(crate) async fn start_pair_of(
