@@ -1,9 +1,15 @@
 //! Who floods the gate is kept out before anything is looked up; who does not is served.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use http::Request;
+use http::header::{AUTHORIZATION, HOST};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use llm_gate::auth::ApiKeySecret;
 use llm_gate::store::LedgerStore;
 use llm_gate::test_util::ManualClock;
@@ -11,28 +17,85 @@ use llm_gate_diesel::{PgConfig, PgStore};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
 use scripted_vllm::ScriptedVllm;
-use support::{Client, Front, Person, WatchedStore, World, chat, database, in_time};
+use support::{Answer, Front, Person, WatchedStore, World, chat, database, in_time};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 const WRONG_KEYS: usize = 10_000;
-/// Enough where all that is asked is what each of two gateways lets through: every guess takes a port.
-const FEWER: usize = 2_000;
+/// How many connections the guesses share: with one each, they would use up the machine's ports.
+const LINES: usize = 10;
 /// What `rate_limits.failures_per_address` is unless set.
 const ALLOWED: usize = 120;
+/// Where the guesses come from.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Guesses so many keys from an address of its own, while `ada` is served; returns how many guesses were wrong and how
-/// many were throttled.
-async fn flood(ada: &Person, nobody: Client, guesses: usize) -> (usize, usize) {
+/// A connection that is kept for many guesses.
+struct Line {
+    to: SocketAddr,
+    /// Whether it is a front's, which says whom a request is from.
+    front: bool,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Line {
+    /// Connects the attacker with a gateway.
+    async fn direct(to: SocketAddr) -> Self {
+        Self::open(ATTACKER, to, false).await
+    }
+
+    /// Connects a front, which the attacker has come to, with one of its gateways.
+    async fn of_front(to: SocketAddr) -> Self {
+        Self::open(Ipv4Addr::LOCALHOST, to, true).await
+    }
+
+    async fn open(from: Ipv4Addr, to: SocketAddr, front: bool) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let bound = socket.bind((from, 0).into());
+        bound.expect("an address of this machine");
+        let stream = socket.connect(to).await.expect("it listens");
+        stream.set_nodelay(true).expect("a connection");
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+        // Ends with its sender.
+        tokio::spawn(connection);
+        Self { to, front, sender }
+    }
+
+    async fn guess(&mut self) -> Answer {
+        // Well-formed, so that only the store could tell.
+        let key = ApiKeySecret::generate();
+        let mut request = Request::get("/v1/models")
+            .header(HOST, self.to.to_string())
+            .header(AUTHORIZATION, format!("Bearer {}", key.expose()));
+        if self.front {
+            request = request.header("x-forwarded-for", ATTACKER.to_string());
+        }
+        let request = request.body(Full::<Bytes>::default()).expect("a request");
+        self.sender.ready().await.expect("the connection is kept");
+        let answer = self.sender.send_request(request).await;
+        let (head, body) = answer.expect("an answer").into_parts();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.expect("a whole answer").to_bytes(),
+        }
+    }
+}
+
+/// Guesses [`WRONG_KEYS`] in turn on `lines`, while `ada` is served; returns how many guesses were wrong and how many were
+/// throttled.
+async fn flood(ada: &Person, mut lines: Vec<Line>) -> (usize, usize) {
     let ask = chat("Hi").max_tokens(3);
-    let attacker = nobody.from(Ipv4Addr::new(127, 0, 0, 2).into());
     let (mut wrong, mut throttled) = (0, 0);
-    for _ in 0..guesses / 100 {
-        let guesses = (0..100).map(|_| {
-            // Well-formed, so that only the store could tell.
-            let guess = attacker.bearer(ApiKeySecret::generate().expose());
-            async move { guess.get("/v1/models").await.expect("an answer") }
+    for _ in 0..WRONG_KEYS / 100 {
+        let guesses = lines.iter_mut().map(|line| async move {
+            let mut answers = Vec::new();
+            for _ in 0..100 / LINES {
+                answers.push(line.guess().await);
+            }
+            answers
         });
-        for answer in join_all(guesses).await {
+        let answers = in_time("a hundred guesses", join_all(guesses)).await;
+        for answer in answers.into_iter().flatten() {
             match answer.status.as_u16() {
                 401 => wrong += 1,
                 429 => {
@@ -56,7 +119,11 @@ async fn wrong_keys_of_one_address_are_not_looked_up_for_long_and_another_addres
     let world = World::builder().clock(ManualClock::new()).start().await;
     let ada = world.register().await;
     let before = world.store().tally();
-    let counts = flood(&ada, world.client(), WRONG_KEYS).await;
+    let mut lines = Vec::new();
+    for _ in 0..LINES {
+        lines.push(Line::direct(world.address()).await);
+    }
+    let counts = flood(&ada, lines).await;
     assert_eq!(counts, (ALLOWED, WRONG_KEYS - ALLOWED));
     let lookups = world.store().tally().key_lookups - before.key_lookups;
     assert_eq!(
@@ -131,9 +198,14 @@ async fn each_of_two_gateways_lets_as_many_wrong_keys_through_and_serves_another
             .map(|one| one.store.tally().key_lookups as usize)
     };
     let before = lookups();
-    let counts = flood(&ada, Client::new(address), FEWER).await;
+    let mut lines = Vec::new();
+    // Every guess goes to the other one.
+    for one in gateways.iter().cycle().take(LINES) {
+        lines.push(Line::of_front(one.running.address).await);
+    }
+    let counts = flood(&ada, lines).await;
     // Each counts for itself, in memory.
-    assert_eq!(counts, (2 * ALLOWED, FEWER - 2 * ALLOWED));
+    assert_eq!(counts, (2 * ALLOWED, WRONG_KEYS - 2 * ALLOWED));
     assert_eq!(
         lookups(),
         before.map(|before| before + ALLOWED + 1),

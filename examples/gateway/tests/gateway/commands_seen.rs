@@ -7,12 +7,14 @@ use llm_gate::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use super::commands::{after, has};
-use super::support::{Gate, Person, on_both};
+use super::support::{Gate, PASSWORD, Person, on_both};
 
 on_both! {
     a_price_set_by_command_is_the_one_that_is_listed_everywhere;
     a_limit_set_by_command_is_in_force_for_whom_it_names;
     a_limit_is_removed_by_all_that_names_it_and_the_others_stay;
+    what_somebody_may_spend_in_total_is_set_by_command;
+    who_is_stopped_by_command_is_out_until_enabled_by_command;
     keys_are_listed_with_what_became_of_them;
     a_key_is_rotated_and_revoked_by_its_id;
     what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself;
@@ -204,6 +206,59 @@ async fn a_limit_is_removed_by_all_that_names_it_and_the_others_stay(gate: Gate)
     let again = gate.fails(&remove, 1).await;
     assert!(again.contains("there is no limit"), "{again}");
     assert_eq!(limits(&root, &whose).await, left, "it is gone already");
+}
+
+async fn what_somebody_may_spend_in_total_is_set_by_command(gate: Gate) {
+    let ada = gate.person("ada").await;
+    let call = json!({
+        "model": "tiny",
+        "max_tokens": 5,
+        "messages": [{ "role": "user", "content": "hi" }],
+    });
+    for (amount, shown, limit, status) in [
+        ("5000", "5000", json!(5_000), StatusCode::OK),
+        ("0", "0", json!(0), StatusCode::TOO_MANY_REQUESTS),
+        ("none", "no limit", Value::Null, StatusCode::OK),
+    ] {
+        let set = gate.does(&["user", "set-limit", "ada", amount]).await;
+        assert_eq!(set, format!("ada: {shown}\n"));
+        let me = ada.get("/api/v1/users/me").await.json();
+        assert_eq!(me["token_limit"], limit, "{amount}: {me}");
+        let printed = gate.does(&["user", "list"]).await;
+        let line = format!("\t{shown}\tactive");
+        assert!(after(&printed, "ada\tuser\t").ends_with(&line), "{printed}");
+        let answer = ada.post("/v1/chat/completions", call.clone()).await;
+        assert_eq!(answer.status, status, "{amount}: {answer:?}");
+        gate.settled(&ada).await;
+    }
+    gate.fails(&["user", "set-limit", "nobody", "1"], 1).await;
+    gate.fails(&["user", "set-limit", "ada", "-5"], 2).await;
+}
+
+async fn who_is_stopped_by_command_is_out_until_enabled_by_command(gate: Gate) {
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let key = ada.key().await.text("api_key");
+    assert_eq!(gate.with_key(&key).await, StatusCode::OK);
+    let path = format!("/api/v1/users/{}", ada.id);
+    for (command, state, status) in [
+        ("disable", "disabled", StatusCode::UNAUTHORIZED),
+        ("enable", "active", StatusCode::OK),
+    ] {
+        let done = gate.does(&["user", command, "ada"]).await;
+        assert_eq!(done, format!("ada: {command}d\n"));
+        let printed = gate.does(&["user", "list"]).await;
+        let line = format!("ada\tuser\t0\t10000\t{state}");
+        assert!(has(&printed, &line), "{printed}");
+        let shown = root.get(&path).await.json();
+        assert_eq!(shown["disabled"], state == "disabled", "{shown}");
+        // Past what the gate remembers of keys.
+        gate.clock.advance(Duration::from_secs(2));
+        assert_eq!(gate.with_key(&key).await, status, "{command}");
+        let body = json!({ "username": "ada", "password": PASSWORD });
+        let entered = gate.post("/auth/login", body).await;
+        assert_eq!(entered.status, status, "{command}: {entered:?}");
+    }
+    gate.fails(&["user", "enable", "nobody"], 1).await;
 }
 
 async fn keys_are_listed_with_what_became_of_them(gate: Gate) {

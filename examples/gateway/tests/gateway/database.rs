@@ -1,18 +1,20 @@
 //! A database that is broken or away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use http::StatusCode;
 use llm_gate::auth::OperatorSecret;
+use llm_gate_diesel::test_db::postgres::Cluster;
 use llm_gate_diesel::{SqliteStore, test_db};
-use llm_gate_gateway::client::Client;
+use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
 use scripted_vllm::ScriptedVllm;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::support::{PASSWORD, config};
+use super::support::{PASSWORD, config, start_pair_on};
 
 /// A gateway whose database can be broken from outside.
 async fn start() -> (Running, Client, SqliteStore, ScriptedVllm) {
@@ -107,4 +109,98 @@ async fn a_locked_database_is_a_503_that_says_when_to_come_back() {
     assert!(refused.headers.contains_key("retry-after"));
     assert!(refused.json()["detail"].is_string());
     running.shutdown().await;
+}
+
+/// Gets a path, or posts a body there.
+async fn ask(client: &Client, path: &str, body: &Value) -> Answer {
+    let asked = match body {
+        Value::Null => client.get(path).await,
+        body => client.post(path, body).await,
+    };
+    asked.expect("an answer")
+}
+
+/// Says when to come back, and nothing of credentials.
+fn is_later(answer: &Answer, path: &str) {
+    assert_eq!(
+        answer.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{path}: nobody knows whether it is wrong: {answer:?}"
+    );
+    let after = answer.headers["retry-after"].to_str().expect("text");
+    assert!(
+        after.parse::<u64>().is_ok_and(|after| after > 0),
+        "{path}: {after}"
+    );
+    assert!(
+        !answer.headers.contains_key("www-authenticate"),
+        "{path}: nobody says that it is wrong"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_gateway_takes_a_server_that_is_away_for_wrong_credentials() {
+    let cluster = Cluster::start(&[]).await;
+    let gate = start_pair_on(cluster.database().await).await;
+    let (ada, root) = (gate.person("ada").await, gate.admin().await);
+    let key = gate.client.bearer(ada.key().await.text("api_key"));
+    let keys = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let chat = json!({
+        "model": "tiny",
+        "max_tokens": 5,
+        "messages": [{ "role": "user", "content": "hi" }],
+    });
+    let login = json!({ "username": "ada", "password": PASSWORD });
+    let all = [
+        (&key, "/v1/models", Value::Null, 200),
+        (&key, "/v1/chat/completions", chat.clone(), 200),
+        (&ada.session, "/v1/chat/completions", chat, 200),
+        (&ada.session, "/api/v1/users/me", Value::Null, 200),
+        (&ada.session, keys.as_str(), json!({ "name": "ci" }), 201),
+        (&root.session, "/api/v1/users", Value::Null, 200),
+        (&root.session, "/v1/organization/projects", Value::Null, 200),
+        (&gate.client, "/auth/login", login, 200),
+    ];
+    let all_work = async || {
+        for (client, path, body, status) in &all {
+            for answer in gate
+                .everywhere(async || ask(client, path, body).await)
+                .await
+            {
+                assert_eq!(answer.status.as_u16(), *status, "{path}: {answer:?}");
+            }
+        }
+        gate.settled(&ada).await;
+    };
+    all_work().await;
+    // Past what each of them remembers of the key.
+    gate.clock.advance(Duration::from_secs(2));
+
+    cluster.crash();
+    for (client, path, body, _) in &all {
+        for answer in gate
+            .everywhere(async || ask(client, path, body).await)
+            .await
+        {
+            is_later(&answer, path);
+        }
+    }
+    for answer in gate
+        .everywhere(async || gate.get("/health/ready").await)
+        .await
+    {
+        is_later(&answer, "whoever routes to it should know");
+    }
+    for answer in gate
+        .everywhere(async || gate.get("/health/live").await)
+        .await
+    {
+        assert_eq!(answer.status, StatusCode::OK, "a restart would not help");
+    }
+
+    cluster.restart();
+    // By themselves, and at once.
+    all_work().await;
+    gate.does(&["ledger", "verify"]).await;
+    gate.shutdown().await;
 }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
+use llm_gate_diesel::PgStore;
+use llm_gate_diesel::test_db::postgres;
 use llm_gate_gateway::Running;
 use scripted_vllm::ScriptedVllm;
 use tempfile::TempDir;
@@ -87,6 +89,15 @@ impl Clinic {
         let failed: Vec<&str> = lines.filter(|line| line.starts_with("fail")).collect();
         assert_eq!(failed.len(), 1, "{}", output.stdout);
         failed[0].to_owned()
+    }
+
+    /// Names a database on a server, and the secrets that are not made up beside one.
+    fn configure_database(&self, url: &str) {
+        let secrets = format!(
+            "auth.jwt_secret = \"{0}\"\nauth.api_key_pepper = \"{0}\"",
+            "x".repeat(40)
+        );
+        self.configure(&format!("database.url = \"{url}\"\n{secrets}"));
     }
 
     fn data(&self) -> std::path::PathBuf {
@@ -298,6 +309,44 @@ async fn a_database_of_a_later_program_or_none_at_all_fails_and_an_old_one_is_le
     assert!(line.contains("database"), "{line}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_the_tables_of_a_later_program_fails_and_one_without_any_is_left_alone() {
+    let clinic = Clinic::open().await;
+    let database = postgres::config().await;
+    clinic.configure_database(database.url());
+    let store = PgStore::open(database).await.expect("opened");
+    let change = async |statement: &'static str| {
+        let changed = store.on_connection(move |connection| connection.batch_execute(statement));
+        changed.await.expect("a connection").expect("done");
+    };
+    let found = async || {
+        let printed = clinic.healthy().await;
+        about(&printed, "database")[0].to_owned()
+    };
+    let good = found().await;
+    assert!(
+        good.starts_with("ok") && good.contains("up to date"),
+        "{good}"
+    );
+
+    change("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101')").await;
+    let line = clinic.sick().await;
+    assert!(line.contains("later llm-gate (99990101)"), "{line}");
+
+    change("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    for _ in 0..2 {
+        // A look makes nothing: the second one finds as much as the first.
+        let empty = found().await;
+        assert!(
+            empty.starts_with("warn") && empty.contains("llm-gate migrate"),
+            "{empty}"
+        );
+    }
+    let migrated = clinic.command(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    assert_eq!(found().await, good, "it has told what to do");
+}
+
 #[tokio::test]
 async fn a_listener_for_others_is_warned_of() {
     let clinic = Clinic::open().await;
@@ -379,12 +428,8 @@ async fn a_gateway_that_runs_is_asked_how_it_is() {
 async fn a_database_server_that_is_away_fails_without_its_password() {
     let clinic = Clinic::open().await;
     let silent = Silent::new();
-    let secrets = format!(
-        "auth.jwt_secret = \"{0}\"\nauth.api_key_pepper = \"{0}\"",
-        "x".repeat(40)
-    );
     let url = format!("postgres://gate:hunter2@127.0.0.1:{}/gate", silent.port);
-    clinic.configure(&format!("database.url = \"{url}\"\n{secrets}"));
+    clinic.configure_database(&url);
     let line = clinic.sick().await;
     assert!(
         line.contains("database") && line.contains("DATABASE_URL"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use llm_gate::store::{Author, MemoryStore, UserStore};
+use llm_gate::store::{Author, Store};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig};
 use llm_gate_gateway::{Gateway, Running};
@@ -13,7 +13,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::support::{
-    Gate, PASSWORD, Person, config, send, start, start_on_postgres_with, start_with,
+    Gate, PASSWORD, Person, config, send, start, start_on_postgres_with, start_pair_of, start_with,
 };
 
 const REFRESH: &str = "/api/v1/auth/refresh";
@@ -409,17 +409,42 @@ async fn access_tokens_live_as_long_as_configured() {
 }
 
 /// Starts a gateway on `store` whose passwords take so many passes.
-async fn start_with_passes(store: &Arc<MemoryStore>, passes: u32) -> (TempDir, Running) {
+async fn start_with_passes(store: &Arc<dyn Store>, passes: u32) -> (TempDir, Running) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = config(&folder);
     config.passwords.iterations = passes;
-    let gateway = Gateway::new(config).store(store.clone());
+    let gateway = Gateway::new(config).store(Arc::clone(store));
     (folder, gateway.start().await.expect("started"))
 }
 
-#[tokio::test]
-async fn a_login_makes_the_hash_one_of_todays() {
-    let store = Arc::new(MemoryStore::new());
+/// Makes two tests of each rule about what one gateway leaves to the next: in SQLite, and in PostgreSQL.
+macro_rules! on_both_stores {
+    ($($rule:ident;)+) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                let store = llm_gate_diesel::test_db::open().await;
+                super::$rule(std::sync::Arc::new(store)).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                let store = llm_gate_diesel::test_db::postgres::open().await;
+                super::$rule(std::sync::Arc::new(store)).await;
+            })+
+        }
+    };
+}
+
+on_both_stores! {
+    a_login_makes_the_hash_one_of_todays;
+    logins_at_once_all_get_in_although_each_makes_the_hash_anew;
+    a_refused_login_takes_the_same_work_whatever_the_parameters_were_before;
+}
+
+async fn a_login_makes_the_hash_one_of_todays(store: Arc<dyn Store>) {
     let body = json!({ "username": "ada", "password": PASSWORD });
     for (passes, path, status) in [
         (5, "/auth/register", StatusCode::CREATED),
@@ -439,9 +464,7 @@ async fn a_login_makes_the_hash_one_of_todays() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logins_at_once_all_get_in_although_each_makes_the_hash_anew() {
-    let store = Arc::new(MemoryStore::new());
+async fn logins_at_once_all_get_in_although_each_makes_the_hash_anew(store: Arc<dyn Store>) {
     let body = json!({ "username": "ada", "password": PASSWORD });
     let (_folder, running) = start_with_passes(&store, 5).await;
     let client = Client::new(running.address);
@@ -459,9 +482,9 @@ async fn logins_at_once_all_get_in_although_each_makes_the_hash_anew() {
     running.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before() {
-    let store = Arc::new(MemoryStore::new());
+async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before(
+    store: Arc<dyn Store>,
+) {
     for (name, passes) in [("weak", 5), ("gone", 5), ("strong", 9)] {
         let (_folder, running) = start_with_passes(&store, passes).await;
         let body = json!({ "username": name, "password": PASSWORD });
@@ -504,6 +527,63 @@ async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before
         assert_eq!(filled, 7 * 1024 * passes, "{name}: each kind once");
     }
     running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_with_other_parameters_let_in_whom_the_other_has_hashed_and_refuse_all_alike() {
+    let passes = |passes| move |config: &mut Config| config.passwords.iterations = passes;
+    let gate = start_pair_of(passes(5), passes(6)).await;
+    let other = gate.other.as_ref().expect("there are two");
+    let at = [(&gate.running, 5), (other, 6)];
+    let at = at.map(|(running, passes)| (Client::new(running.address), running, passes));
+    let ask = async |client: &Client, path: &str, name: &str, password: &str| {
+        let body = json!({ "username": name, "password": password });
+        client.post(path, &body).await.expect("an answer").status
+    };
+    let books = gate.books().await;
+    let hash = async |name: &str| {
+        let kept = books.user_by_login(name.to_owned()).await;
+        let hash = kept.expect("a store").expect("registered").hash;
+        hash.expect("a password")
+    };
+
+    for (name, (client, _, _)) in ["ada", "eve"].into_iter().zip(&at) {
+        let made = ask(client, "/auth/register", name, PASSWORD).await;
+        assert_eq!(made, StatusCode::CREATED);
+    }
+    // To and fro, so that each has let in somebody whom the other has hashed.
+    for name in ["ada", "eve"] {
+        for (client, _, passes) in at.iter().chain(&at) {
+            let entered = ask(client, "/auth/login", name, PASSWORD).await;
+            assert_eq!(entered, StatusCode::OK, "{name} at t={passes}");
+            let hash = hash(name).await;
+            assert!(
+                hash.contains(&format!("t={passes},")),
+                "{name}: as where it was typed last: {hash}"
+            );
+        }
+    }
+    let entered = ask(&at[0].0, "/auth/login", "ada", PASSWORD).await;
+    assert_eq!(entered, StatusCode::OK);
+    for (name, passes) in [("ada", 5), ("eve", 6)] {
+        let hash = hash(name).await;
+        assert!(hash.contains(&format!("t={passes},")), "{name}: {hash}");
+    }
+
+    for (client, running, passes) in &at {
+        let spent = || (running.passwords().runs(), running.passwords().filled_kib());
+        for name in ["nobody", "ada", "eve", "nobody"] {
+            let (runs, filled) = spent();
+            let refused = ask(client, "/auth/login", name, "wrong horse battery").await;
+            assert_eq!(refused, StatusCode::UNAUTHORIZED, "{name}");
+            let (runs_now, filled_now) = spent();
+            assert_eq!(
+                (runs_now - runs, filled_now - filled),
+                (2, 7 * 1024 * (5 + 6)),
+                "{name} at t={passes}: each kind once"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What access tokens are signed with, and how that is changed.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,11 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use llm_gate::auth::{JwkSet, JwtVerifier};
 use llm_gate_gateway::client::Client;
+use llm_gate_gateway::config::Config;
 use llm_gate_gateway::{Gateway, Running};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::{PASSWORD, config, run, start, start_with};
+use super::support::{PASSWORD, config, run, start, start_pair_of, start_with};
 
 const JWKS: &str = "/.well-known/jwks.json";
 
@@ -158,6 +160,66 @@ async fn a_key_is_rotated_without_refusing_a_token_that_is_still_good() {
     assert!(accepted(&client, &second).await, "back to a shared secret");
     assert_eq!(header(&login(&client).await)["alg"], "HS256");
     running.shutdown().await;
+}
+
+/// Lets the first of these files sign, and all of them check.
+fn signed_with(algorithm: &str, files: [&Path; 2]) -> impl FnOnce(&mut Config) {
+    move |config| {
+        config.auth.jwt_algorithm = algorithm.to_owned();
+        config.auth.jwt_key_files = files.iter().map(|file| file.to_path_buf()).collect();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_rotated_at_one_gateway_after_the_other() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let old = key_file(&folder, "old.pem", "EdDSA").await;
+    let new = key_file(&folder, "new.pem", "ES256").await;
+    // The first one signs with the new key already.
+    let gate = start_pair_of(
+        signed_with("ES256", [&new, &old]),
+        signed_with("EdDSA", [&old, &new]),
+    )
+    .await;
+    gate.person("ada").await;
+    let at: Vec<Client> = gate
+        .all()
+        .map(|running| Client::new(running.address))
+        .collect();
+
+    let mut tokens = Vec::new();
+    for (client, algorithm) in at.iter().zip(["ES256", "EdDSA"]) {
+        let jwt = login(client).await;
+        assert_eq!(header(&jwt)["alg"], algorithm, "each signs with its own");
+        for client in &at {
+            assert!(
+                accepted(client, &jwt).await,
+                "{algorithm}: at either gateway"
+            );
+        }
+        tokens.push(jwt);
+    }
+
+    let mut sets = Vec::new();
+    for client in &at {
+        let published = client.get(JWKS).await.expect("an answer");
+        let set = published.json();
+        let keys = set["keys"].as_array().expect("a list").iter();
+        sets.push(keys.map(Value::to_string).collect::<BTreeSet<_>>());
+        let keys = JwkSet::read(&published.body).expect("a set");
+        let clock = Arc::new(gate.clock.clone());
+        let elsewhere = JwtVerifier::new(gate.url(), "llm-gate", keys, clock);
+        let elsewhere = elsewhere.expect("two keys");
+        for jwt in &tokens {
+            let checked = elsewhere.verify(jwt);
+            assert!(
+                checked.is_ok(),
+                "whichever gateway was asked for the keys: {checked:?}"
+            );
+        }
+    }
+    assert_eq!(sets[0].len(), 2, "{sets:?}");
+    assert_eq!(sets[0], sets[1], "both publish the same");
 }
 
 #[tokio::test]

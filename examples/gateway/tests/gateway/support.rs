@@ -240,7 +240,22 @@ pub(crate) async fn start_pair() -> Gate {
 }
 
 pub(crate) async fn start_pair_with(change: impl FnOnce(&mut Config)) -> Gate {
-    start_two(Some(postgres::config().await), true, change).await
+    start_pair_of(change, |_| ()).await
+}
+
+/// Starts two on a database of a server that the test has for itself.
+pub(crate) async fn start_pair_on(database: PgConfig) -> Gate {
+    start_two(Some(database), true, |_| (), |_| ()).await
+}
+
+/// Starts two whose settings differ, as while they are changed one after the other: the second one has those of the first,
+/// and changes of its own.
+pub(crate) async fn start_pair_of(
+    change_first: impl FnOnce(&mut Config),
+    change_second: impl FnOnce(&mut Config),
+) -> Gate {
+    let database = Some(postgres::config().await);
+    start_two(database, true, change_first, change_second).await
 }
 
 /// Starts a gateway that writes to users, and what takes its letters.
@@ -267,13 +282,14 @@ async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) 
         None if paired() => Some(postgres::config().await),
         other => other,
     };
-    start_two(database, paired(), change).await
+    start_two(database, paired(), change, |_| ()).await
 }
 
 async fn start_two(
     database: Option<PgConfig>,
     two: bool,
     change: impl FnOnce(&mut Config),
+    change_second: impl FnOnce(&mut Config),
 ) -> Gate {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
@@ -305,6 +321,7 @@ async fn start_two(
             }
         }
         config.data_dir = data;
+        change_second(&mut config);
         let second = gateway(config, &clock, database.as_ref()).await;
         address = front_address;
         front.by_connection(vec![running.address, second.address]);
