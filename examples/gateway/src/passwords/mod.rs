@@ -399,7 +399,8 @@ mod tests {
         while passwords.crowd.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let refused = passwords.for_strangers(true).hash("correct horse".into());
+        let crowd = passwords.for_strangers(true);
+        let refused = crowd.hash("correct horse".into());
         assert!(matches!(refused.await, Err(PasswordError::Overloaded)));
         all.extend((0..2).map(|_| wait(passwords.for_strangers(false))));
         while passwords.waiting.available_permits() > 0 {
@@ -409,7 +410,7 @@ mod tests {
         for one in all {
             assert!(one.await.expect("no panic").is_ok(), "each has its turn");
         }
-        let again = passwords.for_strangers(true).hash("correct horse".into());
+        let again = crowd.hash("correct horse".into());
         assert!(again.await.is_ok(), "the places are free again");
     }
 
