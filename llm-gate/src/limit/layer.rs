@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use http::HeaderMap;
 use tower_layer::Layer;
 
 use super::{Exceeded, Limiter, Rate, RateLimitService};
@@ -86,6 +87,14 @@ impl RateLimitLayer {
     pub fn capacity(mut self, keys: usize) -> Self {
         self.limiter = self.limiter.map(|limiter| limiter.capacity(keys));
         self
+    }
+
+    /// Shows on an answer what an address has left, for one that is not counted.
+    pub fn show(&self, network: Network, headers: &mut HeaderMap) {
+        if let Some(limiter) = &self.limiter {
+            let (allowance, now) = limiter.peek_at(&Counted::Network(network));
+            allowance.show(headers, now);
+        }
     }
 
     /// Counts something from an address as a request that passes, where only its handler can tell that it counts.

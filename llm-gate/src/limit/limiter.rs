@@ -35,10 +35,12 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// let clock = ManualClock::new();
 /// let mails = Limiter::new("2/hour".parse()?, Arc::new(clock.clone()));
 /// assert_eq!(mails.take("ada@example.com").expect("the first").remaining, 1);
+/// assert_eq!(mails.peek(&"ada@example.com").remaining, 1, "to look counts nothing");
 /// assert!(mails.take("ada@example.com").is_ok());
 /// let refused = mails.take("ada@example.com").expect_err("the third");
 /// assert_eq!(refused.wait(), Duration::from_secs(1800));
-/// assert!(mails.take("eve@example.com").is_ok(), "everybody has the rate");
+/// assert_eq!(mails.peek(&"eve@example.com").remaining, 2, "everybody has the rate");
+/// assert!(mails.take("eve@example.com").is_ok());
 /// # Ok::<(), llm_gate::limit::RateError>(())
 /// ```
 pub struct Limiter<K> {
@@ -92,6 +94,26 @@ impl<K: Hash + Eq> Limiter<K> {
     /// Fails when the rate is used up; then nothing is counted.
     pub fn take(&self, key: K) -> Result<Allowance, Exceeded> {
         self.take_at(key).map(|(allowance, _)| allowance)
+    }
+
+    /// Tells how many are left of `key`, and counts nothing.
+    #[must_use]
+    pub fn peek(&self, key: &K) -> Allowance {
+        self.peek_at(key).0
+    }
+
+    /// As [`peek`](Self::peek), with the moment that it holds for.
+    pub(super) fn peek_at(&self, key: &K) -> (Allowance, Timestamp) {
+        let Shared {
+            bucket,
+            table,
+            clock,
+            ..
+        } = &*self.shared;
+        let at = clock.now();
+        let now = nanos(at);
+        let moment = table.look(key).unwrap_or(now);
+        (bucket.allowance(moment, now), at)
     }
 
     /// As [`take`](Self::take), with the moment of the decision.

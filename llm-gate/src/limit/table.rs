@@ -72,6 +72,13 @@ impl<K: Hash + Eq> Table<K> {
         }
     }
 
+    /// Returns when what a key has used is back, `None` if it has used nothing lately.
+    pub(super) fn look(&self, key: &K) -> Option<Nanos> {
+        let set = self.set(key);
+        let own = set.own.iter().find(|(own, _)| own == key);
+        own.map(|(_, moment)| *moment)
+    }
+
     /// Gives a request back to where it was counted; nothing if that has come back by itself.
     pub(super) fn give_back(&self, key: &K, shared: bool, bucket: &Bucket) {
         let mut set = self.set(key);
