@@ -2,7 +2,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use llm_gate::clock::{Clock, SystemClock};
 use llm_gate::ledger::Ledger;
 use llm_gate::proxy::{Upstream, VllmProxyService};
@@ -118,13 +117,24 @@ impl Gateway {
         let hardening = Hardening::new(&config.headers, web_url.starts_with("https://"))?;
         let addresses = Addresses::new(config.server.clone());
         let origins = Origins::new(&config.cors.origins);
-        let routes = edge::around(routes, addresses, hardening, origins);
+        let around = |routes| {
+            let (addresses, origins) = (addresses.clone(), origins.clone());
+            edge::around(routes, addresses, hardening.clone(), origins)
+        };
+        let public = server::Routes {
+            served: around(routes),
+            refusals: around(edge::refusals()),
+        };
         // Operators come without TLS, by a listener of their own.
+        let hardening = Hardening::new(&config.headers, false)?;
         let metrics = observability::routes(recorder.clone());
-        let metrics = edge::around_operators(metrics, Hardening::new(&config.headers, false)?);
+        let metrics = server::Routes {
+            served: edge::around_operators(metrics, hardening.clone()),
+            refusals: edge::around_operators(edge::refusals(), hardening),
+        };
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(async move {
-            let (public, operators) = ((listener, routes), (operators, metrics));
+            let (public, operators) = ((listener, public), (operators, metrics));
             serve(&config, public, operators, recorder, stopped).await;
             follow.abort();
             tidy.abort();
@@ -185,8 +195,8 @@ impl std::fmt::Debug for Gateway {
 /// Serves until stopped and drained.
 async fn serve(
     config: &Config,
-    (listener, routes): (TcpListener, Router),
-    (operators, metrics): (TcpListener, Router),
+    (listener, routes): (TcpListener, server::Routes),
+    (operators, metrics): (TcpListener, server::Routes),
     recorder: Option<PrometheusHandle>,
     stopped: watch::Receiver<bool>,
 ) {

@@ -10,6 +10,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::unparsed::Unparsed;
+
 /// What scripts may send beside what browsers always let them, where they do not say what they want to send, or not in
 /// a way that is repeated.
 const REQUEST_HEADERS: HeaderValue =
@@ -43,9 +45,16 @@ impl Origins {
         (!origins.is_empty()).then_some(Self(origins))
     }
 
-    /// Returns the origin of a request if its scripts may read the answer.
-    fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origin = headers.get(ORIGIN)?;
+    /// Returns the origin of a request if its scripts may read the answer. Of one that could not be read it is not known,
+    /// and taken to be the only one there is.
+    fn allowed(&self, request: &Request) -> Option<HeaderValue> {
+        if request.extensions().get::<Unparsed>().is_some() {
+            return match &*self.0 {
+                [only] => Some(only.clone()),
+                _ => None,
+            };
+        }
+        let origin = request.headers().get(ORIGIN)?;
         self.0.iter().find(|known| *known == origin).cloned()
     }
 }
@@ -56,7 +65,7 @@ pub(super) async fn share(
     request: Request,
     next: Next,
 ) -> Response {
-    let origin = origins.allowed(request.headers());
+    let origin = origins.allowed(&request);
     // What the answer depends on is for caches, also where the origin is not allowed or there is none.
     let (mut response, depends) = if is_preflight(&request) {
         let allowed = origin.is_some().then(|| sendable(request.headers()));

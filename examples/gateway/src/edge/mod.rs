@@ -8,6 +8,7 @@ mod failures;
 mod headers;
 mod observe;
 mod retry;
+mod unparsed;
 mod unread;
 
 use axum::Router;
@@ -22,6 +23,8 @@ pub(crate) use self::failures::contain;
 pub(crate) use self::headers::ContentPolicy;
 pub use self::headers::Hardening;
 pub use self::observe::{Caller, X_REQUEST_ID};
+pub use self::unparsed::refusals;
+pub(crate) use self::unparsed::stand_in;
 pub use self::unread::UnreadGuard;
 
 /// Puts the edge around all routes.

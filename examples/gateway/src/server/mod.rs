@@ -3,7 +3,9 @@
 
 mod doors;
 mod request;
+mod requests;
 mod stall;
+mod unparsed;
 
 use std::convert::Infallible;
 use std::io;
@@ -26,7 +28,9 @@ use tower_http::timeout::TimeoutBody;
 
 use self::doors::Doors;
 use self::request::InTime;
+use self::requests::{Counting, Requests};
 pub use self::stall::StallGuard;
+use self::unparsed::Unparsed;
 use crate::config::ServerConfig;
 use crate::edge::Peer;
 
@@ -45,11 +49,20 @@ const BODY_TOTAL: Duration = Duration::from_secs(300);
 /// How long to wait when no connection can be accepted, as when all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a listener serves.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Answers requests.
+    pub served: Router,
+    /// Answers for requests that could not be read, see [`refusals`](crate::edge::refusals).
+    pub refusals: Router,
+}
+
 /// Serves `routes` on `listener` until `stop` says so or its sender is gone, then lets requests under
 /// way finish within the drain time and cuts what is left.
 pub async fn serve(
     listener: TcpListener,
-    routes: Router,
+    routes: Routes,
     config: &ServerConfig,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -82,13 +95,19 @@ pub async fn serve(
             tracing::debug!(address = %peer.ip(), "too many connections");
             continue;
         };
-        let io = TokioIo::new(StallGuard::new(stream, stall).opening(opening));
+        let requests = Arc::new(Requests::default());
+        let stream = StallGuard::new(stream, stall).opening(opening);
+        let refusals = routes.refusals.clone();
+        let stream = Unparsed::new(stream, Arc::clone(&requests), refusals, Peer(peer));
         let service = TowerToHyperService::new(
             routes
+                .served
                 .clone()
                 .map_request(move |request| into_axum(request, peer)),
         );
-        let connection = builder.serve_connection(io, service).into_owned();
+        let service = Counting::new(service, requests);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = connection.into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             let _places = (place, inside);
