@@ -112,6 +112,7 @@ impl Gateway {
         let proxy = VllmProxyService::new(upstream(&config)?);
         let follow = tokio::spawn(app.catalog.clone().follow(proxy.clone()));
         let stack = stack(&app, ledger.clone(), proxy);
+        let rate = app.rates.address.clone();
         let routes = api::management(app.clone()).merge(api::llm(app.clone(), stack));
         let upstream = config.upstream.url.clone();
         let hardening = Hardening::new(&config.headers, web_url.starts_with("https://"))?;
@@ -119,7 +120,7 @@ impl Gateway {
         let origins = Origins::new(&config.cors.origins);
         let around = |routes| {
             let (addresses, origins) = (addresses.clone(), origins.clone());
-            edge::around(routes, addresses, hardening.clone(), origins)
+            edge::around(routes, addresses, hardening.clone(), origins, rate.clone())
         };
         let public = server::Routes {
             served: around(routes),

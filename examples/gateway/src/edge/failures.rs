@@ -108,7 +108,7 @@ mod tests {
         let addresses = Addresses::new(ServerConfig::default());
         let hardening = Hardening::new(&HeaderConfig::default(), false).expect("good");
         let origins = Origins::new(&[CONSOLE.to_owned()]);
-        let edge = around(routes, addresses, hardening, origins);
+        let edge = around(routes, addresses, hardening, origins, RateLimitLayer::off());
         let response = edge.oneshot(request).await.expect("infallible");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();

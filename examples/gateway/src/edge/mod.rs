@@ -6,6 +6,7 @@ mod body;
 mod cors;
 mod failures;
 mod headers;
+mod left;
 mod observe;
 mod retry;
 mod unparsed;
@@ -15,6 +16,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use http::Uri;
 use llm_gate::error::Envelope;
+use llm_gate::limit::RateLimitLayer;
 
 pub use self::address::{Addresses, Peer};
 pub use self::body::ObservedBody;
@@ -27,12 +29,13 @@ pub use self::unparsed::refusals;
 pub(crate) use self::unparsed::stand_in;
 pub use self::unread::UnreadGuard;
 
-/// Puts the edge around all routes.
+/// Puts the edge around all routes; `rate` is that of addresses, which the routes count by.
 pub fn around(
     routes: Router,
     addresses: Addresses,
     hardening: Hardening,
     origins: Option<Origins>,
+    rate: RateLimitLayer,
 ) -> Router {
     // A router runs the layer that was added last first, so this reads from the inside out.
     // A panic below becomes a 500 here, and no 500 says what happened …
@@ -46,7 +49,8 @@ pub fn around(
     routes
         // Nobody is sent away without a word on when to come back.
         .layer(map_response(retry::tell))
-        // Each answer gets its headers, a preflight's too.
+        // Each answer says what is left, and gets its headers, a preflight's too.
+        .layer(from_fn_with_state(rate, left::show))
         .layer(from_fn_with_state(hardening, headers::harden))
         // Gives the request its id and watches it to the end of its body.
         .layer(from_fn(observe::observe))

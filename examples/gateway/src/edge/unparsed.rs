@@ -42,6 +42,7 @@ async fn refuse(Extension(Unparsed(status)): Extension<Unparsed>) -> Response {
 mod tests {
     use http::HeaderMap;
     use http_body_util::BodyExt;
+    use llm_gate::limit::RateLimitLayer;
     use tower::ServiceExt;
 
     use super::super::{Addresses, Hardening, Origins, around, around_operators};
@@ -62,7 +63,14 @@ mod tests {
         let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
         let addresses = Addresses::new(ServerConfig::default());
         let hardening = Hardening::new(&HeaderConfig::default(), true).expect("good");
-        around(refusals(), addresses, hardening, Origins::new(&origins))
+        let rate = RateLimitLayer::off();
+        around(
+            refusals(),
+            addresses,
+            hardening,
+            Origins::new(&origins),
+            rate,
+        )
     }
 
     #[tokio::test]

@@ -161,9 +161,12 @@ async fn a_preflight_is_answered_before_anything_asks_who_is_calling() {
         assert!(methods.to_str().expect("text").contains("PUT"));
         let allowed = &ours.headers["access-control-allow-headers"];
         assert!(allowed.to_str().expect("text").contains("authorization"));
-        assert!(
-            ours.headers.contains_key("x-request-id"),
-            "like any other answer"
+        for name in ["x-request-id", "x-frame-options"] {
+            assert!(ours.headers.contains_key(name), "like any other answer");
+        }
+        assert_eq!(
+            ours.headers["x-ratelimit-remaining-requests"], "6000",
+            "what is left, of which it takes nothing"
         );
         for name in ours.headers.keys() {
             assert_ne!(

@@ -111,7 +111,7 @@ const POLICY: &str =
 const FILES: [&str; 4] = ["/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"];
 
 /// Says what an answer lacks of what every answer has, good or refused: an id, the security headers, and what is left of
-/// the tightest rate. Only preflights are not counted and tell nothing of a rate, and they are no operation.
+/// the tightest rate. Preflights are not counted and show it all the same; they are no operation.
 pub(crate) fn lacks(path: &str, answer: &Answer) -> Vec<String> {
     let text = |name: &str| {
         let value = answer.headers.get(name)?;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Known;
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -274,8 +275,8 @@ async fn known(app: &App, events: &[Event]) -> Result<(Users, Projects), ApiErro
     for event in events {
         let (_, user, _) = event.author.actor.parts();
         for id in user.into_iter().chain(member(event)) {
-            if !users.contains_key(&id) {
-                users.insert(id, app.store.user(id).await?);
+            if let Known::Vacant(place) = users.entry(id) {
+                place.insert(app.store.user(id).await?);
             }
         }
         if let Some(id) = event.project.filter(|id| !projects.contains_key(id)) {
