@@ -15,7 +15,7 @@ use llm_gate::allowance::Allowance;
 use llm_gate::body::GateBody;
 use llm_gate::clock::Clock;
 use llm_gate::error::Envelope;
-use llm_gate::identity::{Credential, KeyId, Principal, ProjectId, UserId};
+use llm_gate::identity::{Credential, KeyId, Principal, ProjectId, SessionId, UserId};
 use llm_gate::limit::{
     Attempt, Exceeded, FailureLimitFuture, FailureLimitLayer, FailureLimitService, Failures, Held,
     Known, Limiter, Rate, RateLimitFuture, RateLimitLayer, RateLimitService, recognised,
@@ -182,7 +182,7 @@ async fn one_subscriber_is_one_address() {
 }
 
 #[tokio::test]
-async fn a_key_is_counted_by_itself_and_logins_by_their_user() {
+async fn each_key_and_each_session_is_counted_by_itself() {
     let layer = RateLimitLayer::per_principal(rate("1/day"), Arc::new(ManualClock::new()));
     // Two routes of one server.
     let (here, there) = (
@@ -192,7 +192,18 @@ async fn a_key_is_counted_by_itself_and_logins_by_their_user() {
     let user = UserId::new();
     let with = |credential| Principal::new(user, ProjectId::new(), credential);
     let (one, two) = (KeyId::new(), KeyId::new());
+    let session = || {
+        let mut principal = with(Credential::Session);
+        principal.session = Some(SessionId::new());
+        principal
+    };
+    let (laptop, phone) = (session(), session());
     for (principal, status) in [
+        (laptop.clone(), 200),
+        (phone.clone(), 200),
+        (laptop, 429),
+        (phone, 429),
+        // Of credentials that name no session, those of a user together.
         (with(Credential::Key(one)), 200),
         (with(Credential::Key(two)), 200),
         (with(Credential::Session), 200),

@@ -172,8 +172,10 @@ impl Devices {
             cut(self.tag(device.id, name.unwrap_or(&nameless)), tag);
         }
         cut(self.proof(device.id, user, hash), &mut account.proof);
-        // What it was before, with another password.
-        let other = |known: &Account| !known.tags.iter().any(|tag| account.tags.contains(tag));
+        // What it was before, with another password or by other names.
+        let other = |known: &Account| {
+            known.proof != account.proof && !known.tags.iter().any(|tag| account.tags.contains(tag))
+        };
         device.accounts.retain(other);
         device.accounts.truncate(ACCOUNTS - 1);
         device.accounts.insert(0, account);
@@ -293,7 +295,14 @@ mod tests {
         let known = |(user, _): &&(UserId, String)| gate.recognise(&device, *user, "new").is_some();
         assert_eq!(users.iter().filter(known).count(), ACCOUNTS);
         assert!(!known(&&users[0]), "all but the first");
-        assert_eq!(device.to_string().parse::<Device>().ok(), Some(device));
+        assert_eq!(
+            device.to_string().parse::<Device>().ok(),
+            Some(device.clone())
+        );
+        let renamed = entered(users[3].0, "another", "new");
+        let renamed = gate.remember(Some(device), renamed);
+        assert_eq!(renamed.accounts.len(), ACCOUNTS, "by its new name alone");
+        assert!(!gate.has_entered(&renamed, "3") && gate.has_entered(&renamed, "another"));
     }
 
     #[test]

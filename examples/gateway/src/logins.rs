@@ -12,19 +12,21 @@
 //! | one address, whatever it gets wrong | `rate_limits.failures_per_address` | strangers |
 //!
 //! Beside that a login costs a hash, right or wrong. Strangers take it from what their address may cost
-//! (`rate_limits.logins_per_address`), with all else that costs one; each device that has entered before has as much for
-//! itself. They take no more than half of the places where logins wait for a processor.
+//! (`rate_limits.logins_per_address`), with registrations, and wait in half of the places only. Each device has as much for
+//! itself on each account that it has entered, and all who have entered an account have ten times that together.
 //!
-//! Who has entered an account shows the cookie of the device (see [`devices`](crate::devices)) or the session. It is touched
-//! by its own failures and by nobody else's, wherever they come from: neighbours on the same address guess as strangers
-//! do. Whoever has neither, on a new device or by a program that keeps no cookies, is a stranger, and as quick as the others
-//! while somebody guesses. Nobody is told more: what a stranger is answered hangs on the name and the address alone, and
-//! not on whether there is such an account, or who has entered it from where. A guesser with all the addresses there are has
-//! a hundred guesses and then a hundred an hour, at each gateway, for each of the two names that an account may have.
+//! Who has entered an account shows the cookie of the device (see [`devices`](crate::devices)) or the session. A device is
+//! touched by its own failures and by nobody else's, wherever they come from: neighbours on the same address guess as
+//! strangers do. Whoever has neither, on a new device or by a program that keeps no cookies, is a stranger, and as quick as
+//! the others while somebody guesses. Nobody is told more: what a stranger is answered hangs on the name and the address
+//! alone, and not on whether there is such an account, or who has entered it from where. A guesser with all the addresses
+//! there are has a hundred guesses and then a hundred an hour, at each gateway, for each of the two names that an account
+//! may have.
 //!
-//! An attempt counts from its beginning, so that no more can be tried at once than may fail, and for nothing if it
-//! was right or nobody could tell. It is gone through with when nobody waits for the answer any more. Strangers are counted by the name that was typed, before anything is looked
-//! up: an account that does not exist has the same answers, work and limits as one that does.
+//! An attempt counts from its beginning, so that no more can be tried at once than may fail, and for nothing if it was right
+//! or nobody could tell. It is gone through with when nobody waits for the answer any more. Strangers are counted by the name
+//! that was typed, before anything is looked up: an account that does not exist has the same answers, work and limits as
+//! one that does.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
@@ -89,6 +91,12 @@ impl Familiar {
     pub fn session(session: Option<SessionId>, user: UserId) -> Self {
         let by = session.map_or(By::Credential, By::Session);
         Self { by, user }
+    }
+
+    /// Returns whose account it is.
+    #[must_use]
+    pub const fn user(self) -> UserId {
+        self.user
     }
 
     /// Returns whose account it is, if sessions of it can be had without its password.

@@ -1,6 +1,7 @@
 //! The rate limits in force, one of each for the whole process: routes share their counts.
 
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use llm_gate::address::Network;
@@ -13,6 +14,9 @@ use crate::logins::{Familiar, Login, Logins, Who};
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
+
+/// How many devices and sessions it takes to use up what those have together who have entered an account.
+const TOGETHER: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 
 fn limiter<K: Hash + Eq>(setting: RateSetting, clock: &Arc<dyn Clock>) -> Option<Limiter<K>> {
     let rate = setting.rate()?;
@@ -42,12 +46,16 @@ pub struct Rates {
     pub hashing: RateLimitLayer,
     /// Requests from one address that cost a question to another provider.
     pub asking: RateLimitLayer,
-    /// Requests of one caller that cost as much.
+    /// Requests from one address that may cost a letter.
+    pub writing: RateLimitLayer,
+    /// Requests of one session that cost as much.
     pub proving: RateLimitLayer,
     /// Wrong passwords.
     pub logins: Logins,
     /// Logins of those who have entered the account before.
     familiar: Option<Limiter<Familiar>>,
+    /// What all of them cost together who have entered an account: each may have as many devices and sessions as it likes.
+    together: Option<Limiter<UserId>>,
     /// New passwords of one account by letter.
     resets: Option<Limiter<UserId>>,
     failures: Option<Failures>,
@@ -83,8 +91,13 @@ impl Rates {
             identity: per_principal(config.per_identity),
             hashing: per_address(config.logins_per_address),
             asking: per_address(config.logins_per_address),
+            writing: per_address(config.logins_per_address),
             proving: per_principal(config.logins_per_address),
             familiar: limiter(config.logins_per_address, clock),
+            together: config.logins_per_address.rate().map(|rate| {
+                let rate = rate.times(TOGETHER);
+                Limiter::new(rate, Arc::clone(clock)).capacity(ADDRESSES)
+            }),
             resets: limiter(config.logins_per_address, clock),
             logins: Logins::new(config.login_failures.rate(), failures.clone(), clock),
             failures,
@@ -102,11 +115,32 @@ impl Rates {
     pub fn login(&self, who: Who<'_>) -> Result<Login, Exceeded> {
         let login = self.logins.begin(who)?;
         match (who, &self.familiar) {
-            (Who::Familiar(who), Some(familiar)) => drop(familiar.take(who)?),
+            (Who::Familiar(who), Some(familiar)) => {
+                familiar.take(who)?;
+                self.together(who)?;
+            }
             (Who::Familiar(_), None) => {}
             (Who::Stranger(network, _), _) => self.hashing.count(network)?,
         }
         Ok(login)
+    }
+
+    /// Begins to prove the password again.
+    ///
+    /// # Errors
+    ///
+    /// Fails when too many have failed, or cost too much.
+    pub fn prove(&self, who: Familiar) -> Result<Login, Exceeded> {
+        let login = self.logins.begin(Who::Familiar(who))?;
+        self.together(who)?;
+        Ok(login)
+    }
+
+    fn together(&self, who: Familiar) -> Result<(), Exceeded> {
+        match &self.together {
+            Some(together) => together.take(who.user()).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Counts a new password, which costs a hash, of who has proven to read the letters.
@@ -160,7 +194,8 @@ impl Rates {
     ///
     /// # Errors
     ///
-    /// Fails when too many have failed from this address, and this secret was not good there before.
+    /// Fails when too many have failed from this address, and this secret was not good there before and does not
+    /// show by itself that it was given out.
     pub fn admit(&self, network: Network, secret: &str) -> Result<Option<Attempt>, Exceeded> {
         let failures = self.failures.as_ref();
         let attempt = failures.map(|failures| failures.admit(network, secret.as_bytes()));

@@ -112,8 +112,7 @@ impl<K: Hash + Eq> Limiter<K> {
         } = &*self.shared;
         let at = clock.now();
         let now = nanos(at);
-        let moment = table.look(key).unwrap_or(now);
-        (bucket.allowance(moment, now), at)
+        (bucket.allowance(table.look(key), now), at)
     }
 
     /// As [`take`](Self::take), with the moment of the decision.

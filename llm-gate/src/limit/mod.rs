@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`RateLimitLayer::per_address`] | requests by the client's address | outside of the auth layer |
 //! | [`FailureLimitLayer`] | wrong credentials by the client's address | outside of the auth layer |
-//! | [`RateLimitLayer::per_principal`] | requests by API key, else by user | inside of the auth layer |
+//! | [`RateLimitLayer::per_principal`] | requests by API key, else by session, else by user | inside of the auth layer |
 //!
 //! The address is a [`ClientAddress`](crate::address::ClientAddress) in the request's extensions, put there by
 //! the server; IPv6 addresses are counted by their /64. A [`Rate`] is written `100/minute`. What exceeds it is

@@ -72,11 +72,11 @@ impl<K: Hash + Eq> Table<K> {
         }
     }
 
-    /// Returns when what a key has used is back, `None` if it has used nothing lately.
-    pub(super) fn look(&self, key: &K) -> Option<Nanos> {
+    /// Returns when what a key has used is back: its own, or what it would begin with.
+    pub(super) fn look(&self, key: &K) -> Nanos {
         let set = self.set(key);
         let own = set.own.iter().find(|(own, _)| own == key);
-        own.map(|(_, moment)| *moment)
+        own.map_or(set.shared, |(_, moment)| *moment)
     }
 
     /// Gives a request back to where it was counted; nothing if that has come back by itself.

@@ -97,7 +97,7 @@ fn management_surface() -> Surface {
         .route(operation!(identities::unlink), &[])
         .route(operation!(account::request_verification), &[])
         .route(operation!(account::verify_email), &[])
-        .route(operation!(account::forgot_password), &[])
+        .route(operation!(account::forgot_password).writing(), &[])
         .route(operation!(account::reset_password), &[])
         .route(operation!(users::list), &[])
         .route(operation!(users::create), &[])
@@ -204,6 +204,7 @@ pub fn management(app: App) -> Router {
         open,
         hashing,
         asking,
+        writing,
         known,
         proving,
     } = management_surface().routers();
@@ -215,6 +216,7 @@ pub fn management(app: App) -> Router {
     };
     let hashing = bounded(hashing, &rates.hashing);
     let asking = bounded(asking, &rates.asking);
+    let writing = bounded(writing, &rates.writing);
     // What is left unread when an answer ends the connection may take that answer with it.
     let open = open.route_layer(middleware::from_fn(whole));
     // Who is nobody is refused before the hash is counted, and no neighbour takes from what somebody else has.
@@ -223,6 +225,7 @@ pub fn management(app: App) -> Router {
     behind(known.merge(proving), auth, &app, Envelope::Detail)
         .merge(hashing)
         .merge(asking)
+        .merge(writing)
         .merge(open)
         .fallback(async || ApiError::not_found("no such route"))
         .method_not_allowed_fallback(async || {

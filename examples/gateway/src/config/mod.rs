@@ -36,7 +36,7 @@
 //! | `passwords.min_length` | `LLM_GATE_PASSWORDS__MIN_LENGTH` | 15, not below 8 |
 //! | `passwords.memory_kib` | `LLM_GATE_PASSWORDS__MEMORY_KIB` | 19456, not below what OWASP names for so many iterations |
 //! | `passwords.iterations` | `LLM_GATE_PASSWORDS__ITERATIONS` | 2 |
-//! | `passwords.queue` | `LLM_GATE_PASSWORDS__QUEUE` | 64 |
+//! | `passwords.queue` | `LLM_GATE_PASSWORDS__QUEUE` | 64: how many wait for a processor; strangers take half of the places |
 //! | `oauth.google.client_id` | `GOOGLE_CLIENT_ID` | none: nobody logs in with Google |
 //! | `oauth.google.client_secret` | `GOOGLE_CLIENT_SECRET` | none |
 //! | `oauth.github.client_id` | `GITHUB_CLIENT_ID` | none: nobody logs in with GitHub |
@@ -46,7 +46,7 @@
 //! | `mail.from` | `LLM_GATE_MAIL__FROM` | `llm-gate <llm-gate@localhost>` |
 //! | `rate_limits.per_address` | `LLM_GATE_RATE_LIMITS__PER_ADDRESS` | `6000/minute`; `off`, like each of these: requests from one address |
 //! | `rate_limits.per_identity` | `LLM_GATE_RATE_LIMITS__PER_IDENTITY` | `1200/minute`: requests with one API key, or of one login |
-//! | `rate_limits.logins_per_address` | `LLM_GATE_RATE_LIMITS__LOGINS_PER_ADDRESS` | `60/minute`: registrations and logins, good or bad |
+//! | `rate_limits.logins_per_address` | `LLM_GATE_RATE_LIMITS__LOGINS_PER_ADDRESS` | `60/minute`: registrations and logins of strangers, good or bad; logins with other providers; requests for reset letters; logins of one device, and proofs of one session, by password |
 //! | `rate_limits.failures_per_address` | `LLM_GATE_RATE_LIMITS__FAILURES_PER_ADDRESS` | `120/minute`: wrong credentials of any kind |
 //! | `rate_limits.login_failures` | `LLM_GATE_RATE_LIMITS__LOGIN_FAILURES` | `10/hour`: wrong passwords for one account by one device that has entered it, or by strangers from one address |
 //! | `rate_limits.letters_per_receiver` | `LLM_GATE_RATE_LIMITS__LETTERS_PER_RECEIVER` | `10/hour`: letters of a kind (to confirm it, to reset a password, invites) that somebody asked for, to one e-mail address |

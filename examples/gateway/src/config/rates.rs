@@ -62,13 +62,13 @@ pub struct RateLimitConfig {
     pub per_address: RateSetting,
     /// Requests with one API key, or of one login.
     pub per_identity: RateSetting,
-    /// Requests from one address to register or log in: each costs a password hash. As many with other providers, and as many
-    /// logins of each device that has entered the account before.
+    /// Requests from one address to register or log in: each costs a password hash. As many with other providers, as many for
+    /// reset letters, and as many logins of each device that has entered the account, or proofs of each session.
     pub logins_per_address: RateSetting,
     /// Wrong credentials from one address.
     pub failures_per_address: RateSetting,
     /// Wrong passwords for one account by one device or session that has entered it, and by strangers from one address; by all
-    /// strangers together ten times that.
+    /// strangers together, and in all sessions of a user together, ten times that.
     pub login_failures: RateSetting,
     /// Letters to one e-mail address that somebody asked for: anybody can name anybody's.
     pub letters_per_receiver: RateSetting,

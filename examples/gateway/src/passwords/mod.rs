@@ -122,7 +122,7 @@ impl Passwords {
             spent: Arc::default(),
             running: Arc::new(Semaphore::new(threads)),
             waiting: Arc::new(Semaphore::new(threads + config.queue)),
-            crowd: Arc::new(Semaphore::new(threads + config.queue / 2)),
+            crowd: Arc::new(Semaphore::new((threads + config.queue).div_ceil(2))),
             strange: false,
         }
     }

@@ -613,6 +613,141 @@ async fn no_cookie_of_others_hides_ours() {
     }
 }
 
+/// What others do in one of these ways closes none of the others.
+#[tokio::test]
+async fn logins_by_password_with_providers_and_letters_are_counted_apart() {
+    let gate = start_with(|config| {
+        proxied(config);
+        config.rate_limits.logins_per_address = rate("2/hour");
+    });
+    let gate = gate.await;
+    let nobody = json!({ "email": "nobody@example.org" });
+    let ways = [
+        (
+            Method::POST,
+            LOGIN,
+            json!({ "username": "nobody", "password": WRONG }),
+        ),
+        // There is none, which is found out after it was counted.
+        (Method::GET, "/api/v1/auth/none/login", Value::Null),
+        // Nobody is written to here, which is found out after it was counted.
+        (Method::POST, "/api/v1/auth/password/forgot", nobody),
+    ];
+    let place = Place::new(&gate, HOME);
+    let gate = &gate;
+    for (method, path, body) in &ways {
+        let ask = async || place.send(&gate.client, method.clone(), path, body).await;
+        for more in [2, 1] {
+            for _ in 0..more {
+                for answer in gate.everywhere(&ask).await {
+                    let refused = answer.status == StatusCode::TOO_MANY_REQUESTS;
+                    assert_eq!(refused, more == 1, "{path}: {answer:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn new_passwords_by_letter_are_counted_because_each_costs_a_hash() {
+    let settings = |config: &mut Config| {
+        proxied(config);
+        config.rate_limits.logins_per_address = rate("2/hour");
+    };
+    let (gate, mut sink) = start_with_mail(settings).await;
+    gate.reader("ada", "ada@example.org", &mut sink).await;
+    let reset = async |token: &str| {
+        let body = json!({ "token": token, "password": OTHER });
+        let path = "/api/v1/auth/password/reset";
+        gate.post(path, body).await.status
+    };
+    let mut set = 0;
+    let token = loop {
+        let place = Place::new(&gate, &format!("203.0.113.{set}"));
+        let body = json!({ "email": "ada@example.org" });
+        let path = "/api/v1/auth/password/forgot";
+        let asked = place.send(&gate.client, Method::POST, path, &body).await;
+        assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+        let token = sink.next().await.token().to_owned();
+        match reset(&token).await {
+            StatusCode::NO_CONTENT => set += 1,
+            refused => {
+                assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS);
+                break token;
+            }
+        }
+        let told = sink.next().await;
+        assert!(told.text.contains("password"), "that it was set: {told:?}");
+    };
+    assert!((2..=2 * gate.gateways()).contains(&set), "{set}");
+    gate.clock.advance(Duration::from_secs(1800));
+    assert_eq!(
+        reset(&token).await,
+        StatusCode::NO_CONTENT,
+        "unused by that"
+    );
+}
+
+/// Devices can be collected by whoever has the password: not so that they take all there is.
+#[tokio::test]
+async fn all_devices_of_an_account_together_cost_ten_times_what_one_may() {
+    let gate = start_with(|config| {
+        proxied(config);
+        config.rate_limits.logins_per_address = rate("2/hour");
+    });
+    let gate = gate.await;
+    gate.made("ada").await;
+    gate.clock.advance(Duration::from_secs(3600));
+    let mut devices = Vec::new();
+    for n in 0..12 {
+        let mut place = Place::new(&gate, &format!("203.0.113.{n}"));
+        place.enter("ada").await;
+        devices.push(place);
+    }
+    let mut good = 0;
+    for device in &devices {
+        for _ in 0..3 {
+            for answer in gate
+                .everywhere(async || device.login("ada", PASSWORD).await)
+                .await
+            {
+                good += usize::from(answer.status == StatusCode::OK);
+            }
+        }
+    }
+    assert_eq!(good, 20 * gate.gateways(), "and 24 of each by itself");
+}
+
+#[tokio::test]
+async fn a_browser_knows_the_account_by_the_name_it_has_now() {
+    let gate = start_with(|config| {
+        proxied(config);
+        config.rate_limits.login_failures = rate("1/hour");
+    });
+    let gate = gate.await;
+    gate.made("ada").await;
+    let mut ada = Place::new(&gate, HOME);
+    let session = gate
+        .client
+        .bearer(ada.enter("ada").await.text("access_token"));
+    let path = "/api/v1/users/me";
+    let body = json!({ "username": "lovelace" });
+    let renamed = ada.send(&session, Method::PATCH, path, &body).await;
+    assert_eq!(renamed.status, StatusCode::OK, "{renamed:?}");
+    assert_eq!(Place::new(&gate, HOME).exhaust("lovelace").await, 1);
+    let (ok, too_many) = (StatusCode::OK, StatusCode::TOO_MANY_REQUESTS);
+    ada.everywhere("lovelace", PASSWORD, too_many, "as it was")
+        .await;
+    ada.cookie = device(&renamed);
+    ada.everywhere("lovelace", PASSWORD, ok, "as it is").await;
+    // Nobody's browser learns of it that has not entered.
+    let other = Place::new(&gate, HOME);
+    let body = json!({ "username": "countess" });
+    let renamed = other.send(&session, Method::PATCH, path, &body).await;
+    assert_eq!(renamed.status, StatusCode::OK, "{renamed:?}");
+    assert_eq!(device(&renamed), None);
+}
+
 #[tokio::test]
 async fn a_refused_login_gives_nothing_to_the_browser() {
     let gate = start_with(proxied).await;

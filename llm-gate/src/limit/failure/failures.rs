@@ -58,8 +58,8 @@ impl Failures {
 
     /// Admits an attempt to prove something by `secret`, which nobody has looked at yet.
     ///
-    /// It counts as a failure until it has succeeded, so that no more can be tried at once than may fail. A
-    /// secret that was good from this address before, or is vouched for, is always admitted.
+    /// It counts as a failure until it has succeeded, so that no more can be tried at once than may fail; but for what is
+    /// vouched for, which is no guess. A secret that was good from this address before, or is vouched for, is always admitted.
     ///
     /// # Errors
     ///
@@ -107,12 +107,6 @@ impl Failures {
     /// Fails when as many failures have come from this address as are allowed.
     pub fn hold(&self, network: Network) -> Result<Held<Network>, Exceeded> {
         self.shared.limiter.hold(network)
-    }
-
-    /// Remembers that `secret` is good from this address: for secrets that were just given out to it.
-    pub fn remember(&self, network: Network, secret: &[u8]) {
-        let known = &self.shared.known;
-        known.remember(&(network, secret));
     }
 
     pub(super) fn succeeded(&self, mark: Option<Mark>) {
@@ -247,10 +241,8 @@ mod tests {
             .admit(network(1), b"good")
             .expect("the first")
             .recognised();
-        failures.remember(network(1), b"given out");
         while fail(&failures, "bad") {}
         assert!(failures.admit(network(1), b"good").is_ok());
-        assert!(failures.admit(network(1), b"given out").is_ok());
         assert!(failures.admit(network(1), b"other").is_err());
         // Revoked since.
         failures.admit(network(1), b"good").expect("known").failed();

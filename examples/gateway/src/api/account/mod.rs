@@ -5,6 +5,7 @@ mod password;
 
 use axum::Json as Answer;
 use axum::extract::State;
+use http::HeaderValue;
 use llm_gate::identity::SessionId;
 use llm_gate::store::{User, UserChange};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use self::letters::reached;
 pub(super) use self::letters::*;
 pub(super) use self::password::*;
 use super::caller::{Login, Origin};
+use super::cookies::{DeviceCookie, WithCookies};
 use super::document::NoContent;
 use super::error::ApiError;
 use super::fields::{Fields, Input, Json, JsonDraft, Path, SECRET};
@@ -72,8 +74,9 @@ pub(super) async fn change(
         session,
     }: Login,
     origin: Origin,
+    device: DeviceCookie,
     JsonDraft(mut draft): JsonDraft<Profile>,
-) -> Result<Answer<UserView>, ApiError> {
+) -> Result<WithCookies<Answer<UserView>>, ApiError> {
     draft.check("username", |Profile { change, .. }| nameable(&user, change));
     let Profile { change, current } = draft.finish()?;
     let moves = change
@@ -101,7 +104,32 @@ pub(super) async fn change(
         }
         mail_verification(&app, &user, &author).await?;
     }
-    Ok(Answer(view(&app, user).await?))
+    let cookie = if moves || renames {
+        known_by(&app, device, &user).await?
+    } else {
+        Vec::new()
+    };
+    Ok(WithCookies(Answer(view(&app, user).await?), cookie))
+}
+
+/// Lets the browser know the account by its new names, if it has entered it.
+async fn known_by(
+    app: &App,
+    device: DeviceCookie,
+    user: &User,
+) -> Result<Vec<HeaderValue>, ApiError> {
+    let name = user.username.clone().or_else(|| user.email.clone());
+    let record = app.store.user_by_login(name.unwrap_or_default()).await?;
+    let record = record.filter(|record| record.user.id == user.id);
+    let Some(hash) = record.and_then(|record| record.hash) else {
+        return Ok(Vec::new());
+    };
+    let known = device.device.as_ref();
+    let known = known.and_then(|known| app.devices.recognise(known, user.id, &hash));
+    Ok(match known {
+        Some(_) => device.entered(app, user, &hash),
+        None => Vec::new(),
+    })
 }
 
 /// Somebody without any name could never log in again. The store has the last word; here other fields can be at fault too.

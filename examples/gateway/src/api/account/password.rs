@@ -18,7 +18,7 @@ use crate::api::fields::{Fields, Input, Json, JsonDraft, SECRET};
 use crate::api::people::EMAIL;
 use crate::app::App;
 use crate::config::Secret;
-use crate::logins::{Familiar, Who};
+use crate::logins::Familiar;
 use crate::mail::Letter;
 use crate::passwords::Verdict;
 use crate::rates::Purpose;
@@ -123,8 +123,7 @@ pub(in crate::api) async fn prove(
     };
     let wrong = || ApiError::in_body(field, "is not the password");
     let password = password.ok_or_else(wrong)?;
-    let who = Who::Familiar(Familiar::session(session, user.id));
-    let login = app.rates.logins.begin(who);
+    let login = app.rates.prove(Familiar::session(session, user.id));
     let login = login.map_err(|exceeded| origin.refuse(&exceeded, "wrong passwords"))?;
     let (passwords, kept) = (app.passwords.clone(), Some(hash.clone()));
     let right = to_the_end(async move {

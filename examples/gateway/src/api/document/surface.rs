@@ -32,6 +32,8 @@ pub(in crate::api) struct Routers {
     pub(in crate::api) hashing: Router<App>,
     /// Those of them that cost a question to another provider.
     pub(in crate::api) asking: Router<App>,
+    /// Those of them that may cost a letter.
+    pub(in crate::api) writing: Router<App>,
     /// Those that want a credential.
     pub(in crate::api) known: Router<App>,
     /// Those that want a credential and cost a password hash.
@@ -44,6 +46,7 @@ enum Cost {
     Little,
     Hash,
     Question,
+    Letter,
 }
 
 /// A handler and its part of the document.
@@ -138,6 +141,12 @@ impl Described {
         self
     }
 
+    /// Says that it may cost a letter.
+    pub(in crate::api) const fn writing(mut self) -> Self {
+        self.cost = Cost::Letter;
+        self
+    }
+
     fn alias(&self, path: &str) -> Operation {
         let mut operation = self.operation.clone();
         let id = operation.operation_id.unwrap_or_default();
@@ -198,6 +207,7 @@ impl Surface {
                     Cost::Little => &mut self.routers.open,
                     Cost::Hash => &mut self.routers.hashing,
                     Cost::Question => &mut self.routers.asking,
+                    Cost::Letter => &mut self.routers.writing,
                 },
                 _ if described.cost == Cost::Little => &mut self.routers.known,
                 _ => &mut self.routers.proving,
@@ -213,6 +223,7 @@ impl Surface {
     pub(in crate::api) fn merge(mut self, other: Self) -> Self {
         self.routers.open = self.routers.open.merge(other.routers.open);
         self.routers.hashing = self.routers.hashing.merge(other.routers.hashing);
+        self.routers.writing = self.routers.writing.merge(other.routers.writing);
         self.routers.asking = self.routers.asking.merge(other.routers.asking);
         self.routers.known = self.routers.known.merge(other.routers.known);
         self.routers.proving = self.routers.proving.merge(other.routers.proving);

@@ -317,10 +317,21 @@ async fn guesses_are_counted_by_address() {
             refused(&answer, StatusCode::FORBIDDEN);
         }
     }
+    // Of two gateways each is asked in turn, so the way back may lead to either.
+    let mut browser = scene.browser();
+    let url = browser.depart_for("google", "?redirect=/here").await;
+    let back = browser.agree(&url).await;
     for answer in guess(9).await {
         assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
         assert!(answer.headers.contains_key("retry-after"));
     }
+    let place = format!("{}/here", scene.gate.url());
+    let sent = browser.get(&back).await;
+    assert_eq!(
+        super::browser::location(&sent),
+        place,
+        "what this browser has begun is no guess"
+    );
 }
 
 #[tokio::test]
