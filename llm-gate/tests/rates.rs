@@ -5,6 +5,7 @@ mod counters;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use llm_gate::allowance::Allowance;
 use llm_gate::body::GateBody;
 use llm_gate::clock::Clock;
 use llm_gate::error::Envelope;
-use llm_gate::identity::{Credential, KeyId, Principal, ProjectId, SessionId, UserId};
+use llm_gate::identity::{Credential, Holder, KeyId, Principal, ProjectId, SessionId, UserId};
 use llm_gate::limit::{
     Attempt, Exceeded, FailureLimitFuture, FailureLimitLayer, FailureLimitService, Failures, Held,
     Known, Limiter, Rate, RateLimitFuture, RateLimitLayer, RateLimitService, recognised,
@@ -162,6 +163,43 @@ async fn who_waits_as_long_as_told_is_served() {
         StatusCode::OK,
         "asking in vain costs nothing"
     );
+}
+
+#[tokio::test]
+async fn whoever_shows_whose_it_is_passes_where_an_address_is_used_up() {
+    let clock = ManualClock::new();
+    let layer = RateLimitLayer::per_address(rate("2/minute"), Arc::new(clock.clone()));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&asked);
+    let vouched = layer.clone().vouched(move |headers, _| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        let signed = headers.get("x-api-key")?.to_str().ok()?;
+        let mut name = [0; 16];
+        name[0] = *signed.strip_prefix("signed-")?.as_bytes().first()?;
+        Some(Holder::from_bytes(name))
+    });
+    let service = vouched.layer(answers(StatusCode::OK));
+    let status = async |key: &str| ask(&service, with_key("192.0.2.1", key)).await.status();
+    for _ in 0..2 {
+        assert_eq!(status("signed-a").await, StatusCode::OK, "as an address");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "there was something left");
+    assert_eq!(status("made up").await, StatusCode::TOO_MANY_REQUESTS);
+    for holder in ["signed-a", "signed-b"] {
+        for left in ["1", "0"] {
+            let answer = ask(&service, with_key("192.0.2.1", holder)).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{holder}");
+            let shown = text(answer.headers(), "x-ratelimit-remaining-requests");
+            assert_eq!(shown, left, "of its own");
+        }
+        assert_eq!(status(holder).await, StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(status("made up").await, StatusCode::TOO_MANY_REQUESTS);
+    let plain = layer.layer(answers(StatusCode::OK));
+    let refused = ask(&plain, with_key("192.0.2.1", "signed-c")).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "unasked");
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(status("made up").await, StatusCode::OK, "waited");
 }
 
 #[tokio::test]

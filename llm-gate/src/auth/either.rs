@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     ApiKeyVerifier, Authenticate, Authenticating, JwtVerifier, OperatorHash, api_key, bearer,
 };
-use crate::identity::Principal;
+use crate::identity::{Holder, Principal};
 
 /// Accepts JSON web tokens, API keys and, if there is one, the operator key, told apart by the form of the
 /// credential.
@@ -25,6 +25,13 @@ pub struct AnyVerifier {
 pub trait OtherIssuers: fmt::Debug + Send + Sync + 'static {
     /// Checks a token; `None` if it does not say that it is of one of these issuers.
     fn check(&self, jwt: &str) -> Option<Authenticating>;
+
+    /// Returns the subject of a token that one of these issuers has signed and that has not ended, as far as that is known
+    /// without asking anybody. None of them unless there is something to say.
+    fn holder(&self, jwt: &str) -> Option<Holder> {
+        let _ = jwt;
+        None
+    }
 }
 
 impl AnyVerifier {
@@ -54,6 +61,39 @@ impl AnyVerifier {
     pub fn others(mut self, issuers: Arc<dyn OtherIssuers>) -> Self {
         self.others = Some(issuers);
         self
+    }
+
+    /// Returns whose the credential of a request is if it shows by itself that it was given out, without asking the store: a token by its
+    /// signature, an API key by its [seal](super::ApiKeySecret::sealed), the operator's by its hash. It may be revoked since.
+    ///
+    /// For limits that are there to keep guessers away, see [`Failures::vouched`](crate::limit::Failures::vouched) and
+    /// [`RateLimitLayer::vouched`](crate::limit::RateLimitLayer::vouched).
+    #[must_use]
+    pub fn holder(&self, headers: &HeaderMap) -> Option<Holder> {
+        self.holder_of(bearer::credential(headers).ok()?)
+    }
+
+    /// As [`holder`](Self::holder), of a credential that stands elsewhere.
+    #[must_use]
+    pub fn holder_of(&self, credential: &str) -> Option<Holder> {
+        if credential.len() > bearer::MAX_LEN {
+            return None;
+        }
+        if credential.starts_with(api_key::PREFIX) {
+            let id = self.keys.given_out(credential)?;
+            return Some(Holder::of("key", [id]));
+        }
+        let digest: [u8; 32] = Sha256::digest(credential).into();
+        if self.operator.is_some_and(|operator| operator.is(&digest)) {
+            return Some(Holder::of("operator", []));
+        }
+        if !credential.contains('.') {
+            return None;
+        }
+        if let Ok(principal) = self.jwt.check(credential, digest) {
+            return Some(Holder::of("user", [&principal.user.to_string()]));
+        }
+        self.others.as_ref()?.holder(credential)
     }
 
     fn check(&self, credential: &str) -> Authenticating {

@@ -87,6 +87,7 @@ mod jwt;
 mod layer;
 mod opaque;
 mod operator;
+mod seal;
 mod service;
 
 pub use api_key::{ApiKeySecret, ApiKeyVerifier, KeyHasher, PresentedKey};

@@ -2,9 +2,10 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
+use super::seal::{self, SEAL, derive};
 use super::{AuthError, KeyHasher, base62};
+use crate::identity::UserId;
 use crate::store::TokenHash;
 
 const RANDOM: usize = 43;
@@ -68,7 +69,7 @@ macro_rules! opaque {
 }
 
 opaque! {
-/// An opaque refresh token: 256 random bits, or 190 and a seal, of which only the hash is kept.
+/// An opaque refresh token: 256 random bits, or 142 with whose it is and a seal, of which only the hash is kept.
 ///
 /// SHA-256 without a key or salt suffices, because nobody can enumerate as many.
 ///
@@ -93,55 +94,69 @@ opaque! {
     InviteToken "lgi_"
 }
 
-/// How many of the characters of a sealed refresh token are its seal: 65 bits. Those before have 190.
-const SEAL: usize = 11;
+/// How many characters of a sealed refresh token say whose it is: 47 bits. Of the others, 142 bits are random.
+const ACCOUNT: usize = 8;
 
 impl RefreshToken {
-    /// Makes a fresh one with a seal, see [`is_sealed`](Self::is_sealed).
+    /// Makes a fresh one of `user` with a seal, see [`account`](Self::account).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system has no random numbers.
+    #[must_use]
+    pub fn sealed(hasher: &KeyHasher, user: UserId) -> Self {
+        let mut text = String::from("lgr_");
+        let purpose = "account of a refresh token";
+        derive(&mut text, ACCOUNT, hasher, purpose, &user.to_string());
+        base62::push_random(&mut text, RANDOM - ACCOUNT - SEAL);
+        seal::seal(&mut text, hasher);
+        Self(text.into())
+    }
+
+    /// Returns a name of whose it is if a holder of the pepper has given it out, without asking anybody. It may be spent or
+    /// revoked since. All tokens of a user have the same one, and it tells nothing else.
+    #[must_use]
+    pub fn account(&self, hasher: &KeyHasher) -> Option<&str> {
+        seal::is_sealed(self.expose(), hasher).then(|| self.named())
+    }
+
+    /// Returns the token that is given out for this one, always the same: of two tabs that refresh at once both get it,
+    /// although no store keeps it. Only the pepper's holder can tell it. It has a seal, and is of the same user.
+    #[must_use]
+    pub fn successor(&self, hasher: &KeyHasher) -> Self {
+        let mut text = format!("lgr_{}", self.named());
+        let purpose = "successor of a refresh token";
+        let random = RANDOM - ACCOUNT - SEAL;
+        derive(&mut text, random, hasher, purpose, self.expose());
+        seal::seal(&mut text, hasher);
+        Self(text.into())
+    }
+
+    fn named(&self) -> &str {
+        let (_, rest) = self.expose().split_at("lgr_".len());
+        rest.get(..ACCOUNT).unwrap_or_default()
+    }
+}
+
+impl MailToken {
+    /// Makes a fresh one with a seal, see [`is_sealed`](Self::is_sealed): 190 bits are random.
     ///
     /// # Panics
     ///
     /// Panics if the operating system has no random numbers.
     #[must_use]
     pub fn sealed(hasher: &KeyHasher) -> Self {
-        let mut text = String::from("lgr_");
+        let mut text = String::from("lgm_");
         base62::push_random(&mut text, RANDOM - SEAL);
-        Self::seal(text, hasher)
-    }
-
-    /// Returns whether a holder of the pepper has given it out, without asking anybody. It may be spent or revoked since.
-    #[must_use]
-    pub fn is_sealed(&self, hasher: &KeyHasher) -> bool {
-        let text = self.expose();
-        let open = text.get(..text.len() - SEAL).unwrap_or_default();
-        let sealed = Self::seal(open.to_owned(), hasher);
-        sealed.expose().as_bytes().ct_eq(text.as_bytes()).into()
-    }
-
-    /// Returns the token that is given out for this one, always the same: of two tabs that refresh at once both get it,
-    /// although no store keeps it. Only the pepper's holder can tell it. It has a seal.
-    #[must_use]
-    pub fn successor(&self, hasher: &KeyHasher) -> Self {
-        let mut text = String::from("lgr_");
-        let purpose = "successor of a refresh token";
-        derive(&mut text, RANDOM - SEAL, hasher, purpose, self.expose());
-        Self::seal(text, hasher)
-    }
-
-    fn seal(mut text: String, hasher: &KeyHasher) -> Self {
-        let open = text.clone();
-        derive(&mut text, SEAL, hasher, "seal of a refresh token", &open);
+        seal::seal(&mut text, hasher);
         Self(text.into())
     }
-}
 
-/// Appends characters that only the pepper's holder can tell from `of`.
-fn derive(text: &mut String, count: usize, hasher: &KeyHasher, purpose: &'static str, of: &str) {
-    let mut round = 0_u8;
-    base62::push_from(text, count, |bytes| {
-        hasher.derive(purpose, [&[round][..], of.as_bytes()], bytes);
-        round = round.wrapping_add(1);
-    });
+    /// Returns whether a holder of the pepper has given it out, without asking anybody. It may be used or too old by now.
+    #[must_use]
+    pub fn is_sealed(&self, hasher: &KeyHasher) -> bool {
+        seal::is_sealed(self.expose(), hasher)
+    }
 }
 
 #[cfg(test)]
@@ -165,22 +180,40 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_shows_who_has_given_a_token_out() {
+    fn a_seal_shows_that_a_token_was_given_out_and_to_whom() {
         let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
-        let token = RefreshToken::sealed(&hasher(1));
+        let (ada, eve) = (UserId::new(), UserId::new());
+        let token = RefreshToken::sealed(&hasher(1), ada);
         let parsed = RefreshToken::parse(token.expose()).expect("the form of one");
-        assert!(parsed.is_sealed(&hasher(1)));
-        assert!(token.successor(&hasher(1)).is_sealed(&hasher(1)));
-        assert!(!token.is_sealed(&hasher(2)), "another pepper");
-        assert!(!RefreshToken::generate().is_sealed(&hasher(1)));
-        assert_ne!(token.expose(), RefreshToken::sealed(&hasher(1)).expose());
-        for place in [4, 35, 36, 46] {
+        let account = parsed.account(&hasher(1)).expect("sealed");
+        let next = token.successor(&hasher(1));
+        assert_eq!(next.account(&hasher(1)), Some(account));
+        let other = RefreshToken::sealed(&hasher(1), ada);
+        assert_ne!(token.expose(), other.expose());
+        assert_eq!(other.account(&hasher(1)), Some(account), "the same user");
+        let other = RefreshToken::sealed(&hasher(1), eve);
+        assert_ne!(other.account(&hasher(1)), Some(account));
+        assert_eq!(token.account(&hasher(2)), None, "another pepper");
+        assert_eq!(RefreshToken::generate().account(&hasher(1)), None);
+        for place in [4, 11, 12, 35, 36, 46] {
             let mut text = token.expose().to_owned().into_bytes();
             text[place] = if text[place] == b'a' { b'b' } else { b'a' };
             let text = String::from_utf8(text).expect("letters");
             let changed = RefreshToken::parse(&text).expect("the form of one");
-            assert!(!changed.is_sealed(&hasher(1)), "character {place}");
+            assert_eq!(changed.account(&hasher(1)), None, "character {place}");
         }
+    }
+
+    #[test]
+    fn a_letter_shows_that_it_was_written_here() {
+        let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
+        let token = MailToken::sealed(&hasher(1));
+        let parsed = MailToken::parse(token.expose()).expect("the form of one");
+        assert!(parsed.is_sealed(&hasher(1)) && !parsed.is_sealed(&hasher(2)));
+        assert!(!MailToken::generate().is_sealed(&hasher(1)));
+        let refresh = token.expose().replacen("lgm_", "lgr_", 1);
+        let refresh = RefreshToken::parse(&refresh).expect("the form of one");
+        assert_eq!(refresh.account(&hasher(1)), None, "another kind");
     }
 
     #[test]

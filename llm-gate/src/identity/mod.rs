@@ -9,6 +9,7 @@
 //! ```
 
 mod grants;
+mod holder;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use grants::{KeyGrants, Network, NotANetwork, Scope};
+pub use holder::Holder;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -1,13 +1,14 @@
+use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use tower_layer::Layer;
 
 use super::{Exceeded, Limiter, Rate, RateLimitService};
 use crate::address::{ClientAddress, Network};
 use crate::clock::Clock;
 use crate::error::Envelope;
-use crate::identity::{Credential, KeyId, Principal, SessionId, UserId};
+use crate::identity::{Credential, Holder, KeyId, Principal, SessionId, UserId};
 
 /// Lets as many requests through as a rate allows each caller, or each address.
 ///
@@ -23,6 +24,23 @@ pub struct RateLimitLayer {
     pub(super) limiter: Option<Limiter<Counted>>,
     pub(super) by: By,
     pub(super) envelope: Envelope,
+    pub(super) vouch: Option<Vouch>,
+}
+
+/// Tells whose a request is that shows that by itself.
+#[derive(Clone)]
+pub(super) struct Vouch(Arc<dyn Fn(&HeaderMap, &Extensions) -> Option<Holder> + Send + Sync>);
+
+impl Vouch {
+    pub(super) fn holder(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Counted> {
+        self.0(headers, extensions).map(Counted::Holder)
+    }
+}
+
+impl fmt::Debug for Vouch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vouch(..)")
+    }
 }
 
 /// What requests are counted by.
@@ -39,6 +57,7 @@ pub(super) enum Counted {
     User(UserId),
     Session(SessionId),
     Network(Network),
+    Holder(Holder),
 }
 
 impl RateLimitLayer {
@@ -63,6 +82,7 @@ impl RateLimitLayer {
             limiter: None,
             by: By::Address,
             envelope: Envelope::OpenAi,
+            vouch: None,
         }
     }
 
@@ -71,7 +91,29 @@ impl RateLimitLayer {
             limiter: Some(limiter),
             by,
             envelope: Envelope::OpenAi,
+            vouch: None,
         }
+    }
+
+    /// Lets those through whom `vouch` knows, where what they are counted by has nothing left: each holder has the rate once
+    /// more for itself. So whoever floods an address keeps nobody waiting behind it whose requests show by themselves, as by a
+    /// signature, that they are of somebody else.
+    ///
+    /// It is asked only then. It must not look anything up, and may be wrong about what was revoked.
+    #[must_use]
+    pub fn vouched(
+        mut self,
+        vouch: impl Fn(&HeaderMap, &Extensions) -> Option<Holder> + Send + Sync + 'static,
+    ) -> Self {
+        self.vouch = Some(Vouch(Arc::new(vouch)));
+        self
+    }
+
+    /// Returns whether an address has nothing left.
+    #[must_use]
+    pub fn is_used_up(&self, network: Network) -> bool {
+        let limiter = self.limiter.as_ref();
+        limiter.is_some_and(|limiter| limiter.peek(&Counted::Network(network)).remaining == 0)
     }
 
     /// Sets the JSON form of refusals. [`Envelope::OpenAi`] unless set.
@@ -111,7 +153,7 @@ impl RateLimitLayer {
 }
 
 impl By {
-    pub(super) fn find(self, extensions: &http::Extensions) -> Option<Counted> {
+    pub(super) fn find(self, extensions: &Extensions) -> Option<Counted> {
         match self {
             Self::Principal => {
                 let principal = extensions.get::<Principal>()?;

@@ -15,6 +15,10 @@
 //! three replicas behind a balancer a caller has up to three times the rate. What must hold over all of them are
 //! quotas, which are decided in the books. Limits of requests only keep a process from being kept busy.
 //!
+//! **Nobody has to wait for what others send from the same address** who shows by itself whose it is, as by a signed token:
+//! see [`RateLimitLayer::vouched`] and [`Failures::vouched`], and
+//! [`AnyVerifier::holder`](crate::auth::AnyVerifier::holder) for what can tell.
+//!
 //! **When there are too many keys.** Memory is bounded (65,536 keys a limiter unless set). A key takes a place
 //! only while it has used some of its rate: `100/minute` used once is back after 0.6 s, and the place is free. If
 //! all places that a key could take are taken, which takes about as many busy addresses as there are places, it

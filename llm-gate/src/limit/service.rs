@@ -31,6 +31,7 @@ where
             limiter,
             by,
             envelope,
+            vouch,
         } = &self.config;
         let Some(limiter) = limiter else {
             return RateLimitFuture::forwarding(self.inner.call(request), None);
@@ -42,7 +43,14 @@ where
             );
             return RateLimitFuture::refused(Rejection::internal(), *envelope);
         };
-        match limiter.take_at(counted) {
+        let taken = limiter.take_at(counted).or_else(|exceeded| {
+            let vouch = vouch.as_ref();
+            let holder =
+                vouch.and_then(|vouch| vouch.holder(request.headers(), request.extensions()));
+            let taken = holder.map(|holder| limiter.take_at(holder));
+            taken.unwrap_or(Err(exceeded))
+        });
+        match taken {
             Ok(shown) => RateLimitFuture::forwarding(self.inner.call(request), Some(shown)),
             Err(exceeded) => {
                 let endpoint = request.extensions().get::<Endpoint>();

@@ -44,7 +44,7 @@ impl Gate {
             author: Author::system(clock.now()),
         };
         store.create_user(new).await.expect("a free name");
-        let key = ApiKeySecret::generate();
+        let key = ApiKeySecret::sealed(&hasher);
         let new = NewApiKey {
             id: KeyId::new(),
             public_id: key.public_id().to_owned(),
@@ -132,6 +132,56 @@ async fn credentials_are_told_apart_by_their_form_in_either_header() {
             .collect();
         assert_eq!(told(&gate.any, &headers).await, expected, "{headers:?}");
     }
+}
+
+/// What shows by itself that it was given out is known without the store, and all else is not.
+#[tokio::test]
+async fn whose_a_credential_is_shows_by_itself() {
+    let gate = Gate::new().await;
+    let operator = OperatorSecret::generate();
+    let any = gate.any.clone().operator(operator.hash());
+    let of = |headers: &[(&'static str, &str)]| {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().expect("a header value"));
+        }
+        any.holder(&map)
+    };
+    let mut seen = Vec::new();
+    for good in [&gate.good_jwt, &gate.good_key, operator.expose()] {
+        let holder = any.holder_of(good);
+        assert!(holder.is_some() && !seen.contains(&holder), "{good}");
+        let bearer = format!("Bearer {good}");
+        assert_eq!(of(&[("authorization", &bearer)]), holder);
+        assert_eq!(of(&[("x-api-key", good)]), holder);
+        seen.push(holder);
+    }
+    let both = [
+        ("x-api-key", gate.good_key.as_str()),
+        ("authorization", &format!("Bearer {}", gate.good_jwt)),
+    ];
+    assert_eq!(of(&both), None, "two that differ are none");
+    let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
+    let unknown = ApiKeySecret::sealed(&hasher(5));
+    assert!(
+        any.holder_of(unknown.expose()).is_some(),
+        "whether it is there only the store knows"
+    );
+    let forged = gate.good_jwt.replacen('.', ".e", 1);
+    for bad in [
+        "",
+        ".",
+        "a.b.c",
+        "lg_",
+        &forged,
+        &"a.".repeat(5000),
+        ApiKeySecret::generate().expose(),
+        ApiKeySecret::sealed(&hasher(6)).expose(),
+        OperatorSecret::generate().expose(),
+    ] {
+        assert_eq!(any.holder_of(bad), None, "{bad:.40}");
+    }
+    assert_eq!(gate.any.holder_of(operator.expose()), None, "there is none");
 }
 
 #[tokio::test]

@@ -395,6 +395,30 @@ async fn own_and_foreign_tokens_and_keys_stand_side_by_side() {
     assert_eq!(reason(alone.authenticate(&headers).await), "invalid");
 }
 
+/// For who must not wait: nothing is fetched, and nobody is looked up.
+#[tokio::test]
+async fn whose_a_foreign_token_is_shows_by_the_keys_that_are_known() {
+    let (signer, other) = (ed("1"), ed("2"));
+    let login = Login::start(set_of([&signer])).await;
+    let gate = Gate::new().await;
+    let any = gate.any.clone().others(Arc::new(login.verifier.clone()));
+    let (ada, eve) = (signer.good("ada"), signer.good("eve"));
+    assert_eq!(any.holder_of(&ada), None, "no keys are known yet");
+    assert_eq!(login.publisher.asked(), 0);
+    assert_eq!(login.check(&ada).await, "accepted");
+    let holder = any.holder_of(&ada);
+    assert!(holder.is_some());
+    assert!(any.holder_of(&eve).is_some_and(|eve| Some(eve) != holder));
+    assert_eq!(gate.any.holder_of(&ada), None, "nobody else is trusted");
+    assert_eq!(any.holder_of(&other.good("ada")), None, "another key");
+    let (message, _) = ada.rsplit_once('.').expect("a token");
+    let (_, signature) = eve.rsplit_once('.').expect("a token");
+    assert_eq!(any.holder_of(&format!("{message}.{signature}")), None);
+    assert_eq!(login.publisher.asked(), 1, "nothing was fetched for it");
+    login.clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(any.holder_of(&ada), None, "it has ended");
+}
+
 #[test]
 fn without_a_runtime_nobody_can_tell() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::KeyHasher;
+use crate::auth::seal::{self, SEAL};
 use crate::auth::{AuthError, base62};
 use crate::store::TokenHash;
 
@@ -39,9 +40,8 @@ impl PublicId {
 
 /// A fresh API key, to be shown to its owner once. Only its [`hash`](Self::hash) is kept.
 ///
-/// The form is `lg_<12 public id>_<43 secret><6 checksum>`, all in base62: 256 secret bits, and a CRC32
-/// over everything before it, by which typing errors and invented keys are refused without asking the
-/// store.
+/// The form is `lg_<12 public id>_<43 secret><6 checksum>`, all in base62: 256 secret bits, or 190 and a seal, and a
+/// CRC32 over everything before it, by which typing errors and invented keys are refused without asking the store.
 ///
 /// ```
 /// use llm_gate::auth::{ApiKeySecret, KeyHasher, PresentedKey};
@@ -64,11 +64,28 @@ impl ApiKeySecret {
     /// Panics if the operating system has no random numbers.
     #[must_use]
     pub fn generate() -> Self {
+        Self::with(|text| base62::push_random(text, SECRET))
+    }
+
+    /// Makes a fresh key with a seal, see [`PresentedKey::is_sealed`]: 190 bits are secret.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system has no random numbers.
+    #[must_use]
+    pub fn sealed(hasher: &KeyHasher) -> Self {
+        Self::with(|text| {
+            base62::push_random(text, SECRET - SEAL);
+            seal::seal(text, hasher);
+        })
+    }
+
+    fn with(push_secret: impl FnOnce(&mut String)) -> Self {
         let mut text = String::with_capacity(LEN);
         text.push_str(PREFIX);
         base62::push_random(&mut text, PUBLIC);
         text.push('_');
-        base62::push_random(&mut text, SECRET);
+        push_secret(&mut text);
         let checksum = base62::checksum(crc32fast::hash(text.as_bytes()));
         text.extend(checksum.map(char::from));
         Self(text.into())
@@ -133,6 +150,12 @@ impl<'a> PresentedKey<'a> {
         &self.0[PUBLIC_AT..PUBLIC_AT + PUBLIC]
     }
 
+    /// Returns whether a holder of the pepper has given it out, without asking anybody. It may be revoked since.
+    #[must_use]
+    pub fn is_sealed(&self, hasher: &KeyHasher) -> bool {
+        seal::is_sealed(&self.0[..CHECKSUM_AT], hasher)
+    }
+
     pub(super) fn id(&self) -> PublicId {
         let mut id = [0; PUBLIC];
         id.copy_from_slice(self.public_id().as_bytes());
@@ -167,6 +190,19 @@ mod tests {
         assert_eq!(&text[..3], "lg_");
         assert_eq!(&text[15..16], "_");
         assert!(PresentedKey::parse(text).is_ok());
+    }
+
+    #[test]
+    fn a_seal_shows_that_a_key_was_given_out_here() {
+        let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
+        let key = ApiKeySecret::sealed(&hasher(1));
+        let presented = PresentedKey::parse(key.expose()).expect("fresh");
+        assert!(presented.is_sealed(&hasher(1)));
+        assert!(!presented.is_sealed(&hasher(2)), "another pepper");
+        let other = ApiKeySecret::generate();
+        let other = PresentedKey::parse(other.expose()).expect("fresh");
+        assert!(!other.is_sealed(&hasher(1)));
+        assert_ne!(key.expose(), ApiKeySecret::sealed(&hasher(1)).expose());
     }
 
     #[test]

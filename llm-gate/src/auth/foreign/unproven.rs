@@ -60,4 +60,12 @@ impl Unproven {
         self.claims.check(&issuer.issuer, clock.now())?;
         Ok(key.generation)
     }
+    /// Returns whether signature and claims are good, by those keys of the issuer that are known.
+    pub(super) fn proven(&self, issuer: &Arc<Keys>, clock: &dyn Clock) -> bool {
+        let Found::Key(key) = issuer.look(&self.kid, self.algorithm, false) else {
+            return false;
+        };
+        key.get().signed(&self.message, &self.signature)
+            && self.claims.check(&issuer.issuer, clock.now()).is_ok()
+    }
 }

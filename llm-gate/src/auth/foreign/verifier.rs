@@ -16,7 +16,7 @@ use crate::auth::{
     AuthError, Authenticate, Authenticating, JwtAlgorithm, OtherIssuers, bearer, crypto,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::identity::Principal;
+use crate::identity::{Holder, Principal};
 
 /// How many checked tokens are remembered.
 const CAPACITY: usize = 16 * 1024;
@@ -94,6 +94,15 @@ impl ForeignVerifier {
         })
     }
 
+    /// Finds the issuer that a token says it is of.
+    fn issuer_of(&self, jwt: &str) -> Option<&Arc<Keys>> {
+        let (message, _) = jwt.rsplit_once('.')?;
+        let (_, claims) = message.split_once('.')?;
+        let claimed: Claimed = decode(claims).ok()?;
+        let mut issuers = self.shared.issuers.iter();
+        issuers.find(|one| one.issuer.issuer == claimed.iss)
+    }
+
     fn known(&self, digest: &[u8; 32]) -> Option<Authenticating> {
         let seen = self.shared.seen.get(digest)?;
         let now = self.shared.clock.now();
@@ -118,11 +127,7 @@ impl OtherIssuers for ForeignVerifier {
         if let Some(answer) = self.known(&digest) {
             return Some(answer);
         }
-        let (message, _) = jwt.rsplit_once('.')?;
-        let (_, claims) = message.split_once('.')?;
-        let claimed: Claimed = decode(claims).ok()?;
-        let mut issuers = self.shared.issuers.iter();
-        let issuer = issuers.find(|one| one.issuer.issuer == claimed.iss)?;
+        let issuer = self.issuer_of(jwt)?;
         // From here on it is ours to judge.
         Some(match Unproven::read(jwt, &issuer.issuer, ACCESS) {
             Ok(token) => Authenticating::waiting(Arc::clone(&self.shared).prove(
@@ -131,6 +136,15 @@ impl OtherIssuers for ForeignVerifier {
                 token,
             )),
             Err(error) => Authenticating::ready(Err(error)),
+        })
+    }
+
+    fn holder(&self, jwt: &str) -> Option<Holder> {
+        let issuer = self.issuer_of(jwt)?;
+        let token = Unproven::read(jwt, &issuer.issuer, ACCESS).ok()?;
+        token.proven(issuer, &*self.shared.clock).then(|| {
+            let issuer = issuer.issuer.issuer.as_str();
+            Holder::of("subject", [issuer, &token.claims.sub])
         })
     }
 }

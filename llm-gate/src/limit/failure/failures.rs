@@ -38,8 +38,8 @@ impl Failures {
     }
 
     /// As [`new`](Self::new), but admits what `vouch` knows, whatever else has failed: secrets that show by themselves, as by a
-    /// signature, that they were given out here or by another process. It is asked of everything that is presented, so it
-    /// must not look anything up; it may be wrong about what was revoked.
+    /// signature, that they were given out here or by another process. It is asked of all that is presented
+    /// for the first time, so it must not look anything up; it may be wrong about what was revoked.
     #[must_use]
     pub fn vouched(
         rate: Rate,
@@ -83,11 +83,8 @@ impl Failures {
             let held = limiter.hold(network)?;
             return Ok(Attempt::new(self, network, None, Some(held), false));
         };
-        if vouch(secret) {
-            return Ok(Attempt::new(self, network, None, None, false));
-        }
         let mark = known.mark(&(network, secret));
-        if known.knows_mark(mark) {
+        if known.knows_mark(mark) || vouch(secret) {
             return Ok(Attempt::new(self, network, Some(mark), None, false));
         }
         let mut under_way = self.under_way();
