@@ -184,7 +184,7 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
     hasher: &KeyHasher,
     request: KeyRequest,
 ) -> Result<(ApiKey, ApiKeySecret), StoreError> {
-    let secret = ApiKeySecret::generate();
+    let secret = ApiKeySecret::sealed(hasher);
     let key = store
         .create_key(NewApiKey {
             id: KeyId::new(),

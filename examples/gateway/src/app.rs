@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use llm_gate::auth::{
     AnyVerifier, ApiKeyVerifier, ForeignVerifier, JwkSet, JwtIssuer, JwtVerifier, KeyHasher,
-    RefreshToken,
 };
 use llm_gate::clock::{Clock, Timestamp};
 use llm_gate::store::{Store, UsageStatistics};
@@ -23,6 +22,7 @@ use crate::oauth::{Providers, Seal};
 use crate::passwords::{Passwords, Policy};
 use crate::rates::Rates;
 use crate::secrets::Secrets;
+use crate::vouch::Vouch;
 
 /// Whom our credentials are meant for.
 const AUDIENCE: &str = "llm-gate";
@@ -69,6 +69,8 @@ pub struct Parts {
     pub last_use: LastUse,
     /// How many requests are let through in which time.
     pub rates: Rates,
+    /// Tells what was given out here, for those.
+    pub vouch: Vouch,
     /// One audit at a time: each keeps a connection for as long as it takes.
     pub audits: Semaphore,
     /// What everybody has used, and when that was added up: it is of all calls there are.
@@ -101,7 +103,6 @@ impl App {
             secrets.jwt.verifying.iter().cloned(),
             Arc::clone(&clock),
         )?;
-        let vouch = vouch(jwt.clone(), hasher.clone());
         let mut verifier = AnyVerifier::new(jwt, keys.clone());
         if let Some(operator) = config.auth.operator()? {
             verifier = verifier.operator(operator);
@@ -119,6 +120,9 @@ impl App {
             let foreign = ForeignVerifier::new(issuers, Arc::new(accounts), Arc::clone(&clock))?;
             verifier = verifier.others(Arc::new(foreign));
         }
+        let devices = Devices::new(&secrets.pepper);
+        let https = web_url.starts_with("https://");
+        let vouch = Vouch::new(verifier.clone(), hasher.clone(), devices.clone(), https);
         Ok(Self(Arc::new(Parts {
             passwords: Passwords::new(&config.passwords),
             policy: Policy::new(&config.passwords),
@@ -135,32 +139,18 @@ impl App {
             catalog: Catalog::new(config.models.clone()),
             providers: Providers::new(config.oauth_providers()?, web_url, &clock),
             seal: Seal::new(&secrets.pepper),
-            devices: Devices::new(&secrets.pepper),
+            devices,
             web_url: web_url.trim_end_matches('/').to_owned(),
             mailer,
             last_use: LastUse::spawn(Arc::clone(&store), Arc::clone(&clock)),
-            rates: Rates::new(&config.rate_limits, &clock, vouch),
+            rates: Rates::new(&config.rate_limits, &clock, &vouch),
+            vouch,
             audits: Semaphore::new(1),
             statistics: Mutex::new(None),
             config,
             store,
             clock,
         })))
-    }
-}
-
-/// Tells which secrets were given out by a gateway with our secrets, without looking anything up: access tokens by their
-/// signature, refresh tokens by their seal. Whoever has logged in at one gateway goes on at another, whatever others get wrong
-/// behind the same address.
-fn vouch(jwt: JwtVerifier, hasher: KeyHasher) -> impl Fn(&[u8]) -> bool {
-    move |secret| {
-        let Ok(text) = std::str::from_utf8(secret) else {
-            return false;
-        };
-        match RefreshToken::parse(text) {
-            Ok(token) => token.is_sealed(&hasher),
-            Err(_) => text.contains('.') && jwt.verify(text).is_ok(),
-        }
     }
 }
 

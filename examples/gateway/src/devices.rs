@@ -4,7 +4,9 @@
 //! number, the account and the hash of its password. It opens nothing. Whoever shows it has wrong guesses of its own, see
 //! [`logins`](crate::logins), so it takes no more than the password has let in before; a new password makes strangers of all
 //! devices that do not set it. Beside each proof stand tags of the names that the account goes by, so that nobody is looked
-//! up whom the device has not entered. The key is made of the pepper, so all gateways agree, and none keeps anything.
+//! up whom the device has not entered, and a name of the account with a seal, so that the device passes where others have
+//! used up what their address may send (see [`vouch`](crate::vouch)). The key is made of the pepper, so all gateways agree,
+//! and none keeps anything.
 //!
 //! This is the device cookie that OWASP describes ([Slow Down Online Guessing Attacks with Device Cookies]).
 //!
@@ -31,7 +33,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use llm_gate::identity::UserId;
+use llm_gate::identity::{Holder, UserId};
 use sha2::Sha256;
 
 use crate::config::Secret;
@@ -43,7 +45,7 @@ const ACCOUNTS: usize = 8;
 /// As much of a MAC as nobody guesses (RFC 2104, section 5).
 type Proof = [u8; 16];
 
-/// Enough of one to look nobody up by chance.
+/// Enough of one to look nobody up by chance, and so that nobody hits it who has to ask each time.
 type Tag = [u8; 8];
 
 /// A device, and the accounts it has entered.
@@ -58,6 +60,8 @@ pub struct Device {
 struct Account {
     tags: [Tag; 2],
     proof: Proof,
+    /// What the account is called on all devices, and that this one has it from us.
+    holder: [Tag; 2],
 }
 
 /// An account that was entered.
@@ -105,14 +109,18 @@ impl Account {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (one, rest) = bytes.split_first_chunk()?;
         let (two, rest) = rest.split_first_chunk()?;
+        let (proof, rest) = rest.split_first_chunk()?;
+        let (name, seal) = rest.split_first_chunk()?;
         Some(Self {
             tags: [*one, *two],
-            proof: rest.try_into().ok()?,
+            proof: *proof,
+            holder: [*name, seal.try_into().ok()?],
         })
     }
 
     fn bytes(&self) -> Vec<u8> {
-        [self.tags.as_flattened(), &self.proof].concat()
+        let (tags, holder) = (self.tags.as_flattened(), self.holder.as_flattened());
+        [tags, &self.proof, holder].concat()
     }
 }
 
@@ -150,6 +158,16 @@ impl Devices {
         known.then(|| Familiar::device(device.id, user))
     }
 
+    /// Returns whose a device is, by the account that was entered last, if a holder of the pepper has given it out. Nobody knows
+    /// whether the account still has that password.
+    #[must_use]
+    pub fn holder(&self, device: &Device) -> Option<Holder> {
+        let [name, seal] = &device.accounts.first()?.holder;
+        let mac = self.seal(device.id, name);
+        let given_out = mac.verify_truncated_left(seal).is_ok();
+        given_out.then(|| Holder::of("device", [&URL_SAFE_NO_PAD.encode(name)]))
+    }
+
     /// Adds an account to what a device has entered: to a new one where there is none.
     ///
     /// # Panics
@@ -165,6 +183,7 @@ impl Devices {
         let mut account = Account {
             tags: [Tag::default(); 2],
             proof: Proof::default(),
+            holder: [Tag::default(); 2],
         };
         // Two accounts without a name have not the same one.
         let nameless = user.to_string();
@@ -172,6 +191,15 @@ impl Devices {
             cut(self.tag(device.id, name.unwrap_or(&nameless)), tag);
         }
         cut(self.proof(device.id, user, hash), &mut account.proof);
+        let [name, seal] = &mut account.holder;
+        cut(
+            self.0
+                .clone()
+                .chain_update("account")
+                .chain_update(&nameless),
+            name,
+        );
+        cut(self.seal(device.id, name), seal);
         // What it was before, with another password or by other names.
         let other = |known: &Account| {
             known.proof != account.proof && !known.tags.iter().any(|tag| account.tags.contains(tag))
@@ -184,6 +212,11 @@ impl Devices {
 
     fn tag(&self, device: [u8; 16], name: &str) -> Hmac<Sha256> {
         let mac = self.0.clone().chain_update("tag").chain_update(device);
+        mac.chain_update(name)
+    }
+
+    fn seal(&self, device: [u8; 16], name: &Tag) -> Hmac<Sha256> {
+        let mac = self.0.clone().chain_update("seal").chain_update(device);
         mac.chain_update(name)
     }
 
@@ -277,6 +310,33 @@ mod tests {
         for name in ["eve", "", "Ada", "ada@example.or"] {
             assert!(!gate.has_entered(&device, name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_device_shows_by_itself_which_account_has_entered_last() {
+        let gate = devices('a');
+        let (ada, eve) = (UserId::new(), UserId::new());
+        let device = gate.remember(None, entered(ada, "ada", "one"));
+        let holder = gate.holder(&device).expect("given out here");
+        let other = gate.remember(None, entered(ada, "another", "two"));
+        assert_eq!(gate.holder(&other), Some(holder), "the same account");
+        let both = gate.remember(Some(device.clone()), entered(eve, "eve", "two"));
+        let eves = gate.holder(&both).expect("given out here");
+        assert_ne!(eves, holder);
+        assert_eq!(devices('b').holder(&device), None, "another pepper");
+        let moved = Device {
+            id: other.id,
+            accounts: device.accounts.clone(),
+        };
+        assert_eq!(gate.holder(&moved), None, "it is of one device");
+        let mut renamed = device.clone();
+        renamed.accounts[0].holder[0] = both.accounts[0].holder[0];
+        assert_eq!(gate.holder(&renamed), None, "and of one account");
+        let empty = Device {
+            id: device.id,
+            accounts: Vec::new(),
+        };
+        assert_eq!(gate.holder(&empty), None);
     }
 
     #[test]

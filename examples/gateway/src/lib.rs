@@ -50,6 +50,7 @@ pub mod secrets;
 pub mod server;
 pub mod signing;
 pub mod stack;
+pub mod vouch;
 
 pub use self::error::StartError;
 pub use self::gateway::{Gateway, Running};

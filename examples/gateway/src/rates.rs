@@ -11,6 +11,7 @@ use llm_gate::limit::{Attempt, Exceeded, FailureLimitLayer, Failures, Limiter, R
 
 use crate::config::{RateLimitConfig, RateSetting};
 use crate::logins::{Familiar, Login, Logins, Who};
+use crate::vouch::Vouch;
 
 /// How many addresses are counted by themselves: more than somebody has who has a /48.
 const ADDRESSES: usize = 1 << 18;
@@ -38,7 +39,7 @@ pub enum Purpose {
 /// The rate limits in force.
 #[derive(Clone, Debug)]
 pub struct Rates {
-    /// Requests from one address, before anybody is asked who it is.
+    /// Requests from one address, before anybody is asked who it is; where it has nothing left, those of one holder.
     pub address: RateLimitLayer,
     /// Requests of one caller.
     pub identity: RateLimitLayer,
@@ -66,28 +67,33 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Begins to count, by the time of `clock`. Whatever else fails at an address, `vouch` tells which secrets show by
-    /// themselves that a gateway has given them out.
+    /// Begins to count, by the time of `clock`. Whatever else comes from an address, `vouch` tells what a gateway has given out.
     #[must_use]
-    pub fn new(
-        config: &RateLimitConfig,
-        clock: &Arc<dyn Clock>,
-        vouch: impl Fn(&[u8]) -> bool + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(config: &RateLimitConfig, clock: &Arc<dyn Clock>, vouch: &Vouch) -> Self {
         let per_address = |setting: RateSetting| {
             setting.rate().map_or_else(RateLimitLayer::off, |rate| {
                 RateLimitLayer::per_address(rate, Arc::clone(clock)).capacity(ADDRESSES)
             })
         };
         let failures = config.failures_per_address.rate();
-        let failures = failures.map(|rate| Failures::vouched(rate, Arc::clone(clock), vouch));
+        let failures = failures.map(|rate| {
+            let vouch = vouch.clone();
+            Failures::vouched(rate, Arc::clone(clock), move |secret| {
+                let secret = std::str::from_utf8(secret).ok();
+                secret.is_some_and(|secret| vouch.secret(secret).is_some())
+            })
+        });
         let per_principal = |setting: RateSetting| {
             setting.rate().map_or_else(RateLimitLayer::off, |rate| {
                 RateLimitLayer::per_principal(rate, Arc::clone(clock))
             })
         };
         Self {
-            address: per_address(config.per_address),
+            address: {
+                let vouch = vouch.clone();
+                per_address(config.per_address)
+                    .vouched(move |headers, extensions| vouch.request(headers, extensions))
+            },
             identity: per_principal(config.per_identity),
             hashing: per_address(config.logins_per_address),
             asking: per_address(config.logins_per_address),

@@ -66,8 +66,7 @@ impl AnyVerifier {
     /// Returns whose the credential of a request is if it shows by itself that it was given out, without asking the store: a token by its
     /// signature, an API key by its [seal](super::ApiKeySecret::sealed), the operator's by its hash. It may be revoked since.
     ///
-    /// For limits that are there to keep guessers away, see [`Failures::vouched`](crate::limit::Failures::vouched) and
-    /// [`RateLimitLayer::vouched`](crate::limit::RateLimitLayer::vouched).
+    /// For limits that are there to keep guessers away: `Failures::vouched` and `RateLimitLayer::vouched` of the feature `limit`.
     #[must_use]
     pub fn holder(&self, headers: &HeaderMap) -> Option<Holder> {
         self.holder_of(bearer::credential(headers).ok()?)

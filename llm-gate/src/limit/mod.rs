@@ -16,8 +16,7 @@
 //! quotas, which are decided in the books. Limits of requests only keep a process from being kept busy.
 //!
 //! **Nobody has to wait for what others send from the same address** who shows by itself whose it is, as by a signed token:
-//! see [`RateLimitLayer::vouched`] and [`Failures::vouched`], and
-//! [`AnyVerifier::holder`](crate::auth::AnyVerifier::holder) for what can tell.
+//! see [`RateLimitLayer::vouched`] and [`Failures::vouched`]. `AnyVerifier::holder` of the feature `auth` can tell.
 //!
 //! **When there are too many keys.** Memory is bounded (65,536 keys a limiter unless set). A key takes a place
 //! only while it has used some of its rate: `100/minute` used once is back after 0.6 s, and the place is free. If

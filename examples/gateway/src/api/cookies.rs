@@ -98,12 +98,13 @@ pub(super) struct WithCookies<T>(pub(super) T, pub(super) Vec<HeaderValue>);
 impl Cookie {
     /// Makes the header that sets it. A value has letters, digits and `-._` alone.
     pub(super) fn set(&self, app: &App, value: &str, for_so_long: Duration) -> HeaderValue {
-        let name = self.name(app);
+        let https = secure(app);
+        let name = self.name(https);
         let mut text = format!(
             "{name}={value}; Path=/; HttpOnly; SameSite={}",
             self.same_site
         );
-        if secure(app) {
+        if https {
             text.push_str("; Secure");
         }
         // Texts take whatever is written.
@@ -119,8 +120,8 @@ impl Cookie {
         self.set(app, "", Duration::ZERO)
     }
 
-    fn name(&self, app: &App) -> &'static str {
-        if secure(app) {
+    fn name(&self, https: bool) -> &'static str {
+        if https {
             self.name
         } else {
             self.name.trim_start_matches("__Host-")
@@ -128,8 +129,8 @@ impl Cookie {
     }
 
     /// Finds it. One that is there twice is not known to be ours.
-    fn find(&self, app: &App, headers: &HeaderMap) -> Option<Secret> {
-        let name = self.name(app);
+    fn find(&self, https: bool, headers: &HeaderMap) -> Option<Secret> {
+        let name = self.name(https);
         let lines = headers.get_all(COOKIE).iter();
         let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
         // Whatever else stands in the line may be of others, and no text.
@@ -146,6 +147,16 @@ impl Cookie {
     }
 }
 
+/// Finds the refresh token that a browser brings.
+pub(crate) fn refresh_of(https: bool, headers: &HeaderMap) -> Option<Secret> {
+    REFRESH.find(https, headers)
+}
+
+/// Finds what a browser brings of the accounts it has entered. What is none of ours is as good as nothing.
+pub(crate) fn device_of(https: bool, headers: &HeaderMap) -> Option<Device> {
+    DEVICE.find(https, headers)?.expose().parse().ok()
+}
+
 fn secure(app: &App) -> bool {
     app.web_url.starts_with("https://")
 }
@@ -154,7 +165,7 @@ impl FromRequestParts<App> for LoginCookie {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Self(LOGIN.find(app, &parts.headers)))
+        Ok(Self(LOGIN.find(secure(app), &parts.headers)))
     }
 }
 
@@ -162,7 +173,7 @@ impl FromRequestParts<App> for RefreshCookie {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Self(REFRESH.find(app, &parts.headers)))
+        Ok(Self(refresh_of(secure(app), &parts.headers)))
     }
 }
 
@@ -170,10 +181,8 @@ impl FromRequestParts<App> for DeviceCookie {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let found = DEVICE.find(app, &parts.headers);
         Ok(Self {
-            // What is none of ours is as good as nothing.
-            device: found.and_then(|text| text.expose().parse().ok()),
+            device: device_of(secure(app), &parts.headers),
             sent_by_others: sent_by_others(app, &parts.headers),
         })
     }

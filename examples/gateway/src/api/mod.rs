@@ -5,6 +5,7 @@
 //! see [`document`].
 
 mod account;
+mod ahead;
 mod auth;
 mod caller;
 mod calls;
@@ -48,6 +49,7 @@ use llm_gate::error::Envelope;
 use llm_gate::limit::{self, RateLimitLayer};
 use tower::util::MapRequestLayer;
 
+pub(crate) use self::cookies::{device_of, refresh_of};
 use self::document::{Routers, Surface, operation};
 use self::error::ApiError;
 use self::fields::{MAX_BODY, whole};
@@ -238,6 +240,7 @@ pub fn management(app: App) -> Router {
         .layer(middleware::from_fn(refuse_too_long))
         .layer(middleware::from_fn(edge::contain))
         .layer(rates.address.clone().envelope(Envelope::Detail))
+        .layer(middleware::from_fn_with_state(app.clone(), ahead::read))
         .with_state(app.clone())
 }
 

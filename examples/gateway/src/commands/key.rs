@@ -201,7 +201,7 @@ async fn rotate(
     overlap: u64,
 ) -> Result<(), CommandError> {
     let (name, _) = find(store, user, wanted).await?;
-    let secret = ApiKeySecret::generate();
+    let secret = ApiKeySecret::sealed(hasher);
     let author = Author::now();
     let new = NewKeySecret {
         public_id: secret.public_id().to_owned(),

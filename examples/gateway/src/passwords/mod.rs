@@ -47,6 +47,8 @@ pub struct Passwords {
     running: Arc<Semaphore>,
     /// Those that may run or wait.
     waiting: Arc<Semaphore>,
+    /// How many that are.
+    places: usize,
     /// Those of them that may be strangers'.
     crowd: Arc<Semaphore>,
     /// Whether this one is for strangers.
@@ -61,6 +63,7 @@ pub struct Passwords {
 struct Spent {
     runs: AtomicU64,
     kib: AtomicU64,
+    strange: AtomicU64,
 }
 
 impl Spent {
@@ -105,6 +108,7 @@ impl Passwords {
     fn with_threads(config: &PasswordConfig, threads: usize) -> Self {
         let (memory, passes) = (config.memory_kib, config.iterations);
         let today = Kind::new(memory, passes);
+        let places = threads + config.queue;
         // Never to be matched: nobody has run Argon2 to get these 32 bytes. They need not be secret.
         let random = [
             *uuid::Uuid::new_v4().as_bytes(),
@@ -121,8 +125,9 @@ impl Passwords {
             today,
             spent: Arc::default(),
             running: Arc::new(Semaphore::new(threads)),
-            waiting: Arc::new(Semaphore::new(threads + config.queue)),
-            crowd: Arc::new(Semaphore::new((threads + config.queue).div_ceil(2))),
+            waiting: Arc::new(Semaphore::new(places)),
+            crowd: Arc::new(Semaphore::new(places.div_ceil(2))),
+            places,
             strange: false,
         }
     }
@@ -168,6 +173,18 @@ impl Passwords {
     #[must_use]
     pub fn filled_kib(&self) -> u64 {
         self.spent.kib.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many passwords were hashed or checked for [strangers](Self::for_strangers).
+    #[must_use]
+    pub fn of_strangers(&self) -> u64 {
+        self.spent.strange.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many run or wait now.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.places.saturating_sub(self.waiting.available_permits())
     }
 
     /// Checks a password against a hash, or against nothing with the same work.
@@ -247,6 +264,9 @@ impl Passwords {
         let crowd = self.strange.then(|| place(&self.crowd));
         let crowd = crowd.transpose().map_err(full)?;
         let place = place(&self.waiting).map_err(full)?;
+        if self.strange {
+            self.spent.strange.fetch_add(1, Ordering::Relaxed);
+        }
         let core = Arc::clone(&self.running)
             .acquire_owned()
             .await

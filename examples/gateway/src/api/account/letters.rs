@@ -99,7 +99,7 @@ pub(super) async fn ticket(
     asked: bool,
     author: &Author,
 ) -> Result<MailToken, ApiError> {
-    let token = MailToken::generate();
+    let token = MailToken::sealed(&app.hasher);
     let life = match purpose {
         TicketPurpose::ResetPassword => RESET_FOR,
         _ => VERIFY_FOR,

@@ -36,7 +36,7 @@ pub(super) async fn open(
     id: SessionId,
 ) -> Result<RefreshToken, StoreError> {
     let now = app.clock.now();
-    let refresh = RefreshToken::sealed(&app.hasher);
+    let refresh = RefreshToken::sealed(&app.hasher, user.id);
     let session = NewSession {
         id,
         user: user.id,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use llm_gate_gateway::client::Client;
 use llm_gate_gateway::config::{Config, RateSetting};
 use serde_json::{Value, json};
 
@@ -101,6 +102,80 @@ async fn a_guess_counts_whether_or_not_its_answer_is_waited_for() {
     let refused = answers.await.into_iter();
     let refused = refused.filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.count(), 1, "that gateway has counted all of them");
+}
+
+/// Of a session as of a login.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_counts_whether_or_not_its_answer_is_waited_for() {
+    use tokio::io::AsyncWriteExt;
+
+    let gate = start_with(|config| {
+        config.passwords.memory_kib = 48 * 1024;
+        config.rate_limits.login_failures = rate("3/hour");
+    });
+    let gate = gate.await;
+    gate.made("ada").await;
+    let body = json!({ "username": "ada", "password": PASSWORD });
+    let access = gate.post(LOGIN, body).await.text("access_token");
+    let path = "/api/v1/users/me/password";
+    let proof = |current: &str| json!({ "current_password": current, "new_password": OTHER });
+    let body = proof(WRONG).to_string();
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {access}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let passwords = gate.running.passwords();
+    for _ in 0..3 {
+        let before = passwords.runs();
+        let connected = tokio::net::TcpStream::connect(gate.running.address).await;
+        let mut connection = connected.expect("it listens");
+        let sent = connection.write_all(request.as_bytes()).await;
+        sent.expect("sent");
+        while passwords.runs() == before {
+            pause().await;
+        }
+        drop(connection);
+        while passwords.under_way() > 0 {
+            pause().await;
+        }
+    }
+    let session = Client::new(gate.running.address).bearer(&access);
+    let refused = session.put(path, &proof(PASSWORD)).await;
+    let refused = refused.expect("an answer");
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{refused:?}");
+}
+
+/// They wait in half of the places, and leave the others to who has entered before.
+#[tokio::test]
+async fn strangers_and_no_others_wait_where_strangers_wait() {
+    let gate = start_with(proxied).await;
+    let ada = gate.person("ada").await;
+    let strange = || -> u64 { gate.all().map(|one| one.passwords().of_strangers()).sum() };
+    let mut seen = strange();
+    let mut more = move || {
+        let before = std::mem::replace(&mut seen, strange());
+        seen - before
+    };
+    let mut browser = Place::new(&gate, HOME);
+    browser.enter("ada").await;
+    assert_eq!(more(), 1, "a login from a new browser");
+    browser.login("nobody", WRONG).await;
+    assert_eq!(more(), 1, "one of nobody");
+    let new = json!({ "username": "eve", "password": PASSWORD });
+    let registered = browser
+        .send(&gate.client, Method::POST, "/api/v1/auth/register", &new)
+        .await;
+    assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+    assert_eq!(more(), 1, "a registration");
+    for password in [PASSWORD, WRONG] {
+        browser.login("ada", password).await;
+        assert_eq!(more(), 0, "a login where she has entered before");
+    }
+    let body = json!({ "current_password": PASSWORD, "new_password": OTHER });
+    let changed = ada.put("/api/v1/users/me/password", body).await;
+    assert_eq!(changed.status, StatusCode::NO_CONTENT, "{changed:?}");
+    assert_eq!(more(), 0, "what a session asks for");
 }
 
 /// What others do in one of these ways closes none of the others.
