@@ -70,13 +70,20 @@ diesel::table! {
         hash -> Binary,
         email -> Text,
         role -> Text,
-        project_id -> Nullable<Binary>,
-        project_role -> Nullable<Text>,
         created_at -> BigInt,
         created_by -> Nullable<Binary>,
         expires_at -> BigInt,
         accepted_at -> Nullable<BigInt>,
         accepted_by -> Nullable<Binary>,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    invite_projects (invite_id, project_id) {
+        invite_id -> Binary,
+        project_id -> Binary,
+        role -> Text,
         revoked_at -> Nullable<BigInt>,
     }
 }
@@ -275,6 +282,7 @@ diesel::joinable!(identities -> users (user_id));
 diesel::joinable!(tickets -> users (user_id));
 diesel::joinable!(project_members -> projects (project_id));
 diesel::joinable!(project_members -> users (user_id));
+diesel::joinable!(invite_projects -> invites (invite_id));
 diesel::joinable!(api_keys -> users (user_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(sessions -> users (user_id));
@@ -288,6 +296,7 @@ diesel::allow_tables_to_appear_in_same_query!(identities, users);
 diesel::allow_tables_to_appear_in_same_query!(tickets, users);
 diesel::allow_tables_to_appear_in_same_query!(project_members, projects);
 diesel::allow_tables_to_appear_in_same_query!(project_members, users);
+diesel::allow_tables_to_appear_in_same_query!(invite_projects, invites);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, project_members);
 diesel::allow_tables_to_appear_in_same_query!(api_keys, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);

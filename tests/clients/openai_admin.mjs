@@ -242,7 +242,8 @@ const rules = {
     for (let number = 0; number < 3; number += 1) {
       await organization.invites.create({ email: `${number}@example.org`, role: 'reader' });
     }
-    const grants = [{ id: project, role: 'member' }];
+    const two = projects.slice(0, 2).sort();
+    const grants = [{ id: two[0], role: 'member' }, { id: two[1], role: 'owner' }];
     const grace = { email: 'grace@example.org', role: 'owner', projects: grants };
     const invite = await organization.invites.create(grace);
     assert.deepEqual([invite.status, invite.projects], ['pending', grants]);

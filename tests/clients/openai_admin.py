@@ -253,9 +253,9 @@ def lists_are_read_to_their_end():
 
     for number in range(5):
         organization.invites.create(email=f"{number}@example.org", role="reader")
-    grants = [{"id": projects[0], "role": "member"}]
+    grants = [{"id": one, "role": role} for one, role in zip(sorted(projects[:2]), ("member", "owner"))]
     invite = organization.invites.create(email="grace@example.org", role="owner", projects=grants)
-    assert (invite.status, invite.projects[0].id, invite.projects[0].role) == ("pending", projects[0], "member")
+    assert (invite.status, [one.to_dict() for one in invite.projects]) == ("pending", grants)
     assert organization.invites.retrieve(invite.id).email == "grace@example.org"
     assert organization.invites.delete(invite.id).deleted
     invites = whole(organization.invites.list(limit=2), 2)

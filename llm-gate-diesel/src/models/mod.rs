@@ -17,7 +17,7 @@ pub(crate) use audit::{CallRow, ChainedRow, KnownRequest, LineRow, PartRow, Post
 pub(crate) use columns::{Hash, Id, text, tokens};
 pub(crate) use credential::{ApiKeyRow, ChangedKey};
 pub(crate) use event::EventRow;
-pub(crate) use invite::InviteRow;
+pub(crate) use invite::{InviteRow, PlaceRow};
 pub(crate) use ledger::{
     ChainRow, CounterRow, LedgerRow, LimitRow, NewCounterRow, ReservationCounterRow,
 };

@@ -34,3 +34,5 @@ pub(crate) mod usage;
 pub(crate) mod users;
 
 use super::Connection;
+
+type Database = <Connection as diesel::connection::Connection>::Backend;

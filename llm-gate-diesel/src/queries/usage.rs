@@ -8,11 +8,9 @@ use llm_gate::store::{
     UsageGroup, UsageScope,
 };
 
-use super::Connection;
+use super::{Connection, Database};
 use crate::models::{CallRow, Id, SumRow, text};
 use crate::schema::reservations;
-
-type Database = <Connection as diesel::connection::Connection>::Backend;
 
 /// Leaves those in a query that may be seen and are wanted.
 macro_rules! seen {

@@ -65,8 +65,8 @@ fn compare(found: Vec<Column>, spell: fn(&str) -> &'static str) {
             }
         )*};
     }
-    compare!(users logins identities tickets projects project_members invites api_keys sessions
-        refresh_tokens events limits counters prices owners reservations reservation_counters ledger chains);
+    compare!(users logins identities tickets projects project_members invites invite_projects api_keys
+        sessions refresh_tokens events limits counters prices owners reservations reservation_counters ledger chains);
     assert!(
         tables.is_empty(),
         "tables that schema.rs does not know: {tables:?}"

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use llm_gate::identity::{KeyId, ProjectId, SessionId, Subject, UserId};
 use llm_gate::store::{
-    Action, ApiKey, Author, Event, Identity, Invite, Member, Project, ProjectRole, Session, Target,
-    User, UserKind,
+    Action, ApiKey, Author, Event, Identity, Member, Project, ProjectRole, Session, Target, User,
+    UserKind,
 };
 
 use super::queries::{identities, invites, keys, members, projects, sessions, tickets, users};
-use super::{Connection, batch, event, ledger};
+use super::{Connection, batch, event, invite, ledger};
 use crate::error::Failure;
-use crate::models::{ApiKeyRow, Id, IdentityRow, InviteRow, LoginRow, NewMemberRow, SessionRow};
+use crate::models::{ApiKeyRow, Id, IdentityRow, LoginRow, NewMemberRow, SessionRow};
 
 /// Keeps accounts, projects, members, invites and keys as they are for this transaction, unless what `author` was let in
 /// by has ended: a request looks that up before it waits here.
@@ -166,9 +166,9 @@ pub(super) fn disown(
     for member in &others {
         put_out(connection, project, member, author)?;
     }
-    let mut rows = invites::revoke_of_project(connection, own, at)?;
-    rows.extend(invites::revoke_of_maker(connection, id, at)?);
-    withdrawn(connection, rows, author)
+    let rows = invites::revoke_of_maker(connection, id, at)?;
+    invite::withdrawn(connection, rows, author)?;
+    invite::uninvite(connection, project, None, author)
 }
 
 /// Lets an account be found by an identity. Fails when it is another's.
@@ -194,28 +194,6 @@ fn unlink_all(connection: &mut Connection, user: UserId, author: &Author) -> Res
     }
     identities::delete_of_user(connection, id)?;
     event::leave(connection, &gone)
-}
-
-/// Tells of invites that were withdrawn.
-pub(super) fn withdrawn(
-    connection: &mut Connection,
-    mut rows: Vec<InviteRow>,
-    author: &Author,
-) -> Result<(), Failure> {
-    rows.sort_unstable_by_key(|row| row.id);
-    let mut done = Vec::with_capacity(rows.len());
-    for row in rows {
-        let after = Invite::try_from(row)?;
-        let before = Invite {
-            revoked_at: None,
-            ..after.clone()
-        };
-        let target = Target::new("invite", after.id);
-        let event = Event::new(author, Action::InviteRevoked, target);
-        let project = after.project.map(|(project, _)| project);
-        done.push(event.of(project).change(&before, &after));
-    }
-    event::leave(connection, &done)
 }
 
 /// Closes a project, with its keys and its invites; `None` if it is closed or was never there.
@@ -244,8 +222,7 @@ pub(super) fn archive(
     event::leave(connection, &[event.change(&before, &after)])?;
     let rows = keys::revoke_of_project(connection, id.into(), at)?;
     revoked(connection, rows, author)?;
-    let rows = invites::revoke_of_project(connection, id.into(), at)?;
-    withdrawn(connection, rows, author)?;
+    invite::uninvite(connection, id, None, author)?;
     Ok(Some(after))
 }
 

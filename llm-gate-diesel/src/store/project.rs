@@ -295,35 +295,36 @@ impl ProjectStore for Store {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Invite>> {
         self.read(move |connection| {
-            let (project, before) = (project.map(Id::from), before.map(Id::from));
-            invites::before(connection, project, before, limit)?
+            let before = before.map(Id::from);
+            let Some(project) = project else {
+                let rows = invites::before(connection, before, limit)?;
+                return invite::all(connection, rows);
+            };
+            invites::of_project(connection, project.into(), before, limit)?
                 .into_iter()
-                .map(Invite::try_from)
+                .map(|(row, place)| place.seen(row))
                 .collect()
         })
     }
 
     fn kept_invites(&self, before: Option<InviteId>, limit: u32) -> StoreFuture<'_, Vec<Invite>> {
         self.read(move |connection| {
-            invites::kept(connection, before.map(Id::from), limit)?
-                .into_iter()
-                .map(Invite::try_from)
-                .collect()
+            let rows = invites::kept(connection, before.map(Id::from), limit)?;
+            invite::all(connection, rows)
         })
     }
 
     fn invite(&self, id: InviteId) -> StoreFuture<'_, Option<Invite>> {
         self.read(move |connection| {
-            let row = invites::by_id(connection, None, id.into())?;
-            row.map(Invite::try_from).transpose()
+            let row = invites::by_id(connection, id.into())?;
+            invite::found(connection, row)
         })
     }
 
     fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>> {
         self.read(move |connection| {
-            invites::by_token(connection, Hash(token))?
-                .map(Invite::try_from)
-                .transpose()
+            let row = invites::by_token(connection, Hash(token))?;
+            invite::found(connection, row)
         })
     }
 

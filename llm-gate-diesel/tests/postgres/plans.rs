@@ -29,7 +29,8 @@ const FILL: &str = "
     INSERT INTO tickets SELECT id(n) || id(n), 'verify_email', id(n), '', 0, 9 FROM generate_series(1, 10000) n;
     INSERT INTO project_members SELECT id(n), id(n), 'owner', 0 FROM generate_series(1, 10000) n;
     INSERT INTO invites
-        SELECT id(n), id(n) || id(n), '', 'user', id(n), 'member', 0, NULL, 9 FROM generate_series(1, 10000) n;
+        SELECT id(n), id(n) || id(n), '', 'user', 0, NULL, 9 FROM generate_series(1, 10000) n;
+    INSERT INTO invite_projects SELECT id(n), id(n), 'member' FROM generate_series(1, 10000) n;
     INSERT INTO api_keys
         SELECT id(n), 'k' || n, id(n) || id(n), 'p' || n, id(n) || id(n), 9, '', id(n), id(n), '[]', NULL, NULL, FALSE, 0
         FROM generate_series(1, 10000) n;

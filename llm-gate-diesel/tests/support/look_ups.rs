@@ -1,12 +1,13 @@
 //! The look-ups that requests wait for, one after the other: for those who watch the statements.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{EventId, InviteId, Role, SessionId};
 use llm_gate::store::{
-    Action, Author, EventQuery, Identity, KeyName, NewInvite, NewTicket, Refresh, Store,
-    TicketPurpose, TokenHash, User, UserKind, UserOutcome,
+    Action, Author, EventQuery, Identity, KeyName, NewInvite, NewTicket, ProjectRole, Refresh,
+    Store, TicketPurpose, TokenHash, User, UserKind, UserOutcome,
 };
 
 use super::{author, key, session};
@@ -126,7 +127,7 @@ pub async fn write(store: &impl Store, there: &There) {
         hash: TokenHash([4; 32]),
         email: "ada@example.org".to_owned(),
         role: Role::User,
-        project: None,
+        projects: BTreeMap::from([(there.user.personal_project, ProjectRole::Member)]),
         expires_at: Timestamp::from_micros(9),
         author: author(),
     };

@@ -1,5 +1,6 @@
 //! Changes that meet, by several stores on one database: what one decided by holds for all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,7 +260,7 @@ pub async fn an_invite_is_taken_up_once<S: Store + Clone>(stores: &[S]) {
         hash: token,
         email: email.to_owned(),
         role: Role::User,
-        project: Some((project, ProjectRole::Admin)),
+        projects: BTreeMap::from([(project, ProjectRole::Admin)]),
         expires_at: Timestamp::from_micros(9),
         author: author(),
     };
@@ -277,6 +278,67 @@ pub async fn an_invite_is_taken_up_once<S: Store + Clone>(stores: &[S]) {
     assert_eq!(told(store, Action::InviteAccepted).await, 1, "once");
     let members = store.members(project, None, 100).await.unwrap();
     assert_eq!(members.len(), 2, "beside the owner");
+}
+
+/// Checks that an invite to several projects has led where it says, whoever takes one of them out or closes it meanwhile.
+pub async fn an_invite_has_led_where_it_says<S: Store + Clone>(stores: &[S]) {
+    let store = &stores[0];
+    let owner = store.create_user(account("owner")).await.unwrap();
+    let ada = with_address(store, "ada", "ada@example.org").await.id;
+    let projects = [(); 4].map(|()| ProjectId::new());
+    for id in projects {
+        let new = NewProject {
+            id,
+            name: "shared".to_owned(),
+            owner: owner.id,
+            author: author(),
+        };
+        store.create_project(new).await.unwrap();
+    }
+    let (id, token) = (InviteId::new(), TokenHash([1; 32]));
+    let invite = NewInvite {
+        id,
+        hash: token,
+        email: "ada@example.org".to_owned(),
+        role: Role::User,
+        projects: projects.map(|id| (id, ProjectRole::Member)).into(),
+        expires_at: Timestamp::from_micros(9),
+        author: author(),
+    };
+    store.create_invite(invite).await.unwrap();
+    let done = race(stores, |number, store| {
+        let [_, two, three, four] = projects;
+        async move {
+            let out = match number % 4 {
+                0 => store.accept_invite(token, ada, author()).await.unwrap(),
+                1 => {
+                    store.archive_project(two, author()).await.unwrap();
+                    None
+                }
+                2 => store
+                    .revoke_invite(Some(three), id, author())
+                    .await
+                    .unwrap(),
+                _ => store.revoke_invite(Some(four), id, author()).await.unwrap(),
+            };
+            out.is_some()
+        }
+    })
+    .await;
+    let invite = store.invite(id).await.unwrap().unwrap();
+    let left = invite.projects.len();
+    let accepted = told(store, Action::InviteAccepted).await;
+    assert_eq!(accepted, 1, "it is taken up once");
+    let out = told(store, Action::InviteChanged).await;
+    assert_eq!(out + left, projects.len(), "what is out was told, once");
+    for (number, project) in projects.into_iter().enumerate() {
+        let inside = store.member(project, ada).await.unwrap().is_some();
+        assert_eq!(inside, invite.projects.contains_key(&project), "{number}");
+    }
+    for (racer, project) in [(2, projects[2]), (3, projects[3])] {
+        let out = !invite.projects.contains_key(&project);
+        assert_eq!((done[racer], done[racer + 4]), (out, out), "{racer}");
+    }
 }
 
 /// Checks that a name is one account's.
@@ -309,7 +371,7 @@ macro_rules! race_tests {
         crate::support::races::race_tests! { $make:
             an_admin_stays, an_owner_stays, no_key_outlives_its_membership,
             racing_refreshes_have_one_heir, a_ticket_is_used_once, an_invite_is_taken_up_once,
-            a_name_is_given_once,
+            an_invite_has_led_where_it_says, a_name_is_given_once,
         }
     };
 }

@@ -1,5 +1,6 @@
 //! Changes whose event cannot be written: none of them is made, in no part.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use llm_gate::clock::Timestamp;
@@ -28,6 +29,8 @@ pub struct World {
     key: KeyName,
     session: SessionId,
     invite: InviteId,
+    /// Leads into the project and into bob's own.
+    shared: InviteId,
     call: RequestId,
 }
 
@@ -52,7 +55,7 @@ fn invite(project: ProjectId, token: u8) -> NewInvite {
         hash: secret(token),
         email: "cat@example.org".to_owned(),
         role: Role::User,
-        project: Some((project, ProjectRole::Member)),
+        projects: BTreeMap::from([(project, ProjectRole::Member)]),
         expires_at: moment(9),
         author: author(),
     }
@@ -142,6 +145,11 @@ async fn world(store: &impl Store) -> World {
     store.create_invite(invite(project, 3)).await.unwrap();
     let withdrawn = invite(project, 4);
     store.create_invite(withdrawn.clone()).await.unwrap();
+    let mut shared = invite(project, 7);
+    shared
+        .projects
+        .insert(bob.personal_project, ProjectRole::Member);
+    store.create_invite(shared.clone()).await.unwrap();
     let own = invite(eve.personal_project, 5);
     store.create_invite(own).await.unwrap();
     let mut new = invite(project, 6);
@@ -174,6 +182,7 @@ async fn world(store: &impl Store) -> World {
         },
         session: first.id,
         invite: withdrawn.id,
+        shared: shared.id,
         call: lost.id,
         ada,
         bob,
@@ -286,6 +295,9 @@ fn steps<S: Store>() -> Vec<Step<S>> {
         };
         "create_invite": |store, world| store.create_invite(invite(world.project, 41));
         "revoke_invite": |store, world| store.revoke_invite(None, world.invite, author());
+        "revoke_invite, of one project": |store, world| {
+            store.revoke_invite(Some(world.project), world.shared, author())
+        };
         "accept_invite": |store, world| store.accept_invite(secret(3), world.cat.id, author());
         "create_user": |store, _world| {
             store.create_user(NewUser {

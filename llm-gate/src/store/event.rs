@@ -144,6 +144,8 @@ words! {
         KeyRevoked = "key.revoked",
         /// Somebody was invited.
         InviteCreated = "invite.created",
+        /// A project was taken out of an invite, which leads into others.
+        InviteChanged = "invite.changed",
         /// An invite was taken up.
         InviteAccepted = "invite.accepted",
         /// An invite was withdrawn.

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::identity::{InviteId, ProjectId, Role, UserId};
-use crate::store::{Author, StoreFuture, TokenHash, User, UserKind};
+use crate::store::{Action, Author, Event, StoreFuture, Target, TokenHash, User, UserKind};
 use crate::words::words;
 
 /// A project: the tenant that calls are made for.
@@ -132,7 +134,7 @@ pub enum ProjectOutcome<T> {
     Refused,
 }
 
-/// Somebody to be let in: to the platform with a role, and to a project if one is named.
+/// Somebody to be let in: to the platform with a role, and to the projects that are named.
 #[derive(Clone, Debug)]
 pub struct NewInvite {
     /// The invite.
@@ -143,8 +145,8 @@ pub struct NewInvite {
     pub email: String,
     /// What the user may do on the platform from then on; one who may more already goes on to.
     pub role: Role,
-    /// The project to become a member of, and as what.
-    pub project: Option<(ProjectId, ProjectRole)>,
+    /// The projects to become a member of, and as what in each.
+    pub projects: BTreeMap<ProjectId, ProjectRole>,
     /// When it stops being good.
     pub expires_at: Timestamp,
     /// Who invites, and when.
@@ -160,8 +162,9 @@ pub struct Invite {
     pub email: String,
     /// What the user may do on the platform from then on; one who may more already goes on to.
     pub role: Role,
-    /// The project to become a member of, and as what.
-    pub project: Option<(ProjectId, ProjectRole)>,
+    /// The projects to become a member of, and as what in each; none of those that were taken out. Of an invite to
+    /// projects the last one stays, and it is withdrawn.
+    pub projects: BTreeMap<ProjectId, ProjectRole>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Whose login or key has made it; `None` for the operator and the gate itself.
@@ -181,20 +184,61 @@ impl Invite {
         self.accepted.is_none() && self.revoked_at.is_none() && at < self.expires_at
     }
 
-    /// Returns whether `maker`, whose role in its project is `role`, may make it.
+    /// Returns whether `maker`, whose role in a project is what `role_in` says, may make it: all of it.
     #[must_use]
-    pub fn is_for(&self, maker: &User, role: Option<ProjectRole>) -> bool {
+    pub fn is_for(&self, maker: &User, role_in: impl Fn(ProjectId) -> Option<ProjectRole>) -> bool {
         if maker.disabled || maker.role == Role::Admin {
             return !maker.disabled;
         }
-        match (self.project, role) {
-            (Some((_, granted)), Some(role)) => {
-                self.role == Role::User
-                    && role.manages()
-                    && (granted != ProjectRole::Owner || role == ProjectRole::Owner)
-            }
-            _ => false,
+        let may_give = |(project, granted): (&ProjectId, &ProjectRole)| {
+            role_in(*project).is_some_and(|role| {
+                role.manages() && (*granted != ProjectRole::Owner || role == ProjectRole::Owner)
+            })
+        };
+        self.role == Role::User && !self.projects.is_empty() && self.projects.iter().all(may_give)
+    }
+
+    /// Returns the project it leads into, where that is one: its events are of that one. Those of an invite to several
+    /// tell of all, so they are of none.
+    #[must_use]
+    pub fn project(&self) -> Option<ProjectId> {
+        let mut projects = self.projects.keys();
+        let first = projects.next().copied();
+        first.filter(|_| projects.next().is_none())
+    }
+
+    /// Returns what those may see of it who manage one of its projects: no other one, and nothing of what becomes of it
+    /// once theirs was taken out.
+    #[must_use]
+    pub fn within(
+        self,
+        project: ProjectId,
+        role: ProjectRole,
+        taken_out: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            projects: BTreeMap::from([(project, role)]),
+            accepted: self.accepted.filter(|_| taken_out.is_none()),
+            revoked_at: taken_out.or(self.revoked_at),
+            ..self
         }
+    }
+
+    /// Describes that a project was taken out of an invite that leads into others, too. Its owners read that, so it tells
+    /// of no other.
+    #[must_use]
+    pub fn taken_out(
+        id: InviteId,
+        project: ProjectId,
+        role: ProjectRole,
+        author: &Author,
+    ) -> Event {
+        let places = |projects: BTreeMap<ProjectId, ProjectRole>| json!({ "projects": projects });
+        let event = Event::new(author, Action::InviteChanged, Target::new("invite", id));
+        let before = places(BTreeMap::from([(project, role)]));
+        event
+            .of(Some(project))
+            .change(&before, &places(BTreeMap::new()))
     }
 }
 
@@ -232,8 +276,8 @@ pub trait ProjectStore: Send + Sync + 'static {
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Project>>;
 
-    /// Closes a project for good. In the same transaction its counter is frozen, its keys are revoked, and its invites
-    /// withdrawn. What was used stays in the books.
+    /// Closes a project for good. In the same transaction its counter is frozen, its keys are revoked, and it is taken out
+    /// of its invites, as [`revoke_invite`](Self::revoke_invite) does. What was used stays in the books.
     fn archive_project(
         &self,
         id: ProjectId,
@@ -284,10 +328,11 @@ pub trait ProjectStore: Send + Sync + 'static {
         author: Author,
     ) -> StoreFuture<'_, ProjectOutcome<Member>>;
 
-    /// Keeps an invite; `None` when its project does not exist or is archived.
+    /// Keeps an invite; `None` when one of its projects does not exist or is archived.
     fn create_invite(&self, invite: NewInvite) -> StoreFuture<'_, Option<Invite>>;
 
-    /// Lists invites, newest first, older than `before`, at most `limit`: those of a project, or all.
+    /// Lists invites, newest first, older than `before`, at most `limit`: those of a project, as seen
+    /// [`within`](Invite::within) it and with those that it was taken out of, or all.
     fn invites(
         &self,
         project: Option<ProjectId>,
@@ -305,7 +350,8 @@ pub trait ProjectStore: Send + Sync + 'static {
     /// Finds an invite by its secret, whether it is good or not.
     fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>>;
 
-    /// Withdraws an invite: one of `project`, or of any where that is `None`. Returns it, `None` when there is none
+    /// Withdraws an invite, whichever projects it is to; or takes `project` out of it, where that is named, and withdraws
+    /// it if that was the last one. Returns it, as seen [`within`](Invite::within) that project; `None` when there is none
     /// such that is not taken up.
     fn revoke_invite(
         &self,
@@ -314,12 +360,12 @@ pub trait ProjectStore: Send + Sync + 'static {
         author: Author,
     ) -> StoreFuture<'_, Option<Invite>>;
 
-    /// Lets somebody who has an account take up an invite, once; returns it, `None` when it is not good any more or the
-    /// account's address is not confirmed or another than the invite's. A member keeps the higher of two roles, and so
-    /// does the account on the platform.
+    /// Lets somebody who has an account take up an invite, once, with all its projects; returns it, `None` when it is not
+    /// good any more or the account's address is not confirmed or another than the invite's. A member keeps the higher of
+    /// two roles, and so does the account on the platform.
     ///
     /// An invite is as good as who made it: not while that account is disabled, or once it is deleted, or may not make
-    /// such an invite any more ([`Invite::is_for`]).
+    /// all of such an invite any more ([`Invite::is_for`]).
     fn accept_invite(
         &self,
         token: TokenHash,

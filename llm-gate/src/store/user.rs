@@ -402,8 +402,8 @@ pub trait UserStore: Send + Sync + 'static {
     ///
     /// Where it was not confirmed before, the account may have been somebody else's, who registered with an address that
     /// is not theirs: then its keys are revoked and its identities unlinked as well, all others are put out of its
-    /// personal project, its services are deleted, and the invites to it and those that the account has made are
-    /// withdrawn.
+    /// personal project, its services are deleted, the invites that the account has made are withdrawn, and the project
+    /// is taken out of those of others.
     fn reset_password(
         &self,
         ticket: TokenHash,

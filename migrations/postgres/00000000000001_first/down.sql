@@ -16,6 +16,7 @@ DROP FUNCTION events_are_append_only();
 DROP TABLE refresh_tokens;
 DROP TABLE sessions;
 DROP TABLE api_keys;
+DROP TABLE invite_projects;
 DROP TABLE invites;
 DROP TABLE project_members;
 DROP TABLE tickets;

@@ -79,21 +79,28 @@ CREATE TABLE invites (
     hash BYTEA NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
     email TEXT NOT NULL,
     role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
-    project_id BYTEA REFERENCES projects (id),
-    project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
     created_at BIGINT NOT NULL,
     created_by BYTEA REFERENCES users (id),
     expires_at BIGINT NOT NULL,
     accepted_at BIGINT,
     accepted_by BYTEA REFERENCES users (id),
     revoked_at BIGINT,
-    CHECK ((project_id IS NULL) = (project_role IS NULL)),
     CHECK ((accepted_at IS NULL) = (accepted_by IS NULL)),
     CHECK (accepted_at IS NULL OR revoked_at IS NULL)
 );
 
-CREATE INDEX invites_by_project ON invites (project_id, id);
 CREATE INDEX invites_by_maker ON invites (created_by) WHERE accepted_at IS NULL AND revoked_at IS NULL;
+
+-- Where invites lead. What was taken out of one stays, for those who manage that project to see. The last is never.
+CREATE TABLE invite_projects (
+    invite_id BYTEA NOT NULL REFERENCES invites (id),
+    project_id BYTEA NOT NULL REFERENCES projects (id),
+    role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    revoked_at BIGINT,
+    PRIMARY KEY (invite_id, project_id)
+);
+
+CREATE INDEX invite_projects_by_project ON invite_projects (project_id, invite_id);
 
 -- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (

@@ -14,6 +14,7 @@ DROP TABLE events;
 DROP TABLE refresh_tokens;
 DROP TABLE sessions;
 DROP TABLE api_keys;
+DROP TABLE invite_projects;
 DROP TABLE invites;
 DROP TABLE project_members;
 DROP TABLE tickets;

@@ -79,21 +79,28 @@ CREATE TABLE invites (
     hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
     email TEXT NOT NULL,
     role TEXT NOT NULL CHECK (role IN ('user', 'admin')),
-    project_id BLOB REFERENCES projects (id),
-    project_role TEXT CHECK (project_role IN ('owner', 'admin', 'member')),
     created_at INTEGER NOT NULL,
     created_by BLOB REFERENCES users (id),
     expires_at INTEGER NOT NULL,
     accepted_at INTEGER,
     accepted_by BLOB REFERENCES users (id),
     revoked_at INTEGER,
-    CHECK ((project_id IS NULL) = (project_role IS NULL)),
     CHECK ((accepted_at IS NULL) = (accepted_by IS NULL)),
     CHECK (accepted_at IS NULL OR revoked_at IS NULL)
 ) STRICT;
 
-CREATE INDEX invites_by_project ON invites (project_id, id);
 CREATE INDEX invites_by_maker ON invites (created_by) WHERE accepted_at IS NULL AND revoked_at IS NULL;
+
+-- Where invites lead. What was taken out of one stays, for those who manage that project to see. The last is never.
+CREATE TABLE invite_projects (
+    invite_id BLOB NOT NULL REFERENCES invites (id),
+    project_id BLOB NOT NULL REFERENCES projects (id),
+    role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    revoked_at INTEGER,
+    PRIMARY KEY (invite_id, project_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX invite_projects_by_project ON invite_projects (project_id, invite_id);
 
 -- `scopes`, `models` and `networks` are JSON, none for all. A secret that was replaced works until the overlap ends.
 CREATE TABLE api_keys (

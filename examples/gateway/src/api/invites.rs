@@ -92,7 +92,7 @@ pub(super) async fn create_for_project(
     let wanted = Wanted {
         email,
         role: Role::User,
-        project: Some((&place.membership.project, role)),
+        projects: vec![(&place.membership.project, role)],
         shown: account.admin,
     };
     let shown = wanted.shown;
@@ -141,7 +141,7 @@ pub(super) async fn create(
     let wanted = Wanted {
         email,
         role,
-        project: None,
+        projects: Vec::new(),
         shown: true,
     };
     let (invite, token) = issue(&app, &origin, author, wanted).await?;
@@ -152,7 +152,8 @@ pub(super) async fn create(
 pub(super) struct Wanted<'a> {
     pub(super) email: String,
     pub(super) role: Role,
-    pub(super) project: Option<(&'a Project, ProjectRole)>,
+    /// Each once.
+    pub(super) projects: Vec<(&'a Project, ProjectRole)>,
     /// Whether who makes it sees the secret.
     pub(super) shown: bool,
 }
@@ -169,24 +170,23 @@ pub(super) async fn issue(
         counted.map_err(|exceeded| origin.refuse(&exceeded, LETTERS))?;
     }
     let token = InviteToken::generate();
+    let places = wanted.projects.iter();
     let new = NewInvite {
         id: InviteId::new(),
         hash: token.hash(),
         email: wanted.email,
         role: wanted.role,
-        project: wanted.project.map(|(project, role)| (project.id, role)),
+        projects: places.map(|(project, role)| (project.id, *role)).collect(),
         expires_at: author.at.after(GOOD_FOR),
         author,
     };
     let made = app.store.create_invite(new).await?;
     let invite = made.ok_or_else(|| ApiError::not_found("no such project"))?;
     if let Some(mailer) = &app.mailer {
-        mailer.post(Letter::invite(
-            mailer.web_url(),
-            &invite.email,
-            wanted.project.map(|(project, _)| project.name.as_str()),
-            token.expose(),
-        ));
+        let names = wanted.projects.iter();
+        let names: Vec<&str> = names.map(|(project, _)| project.name.as_str()).collect();
+        let letter = Letter::invite(mailer.web_url(), &invite.email, &names, token.expose());
+        mailer.post(letter);
     }
     Ok((invite, token))
 }
@@ -230,7 +230,7 @@ async fn listed(
     }))
 }
 
-/// Withdraws an invite to a project.
+/// Withdraws an invite to a project. One that leads into others, too, goes on into those.
 #[utoipa::path(
     delete,
     path = "/api/v1/projects/{id}/invites/{invite}",
@@ -268,7 +268,7 @@ pub(super) async fn revoke(
     Ok(NoContent)
 }
 
-/// Withdraws an invite, whichever project it is to.
+/// Withdraws an invite, whichever projects it is to.
 pub(super) async fn withdrawn(app: &App, id: &str, author: Author) -> Result<Invite, ApiError> {
     let id = id.parse().map_err(|_| ApiError::not_found(NO_INVITE))?;
     let revoked = app.store.revoke_invite(None, id, author).await?;
@@ -293,7 +293,7 @@ impl Input for Acceptance {
     }
 }
 
-/// Takes up an invite to a project with the own account, whose confirmed address must be the one that was invited.
+/// Takes up an invite with the own account, whose confirmed address must be the one that was invited.
 #[utoipa::path(
     post,
     path = "/api/v1/invites/accept",

@@ -40,13 +40,17 @@ impl Letter {
         )
     }
 
-    /// Invites somebody.
+    /// Invites somebody, to the projects that are named.
     #[must_use]
-    pub fn invite(web_url: &str, to: &str, project: Option<&str>, token: &str) -> Self {
+    pub fn invite(web_url: &str, to: &str, projects: &[&str], token: &str) -> Self {
         let link = link(web_url, "invite", token);
-        let place = match project {
-            Some(project) => format!("to the project \"{project}\" at {web_url}"),
-            None => format!("to {web_url}"),
+        let place = match projects {
+            [] => format!("to {web_url}"),
+            [project] => format!("to the project \"{project}\" at {web_url}"),
+            [first @ .., last] => {
+                let first = first.join("\", \"");
+                format!("to the projects \"{first}\" and \"{last}\" at {web_url}")
+            }
         };
         Self::new(
             to,

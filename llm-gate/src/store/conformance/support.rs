@@ -248,7 +248,10 @@ pub(super) fn invite(email: &str, project: Option<ProjectId>, token: TokenHash) 
         hash: token,
         email: email.to_owned(),
         role: Role::User,
-        project: project.map(|project| (project, ProjectRole::Member)),
+        projects: project
+            .map(|project| (project, ProjectRole::Member))
+            .into_iter()
+            .collect(),
         expires_at: later(1_000),
         author: at(0),
     }

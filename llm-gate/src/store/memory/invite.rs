@@ -1,25 +1,60 @@
+use std::collections::BTreeMap;
+
 use crate::clock::Timestamp;
 use crate::identity::{InviteId, ProjectId, Role, UserId};
-use crate::store::{Action, Author, Event, Invite, NewInvite, StoreError, Target, TokenHash};
+use crate::store::{
+    Action, Author, Event, Invite, NewInvite, ProjectRole, StoreError, Target, TokenHash,
+};
 
 use super::people::{People, conflict};
+
+/// An invite with its secret.
+pub(super) struct Kept {
+    hash: TokenHash,
+    pub(super) invite: Invite,
+    /// The projects that it does not lead into any more, and since when.
+    taken_out: BTreeMap<ProjectId, (ProjectRole, Timestamp)>,
+}
+
+impl Kept {
+    /// Returns it as those see it who manage a project, if it is to that; or as it is.
+    pub(super) fn seen(&self, project: Option<ProjectId>) -> Option<Invite> {
+        let invite = self.invite.clone();
+        let Some(project) = project else {
+            return Some(invite);
+        };
+        let place = match invite.projects.get(&project) {
+            Some(role) => (*role, None),
+            None => self
+                .taken_out
+                .get(&project)
+                .map(|(role, at)| (*role, Some(*at)))?,
+        };
+        Some(invite.within(project, place.0, place.1))
+    }
+
+    /// Returns whether it is neither taken up nor withdrawn.
+    const fn stands(&self) -> bool {
+        self.invite.accepted.is_none() && self.invite.revoked_at.is_none()
+    }
+}
 
 impl People {
     pub(super) fn create_invite(&mut self, new: NewInvite) -> Result<Option<Invite>, StoreError> {
         self.heed(&new.author)?;
-        let mut hashes = self.invites.values().map(|(hash, _)| hash);
-        if self.invites.contains_key(&new.id) || hashes.any(|hash| *hash == new.hash) {
+        let mut hashes = self.invites.values().map(|kept| kept.hash);
+        if self.invites.contains_key(&new.id) || hashes.any(|hash| hash == new.hash) {
             return Err(conflict());
         }
-        let project = new.project.map(|(project, _)| project);
-        if project.is_some_and(|project| self.open(project).is_none()) {
+        let mut projects = new.projects.keys();
+        if projects.any(|project| self.open(*project).is_none()) {
             return Ok(None);
         }
         let invite = Invite {
             id: new.id,
             email: new.email,
             role: new.role,
-            project: new.project,
+            projects: new.projects,
             created_at: new.author.at,
             created_by: new.author.actor.parts().1,
             expires_at: new.expires_at,
@@ -28,16 +63,21 @@ impl People {
         };
         let target = Target::new("invite", invite.id);
         let event = Event::new(&new.author, Action::InviteCreated, target);
-        self.leave(event.of(project).made(&invite));
-        self.invites.insert(invite.id, (new.hash, invite.clone()));
+        self.leave(event.of(invite.project()).made(&invite));
+        let kept = Kept {
+            hash: new.hash,
+            invite: invite.clone(),
+            taken_out: BTreeMap::new(),
+        };
+        self.invites.insert(invite.id, kept);
         Ok(Some(invite))
     }
 
     pub(super) fn invite_by_token(&self, token: TokenHash) -> Option<&Invite> {
         let mut invites = self.invites.values();
         invites
-            .find(|(hash, _)| *hash == token)
-            .map(|(_, invite)| invite)
+            .find(|kept| kept.hash == token)
+            .map(|kept| &kept.invite)
     }
 
     /// Finds an invite that somebody with this address can take up.
@@ -57,31 +97,30 @@ impl People {
         let Some(maker) = invite.created_by else {
             return true;
         };
-        let role = invite.project.and_then(|(project, _)| {
+        let role_in = |project| {
             let (role, _) = self.members.get(&(project, maker))?;
             Some(*role)
-        });
-        let maker = self.account(maker);
-        maker.is_some_and(|maker| invite.is_for(&maker.user, role))
+        };
+        let account = self.account(maker);
+        account.is_some_and(|maker| invite.is_for(&maker.user, role_in))
     }
 
     /// Marks an invite as taken up, makes the user an admin of the platform where that is what it grants, and a member of
-    /// its project.
+    /// its projects.
     pub(super) fn take_up(
         &mut self,
         id: InviteId,
         user: UserId,
         author: &Author,
     ) -> Option<Invite> {
-        let (_, invite) = self.invites.get_mut(&id)?;
+        let invite = &mut self.invites.get_mut(&id)?.invite;
         let before = invite.clone();
         invite.accepted = Some((author.at, user));
         let after = invite.clone();
-        let project = after.project.map(|(project, _)| project);
         let event = Event::new(author, Action::InviteAccepted, Target::new("invite", id));
-        self.leave(event.of(project).change(&before, &after));
+        self.leave(event.of(after.project()).change(&before, &after));
         self.promote(user, after.role, author);
-        if let Some((project, role)) = after.project {
+        for (&project, &role) in &after.projects {
             let now = self.members.get(&(project, user)).map(|(role, _)| *role);
             self.join(
                 project,
@@ -125,12 +164,52 @@ impl People {
         id: InviteId,
         author: &Author,
     ) -> Option<Invite> {
-        let (_, invite) = self.invites.get(&id)?;
-        let in_project = invite.project.map(|(project, _)| project);
-        if invite.accepted.is_some() || (project.is_some() && project != in_project) {
+        let seen = self.invites.get(&id)?.seen(project)?;
+        if seen.accepted.is_some() {
             return None;
         }
-        self.revoke_invites(author, |invite| invite.id == id);
-        self.invites.get(&id).map(|(_, invite)| invite.clone())
+        match project {
+            Some(project) => self.uninvite(project, author, |invite| invite.id == id),
+            None => self.revoke_invites(author, |invite| invite.id == id),
+        }
+        self.invites.get(&id)?.seen(project)
+    }
+
+    /// Withdraws those of the invites asked for that are not taken up or withdrawn.
+    pub(super) fn revoke_invites(&mut self, author: &Author, which: impl Fn(&Invite) -> bool) {
+        for kept in self.invites.values_mut() {
+            if kept.stands() && which(&kept.invite) {
+                let invite = &mut kept.invite;
+                let before = invite.clone();
+                invite.revoked_at = Some(author.at);
+                let target = Target::new("invite", invite.id);
+                let event = Event::new(author, Action::InviteRevoked, target);
+                let event = event.of(invite.project()).change(&before, invite);
+                self.events.insert(event.id, event);
+            }
+        }
+    }
+
+    /// Takes a project out of those of its invites asked for that are not taken up or withdrawn; one that leads nowhere
+    /// else is withdrawn.
+    pub(super) fn uninvite(
+        &mut self,
+        project: ProjectId,
+        author: &Author,
+        which: impl Fn(&Invite) -> bool,
+    ) {
+        self.revoke_invites(author, |invite| {
+            which(invite) && invite.project() == Some(project)
+        });
+        for kept in self.invites.values_mut() {
+            if kept.stands()
+                && which(&kept.invite)
+                && let Some(role) = kept.invite.projects.remove(&project)
+            {
+                kept.taken_out.insert(project, (role, author.at));
+                let event = Invite::taken_out(kept.invite.id, project, role, author);
+                self.events.insert(event.id, event);
+            }
+        }
     }
 }

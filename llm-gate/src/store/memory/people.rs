@@ -3,10 +3,12 @@ use std::collections::{BTreeMap, HashMap};
 use crate::clock::Timestamp;
 use crate::identity::{EventId, InviteId, KeyId, ProjectId, Role, SessionId, Subject, UserId};
 use crate::store::{
-    Action, ApiKey, Author, Event, Identity, Invite, LimitChange, MemoryBooks, NewTicket, Project,
+    Action, ApiKey, Author, Event, Identity, LimitChange, MemoryBooks, NewTicket, Project,
     ProjectRole, Session, Standing, StoreError, StoreErrorKind, Target, TokenHash, UsageReset,
     User, UserKind,
 };
+
+use super::invite::Kept;
 
 /// What the store keeps beside its books.
 #[derive(Default)]
@@ -17,7 +19,7 @@ pub(super) struct People {
     pub(super) tickets: HashMap<TokenHash, NewTicket>,
     pub(super) projects: BTreeMap<ProjectId, Project>,
     pub(super) members: BTreeMap<(ProjectId, UserId), (ProjectRole, Timestamp)>,
-    pub(super) invites: BTreeMap<InviteId, (TokenHash, Invite)>,
+    pub(super) invites: BTreeMap<InviteId, Kept>,
     pub(super) keys: BTreeMap<KeyId, Key>,
     /// The keys by each public id that finds them.
     pub(super) public_ids: HashMap<String, KeyId>,
@@ -250,24 +252,7 @@ impl People {
         let event = Event::new(author, Action::ProjectArchived, Target::new("project", id));
         self.leave(event.of(Some(id)).change(&before, &after));
         self.revoke_keys(books, author, |key| key.project == id);
-        self.revoke_invites(author, |invite| {
-            invite.project.is_some_and(|(project, _)| project == id)
-        });
+        self.uninvite(id, author, |_| true);
         Some(after)
-    }
-
-    /// Withdraws those of the invites asked for that are not taken up or withdrawn.
-    pub(super) fn revoke_invites(&mut self, author: &Author, which: impl Fn(&Invite) -> bool) {
-        for (_, invite) in self.invites.values_mut() {
-            if invite.accepted.is_none() && invite.revoked_at.is_none() && which(invite) {
-                let before = invite.clone();
-                invite.revoked_at = Some(author.at);
-                let target = Target::new("invite", invite.id);
-                let event = Event::new(author, Action::InviteRevoked, target)
-                    .of(invite.project.map(|(project, _)| project))
-                    .change(&before, invite);
-                self.events.insert(event.id, event);
-            }
-        }
     }
 }

@@ -356,19 +356,18 @@ impl ProjectStore for MemoryStore {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Invite>> {
         self.read(|people| {
-            let newest_first = people.invites.values().rev().map(|(_, invite)| invite);
+            let newest_first = people.invites.values().rev();
             newest_first
+                .filter_map(|kept| kept.seen(project))
                 .filter(|invite| before.is_none_or(|before| invite.id < before))
-                .filter(|invite| project.is_none() || project == invite.project.map(|of| of.0))
                 .take(limit as usize)
-                .cloned()
                 .collect()
         })
     }
 
     fn kept_invites(&self, before: Option<InviteId>, limit: u32) -> StoreFuture<'_, Vec<Invite>> {
         self.read(|people| {
-            let newest_first = people.invites.values().rev().map(|(_, invite)| invite);
+            let newest_first = people.invites.values().rev().map(|kept| &kept.invite);
             newest_first
                 .filter(|invite| before.is_none_or(|before| invite.id < before))
                 .filter(|invite| invite.revoked_at.is_none())
@@ -379,7 +378,7 @@ impl ProjectStore for MemoryStore {
     }
 
     fn invite(&self, id: InviteId) -> StoreFuture<'_, Option<Invite>> {
-        self.read(|people| people.invites.get(&id).map(|(_, invite)| invite.clone()))
+        self.read(|people| people.invites.get(&id)?.seen(None))
     }
 
     fn invite_by_token(&self, token: TokenHash) -> StoreFuture<'_, Option<Invite>> {

@@ -88,9 +88,8 @@ impl People {
         for other in others {
             self.put_out(books, own, &other, author);
         }
-        self.revoke_invites(author, |invite| {
-            invite.created_by == Some(id) || invite.project.is_some_and(|of| of.0 == own)
-        });
+        self.revoke_invites(author, |invite| invite.created_by == Some(id));
+        self.uninvite(own, author, |_| true);
     }
 
     pub(super) fn secure(&mut self, books: &mut MemoryBooks, id: UserId, author: &Author) -> bool {

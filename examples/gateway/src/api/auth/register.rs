@@ -197,7 +197,7 @@ async fn admit(
     let invite = invite
         .filter(|invite| invite.is_open(now))
         // Only admins invite to the platform; to their projects all do who manage them.
-        .filter(|invite| setting != Setting::Closed || invite.project.is_none())
+        .filter(|invite| setting != Setting::Closed || invite.projects.is_empty())
         .ok_or_else(crate::api::invites::spent)?;
     if *names.email.get_or_insert_with(|| invite.email.clone()) != invite.email {
         return Err(crate::api::invites::spent());

@@ -1,6 +1,7 @@
-//! Invites to the platform, and with it to a project.
+//! Invites to the platform, and with it to projects.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -23,6 +24,10 @@ use crate::api::people::EMAIL;
 use crate::api::words::PROJECT_ROLE;
 use crate::app::App;
 
+/// How many projects an invite leads into at most. Whoever takes it up joins them all in one step, and the letter names
+/// them.
+const MAX_PROJECTS: usize = 20;
+
 /// An invite.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OrganizationInvite)]
@@ -40,7 +45,7 @@ pub(super) struct InviteView {
     invited_at: i64,
     expires_at: i64,
     accepted_at: Option<i64>,
-    /// The project that is joined with it, if any.
+    /// The projects that are joined with it, if any, the oldest first.
     projects: Vec<PlaceView>,
 }
 
@@ -57,8 +62,8 @@ pub(super) struct PlaceView {
     llm_gate: Option<OwnRole>,
 }
 
-impl PlaceView {
-    fn new(id: ProjectId, role: ProjectRole) -> Self {
+impl From<(&ProjectId, &ProjectRole)> for PlaceView {
+    fn from((&id, &role): (&ProjectId, &ProjectRole)) -> Self {
         let word = names::project_role(role);
         Self {
             id,
@@ -83,7 +88,7 @@ impl InviteView {
             invited_at: seconds(invite.created_at),
             expires_at: seconds(invite.expires_at),
             accepted_at: invite.accepted.map(|(at, _)| seconds(at)),
-            projects: Vec::from_iter(invite.project.map(|(id, role)| PlaceView::new(id, role))),
+            projects: invite.projects.iter().map(PlaceView::from).collect(),
             email: invite.email,
         }
     }
@@ -158,7 +163,7 @@ impl Kind for Place {
 pub(super) struct Wanted {
     email: String,
     role: Role,
-    place: Option<(ProjectId, ProjectRole)>,
+    places: BTreeMap<ProjectId, ProjectRole>,
 }
 
 impl Input for Wanted {
@@ -167,15 +172,21 @@ impl Input for Wanted {
     fn read(fields: &mut Fields) -> Option<Self> {
         let email = fields.required("email", "Whom to invite", &EMAIL);
         let role = fields.required("role", "What the user may do on the platform", &names::ROLE);
-        let places = fields.optional(
+        let listed = fields.optional(
             "projects",
-            "The project to become a member of, with a role in it: one at most",
-            &Several::new(&Place, 0, 1),
+            "The projects to become a member of, each once, with a role in it",
+            &Several::new(&Place, 0, MAX_PROJECTS),
         );
+        let listed = listed.unwrap_or_default();
+        let count = listed.len();
+        let places = BTreeMap::from_iter(listed);
+        if places.len() < count {
+            fields.refuse("projects", "must name each project once");
+        }
         Some(Self {
             email: email?,
             role: role?,
-            place: places.and_then(|places| places.into_iter().next()),
+            places,
         })
     }
 
@@ -195,23 +206,30 @@ pub(super) async fn create(
     admin: Admin,
     By(author): By,
     origin: Origin,
-    Json(Wanted { email, role, place }): Json<Wanted>,
+    Json(Wanted {
+        email,
+        role,
+        places,
+    }): Json<Wanted>,
 ) -> Result<Answer<IssuedView>, ApiError> {
     if role == Role::Admin {
         admin.makes_admins(&app).await?;
     }
-    if place.is_some_and(|(_, role)| role.manages()) {
+    if places.values().any(|role| role.manages()) {
         admin.gives_power(&app).await?;
     }
-    let project = match place {
-        Some((id, _)) => Some(projects::open(&app, &id.to_string()).await?),
-        None => None,
-    };
+    let mut found = Vec::with_capacity(places.len());
+    for (id, role) in &places {
+        found.push((projects::open(&app, &id.to_string()).await?, *role));
+    }
     let now = author.at;
     let wanted = invites::Wanted {
         email,
         role,
-        project: project.as_ref().zip(place.map(|(_, role)| role)),
+        projects: found
+            .iter()
+            .map(|(project, role)| (project, *role))
+            .collect(),
         shown: true,
     };
     let (invite, token) = invites::issue(&app, &origin, author, wanted).await?;

@@ -3,7 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use llm_gate::identity::{ProjectId, UserId};
-use llm_gate::store::{Member, ProjectRole, UserKind};
+use llm_gate::store::{Author, Member, ProjectRole, UserKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -137,8 +137,29 @@ pub(super) async fn create(
     if role.manages() {
         admin.gives_power(&app).await?;
     }
-    let member = joined(&app, project, person.id, role, author).await?;
+    let member = given(&app, project, person.id, role, author).await?;
     Ok(Answer(member.into()))
+}
+
+/// Gives somebody a role in a project. An admin of it is told as an owner, so `owner` leaves one an admin: who writes back
+/// what was read changes nothing.
+///
+/// The role is read before the store takes its lock. Who becomes an admin just then is made the owner that was asked for, and
+/// who just was one stays what it is by then: neither gets more than was asked for.
+pub(super) async fn given(
+    app: &App,
+    project: ProjectId,
+    who: UserId,
+    role: ProjectRole,
+    author: Author,
+) -> Result<Member, ApiError> {
+    if role == ProjectRole::Owner
+        && let Some(member) = app.store.member(project, who).await?
+        && member.role == ProjectRole::Admin
+    {
+        return Ok(member);
+    }
+    joined(app, project, who, role, author).await
 }
 
 /// Reads a member of a kind.
@@ -212,7 +233,7 @@ pub(super) async fn change(
         if role.manages() {
             admin.gives_power(&app).await?;
         }
-        member = joined(&app, project, member.user.id, role, author).await?;
+        member = given(&app, project, member.user.id, role, author).await?;
     }
     Ok(Answer(member.into()))
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::keys::SCOPES;
 use super::list::{Deleted, Entry, List, Listing, seconds};
-use super::members::named;
+use super::members::{given, named};
 use super::names::{self, OwnRole};
 use super::projects;
 use crate::accounts::KeyRequest;
@@ -25,7 +25,7 @@ use crate::api::keys::{
     Maker, Owner, beneath, each_once, everything, grantable, issue, outlived, unlimited,
 };
 use crate::api::people::{self, NAME};
-use crate::api::projects::{joined, made_service, put_out};
+use crate::api::projects::{made_service, put_out};
 use crate::api::words::PROJECT_ROLE;
 use crate::app::App;
 
@@ -403,7 +403,7 @@ pub(super) async fn change(
         member.user = people::changed(&app, id, change, author.clone()).await?;
     }
     if let Some(role) = role {
-        member = joined(&app, project, id, role, author).await?;
+        member = given(&app, project, id, role, author).await?;
     }
     Ok(Answer(member.into()))
 }

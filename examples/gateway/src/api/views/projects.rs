@@ -87,10 +87,14 @@ pub(crate) struct InviteView {
     email: String,
     #[schema(schema_with = words::role)]
     role: Role,
+    /// The project that is joined with it; null where there is none, or several.
     #[schema(required, value_type = Option<String>, format = Uuid)]
     project_id: Option<ProjectId>,
+    /// As what; null where there is no such project.
     #[schema(required, value_type = Option<String>)]
     project_role: Option<ProjectRole>,
+    /// All that are joined with it. Those who manage one of them see that one alone.
+    projects: Vec<PlaceView>,
     #[schema(required, value_type = Option<String>, format = DateTime)]
     created_at: Option<Moment>,
     /// Who made it; null for the operator and the command line.
@@ -103,14 +107,27 @@ pub(crate) struct InviteView {
     revoked: bool,
 }
 
+/// A project to become a member of, and as what.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InviteProject)]
+pub(crate) struct PlaceView {
+    #[schema(value_type = String, format = Uuid)]
+    project_id: ProjectId,
+    #[schema(schema_with = words::project_role)]
+    role: ProjectRole,
+}
+
 impl From<Invite> for InviteView {
     fn from(invite: Invite) -> Self {
+        let project = invite.project();
+        let place = |(&project_id, &role)| PlaceView { project_id, role };
         Self {
             id: invite.id,
             email: invite.email,
             role: invite.role,
-            project_id: invite.project.map(|(project, _)| project),
-            project_role: invite.project.map(|(_, role)| role),
+            project_id: project,
+            project_role: project.and_then(|project| invite.projects.get(&project).copied()),
+            projects: invite.projects.iter().map(place).collect(),
             created_at: moment(invite.created_at),
             created_by: invite.created_by,
             expires_at: moment(invite.expires_at),

@@ -206,6 +206,68 @@ async fn an_invite_is_made_listed_taken_up_and_withdrawn() {
     assert_eq!(old["status"], "expired", "after a week");
 }
 
+on_both! {
+    an_invite_to_several_projects_is_taken_up_as_a_whole;
+}
+
+async fn an_invite_to_several_projects_is_taken_up_as_a_whole(gate: Gate) {
+    let admin = Admin::of(gate).await;
+    let mut projects = Vec::new();
+    for name in ["one", "two", "three"] {
+        projects.push(admin.project(name).await);
+    }
+    // They are told in this order.
+    projects.sort();
+    let roles = ["owner", "admin", "member"];
+    let places = || projects.iter().zip(roles);
+    let asked: Vec<Value> = places()
+        .map(|(id, role)| json!({ "id": id, "role": role }))
+        .collect();
+    let body = json!({ "email": "grace@example.org", "role": "reader", "projects": asked });
+    let made = admin.post(INVITES, body).await;
+    let mut told = asked.clone();
+    told[1] = json!({ "id": projects[1], "role": "owner", "llm_gate": { "role": "admin" } });
+    assert_eq!(made["projects"], json!(told), "as it was asked for");
+    let shown = admin.get(&format!("{INVITES}/{}", text(&made["id"]))).await;
+    assert_eq!(shown["projects"], json!(told));
+    let listed = admin.get(INVITES).await;
+    assert_eq!(listed["data"], json!([shown]));
+    let body = json!({
+        "username": "grace", "email": "grace@example.org", "password": PASSWORD, "invite": made["token"],
+    });
+    let account = admin.gate.post("/api/v1/auth/register", body).await;
+    assert_eq!(account.status, StatusCode::CREATED, "{account:?}");
+    let grace = admin.gate.enter("grace").await;
+    let role_in = async |project: &str| {
+        let shown = grace.get(&format!("/api/v1/projects/{project}")).await;
+        shown.json()["role"].clone()
+    };
+    for (project, role) in places() {
+        assert_eq!(role_in(project).await, role, "who is new is in each");
+    }
+
+    let more = admin.project("four").await;
+    let asked = json!([
+        { "id": projects[0], "role": "member" }, { "id": projects[2], "role": "admin" }, { "id": more, "role": "member" },
+    ]);
+    let body = json!({ "email": "grace@example.org", "role": "reader", "projects": asked });
+    let token = admin.post(INVITES, body).await["token"].clone();
+    let accepted = grace
+        .post("/api/v1/invites/accept", json!({ "token": token }))
+        .await;
+    assert_eq!(accepted.status, StatusCode::OK, "{accepted:?}");
+    let accepted = accepted.json();
+    assert_eq!(accepted["project_id"], Value::Null, "they are several");
+    assert_eq!(accepted["projects"].as_array().map(Vec::len), Some(3));
+    for (project, role) in [
+        (&projects[0], "owner"),
+        (&projects[2], "admin"),
+        (&more, "member"),
+    ] {
+        assert_eq!(role_in(project).await, role, "the higher of two roles");
+    }
+}
+
 #[tokio::test]
 async fn a_bad_invite_is_refused() {
     let admin = Admin::start().await;
@@ -224,16 +286,23 @@ async fn a_bad_invite_is_refused() {
             with(json!([{ "id": project, "role": "member", "more": 1 }])),
             "projects",
         ),
-        (
-            with(json!([place(&project, "member"), place(&project, "owner")])),
-            "projects",
-        ),
+        (with(json!(vec![place(&project, "member"); 21])), "projects"),
         (with(json!("x")), "projects"),
     ] {
         admin.wrong(Method::POST, INVITES, body, param).await;
     }
-    let nowhere = with(json!([place(&admin.root.id, "member")]));
-    admin.missing(Method::POST, INVITES, nowhere).await;
+    let twice = with(json!([place(&project, "member"), place(&project, "owner")]));
+    let error = admin.refused(Method::POST, INVITES, twice, 400).await;
+    assert_eq!(error["param"], "projects");
+    let message = text(&error["message"]);
+    assert!(message.contains("each project once"), "{message}");
+    let archived = admin.project("old").await;
+    let archive = format!("/v1/organization/projects/{archived}/archive");
+    admin.post(&archive, Value::Null).await;
+    for none in [&admin.root.id, &archived] {
+        let nowhere = with(json!([place(&project, "member"), place(none, "member")]));
+        admin.missing(Method::POST, INVITES, nowhere).await;
+    }
     for id in [&admin.root.id, "x"] {
         let path = format!("{INVITES}/{id}");
         admin.missing(Method::GET, &path, Value::Null).await;

@@ -214,11 +214,52 @@ async fn who_manages_a_project_is_an_owner_by_openais_words() {
         assert_eq!(view["llm_gate"], own, "which it is: {view}");
     }
     let member = format!("{path}/users/{}", ada.id);
-    for role in ["owner", "member"] {
+    for role in ["member", "owner"] {
         let changed = admin.post(&member, json!({ "role": role })).await;
         assert_eq!(changed["role"], role, "means what it says");
         assert_eq!(changed.get("llm_gate"), None, "there is no more to say");
     }
+}
+
+#[tokio::test]
+async fn a_role_that_was_read_and_is_written_back_changes_nothing() {
+    let admin = Admin::start().await;
+    let project = admin.project("research").await;
+    let path = format!("{PROJECTS}/{project}");
+    let ada = admin.gate.person("ada").await;
+    let (users, services) = (format!("{path}/users"), format!("{path}/service_accounts"));
+    let put = json!({ "user_id": ada.id, "role": "admin" });
+    admin.post(&users, put).await;
+    let service = admin.post(&services, json!({ "name": "ci" })).await;
+    let (member, service) = (
+        format!("{users}/{}", ada.id),
+        format!("{services}/{}", text(&service["id"])),
+    );
+    admin.post(&service, json!({ "role": "admin" })).await;
+    let events = async || {
+        admin
+            .get(&format!("/api/v1/audit?project_id={project}"))
+            .await
+    };
+    let before = events().await;
+    for one in [&member, &service] {
+        let read = admin.get(one).await;
+        assert_eq!(read["role"], "owner", "their word for who manages it");
+        let back = admin.post(one, json!({ "role": read["role"] })).await;
+        assert_eq!(back, read, "an admin stays one");
+    }
+    let read = admin.get(&member).await;
+    let put = json!({ "user_id": ada.id, "role": read["role"] });
+    assert_eq!(admin.post(&users, put).await, read, "however it is written");
+    assert_eq!(events().await, before, "what was so leaves no event");
+    let members = format!("/api/v1/projects/{project}/members");
+    let put = json!({ "user_id": ada.id, "role": "owner" });
+    admin.post(&members, put).await;
+    let read = admin.get(&member).await;
+    assert_eq!(read.get("llm_gate"), None, "an owner is made by our words");
+    admin.post(&service, json!({ "role": "member" })).await;
+    let made = admin.post(&service, json!({ "role": "owner" })).await;
+    assert_eq!(made.get("llm_gate"), None, "or of a member");
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ rules!(__events_rules where S: Store;
     a_project_leaves_events,
     a_member_leaves_events,
     an_invite_leaves_events,
+    an_invite_to_several_projects_leaves_events,
     a_key_leaves_events,
     a_limit_leaves_events,
     a_price_leaves_events,

@@ -10,7 +10,8 @@ use crate::store::conformance::support::{
     account, done, hash, invite, key, later, own, project, race, reader, user,
 };
 use crate::store::{
-    Action, EventQuery, KeyChange, NewApiKey, NewKeySecret, NewProject, NewUser, ProjectRole, Store,
+    Action, Actor, EventQuery, KeyChange, NewApiKey, NewKeySecret, NewProject, NewUser,
+    ProjectRole, Store,
 };
 
 /// Made, renamed, closed: for those who own it to read.
@@ -184,6 +185,94 @@ pub async fn an_invite_leaves_events<S: Store>(store: S) {
         expected,
         "and who was made by it, in two projects"
     );
+}
+
+/// What tells of several projects is of none of them; what becomes of it in one is told there, and of no other.
+pub async fn an_invite_to_several_projects_leaves_events<S: Store>(store: S) {
+    let bob = user(&store, "bob").await;
+    let ada = reader(&store, "ada@example.org").await;
+    let mut projects = Vec::new();
+    for _ in 0..3 {
+        projects.push(project(&store, &bob).await.id);
+    }
+    let make = async |token| {
+        let mut new = invite("ada@example.org", None, hash(token));
+        let places = projects.iter().map(|id| (*id, ProjectRole::Member));
+        (new.projects, new.author) = (places.collect(), someone(0));
+        new.author.actor = Actor::Operator;
+        done(store.create_invite(new).await).expect("there are such projects")
+    };
+    let mut trail = Trail::begin(&store).await;
+    let all = make(1).await;
+    let [created] = &*trail.left().await else {
+        panic!("one event, however many they are");
+    };
+    assert_eq!(
+        (created.action, created.project),
+        (Action::InviteCreated, None)
+    );
+    assert_eq!(created.after, to_value(&all), "with all of them");
+    let target = ("invite", &all.id as &dyn ToString);
+    done(
+        store
+            .revoke_invite(Some(projects[0]), all.id, someone(1))
+            .await,
+    );
+    let (changed, out) = (Action::InviteChanged, Some(projects[0]));
+    let event = trail.one(1, changed, target, out).await;
+    let places = |id: ProjectId| json!({ "projects": { id.to_string(): "member" } });
+    assert_eq!(event.before, places(projects[0]), "what was taken out");
+    assert_eq!(event.after, json!({ "projects": {} }), "and no other");
+    done(
+        store
+            .revoke_invite(Some(projects[0]), all.id, someone(2))
+            .await,
+    );
+    trail.nothing("it was out already").await;
+    done(store.archive_project(projects[1], someone(3)).await);
+    let archived = ("project", &projects[1] as &dyn ToString);
+    let out = Some(projects[1]);
+    let (_, beside) = trail.first(3, Action::ProjectArchived, archived, out).await;
+    let [event] = &*beside else {
+        panic!("one event beside it: {beside:?}");
+    };
+    assert_eq!((event.action, event.project), (changed, out), "told there");
+    assert_eq!(event.before, places(projects[1]));
+    let last = Some(projects[2]);
+    done(store.accept_invite(hash(1), ada.id, someone(4)).await);
+    let (_, beside) = trail.first(4, Action::InviteAccepted, target, last).await;
+    became_member(&beside, 4, ada.id, projects[2], "member");
+
+    projects[1] = project(&store, &bob).await.id;
+    let make = async |token| {
+        let mut new = invite("ada@example.org", Some(projects[0]), hash(token));
+        new.projects.insert(projects[1], ProjectRole::Member);
+        done(store.create_invite(new).await)
+            .expect("there are such projects")
+            .id
+    };
+    let (whole, parts) = (make(2).await, make(3).await);
+    trail.left().await;
+    done(store.revoke_invite(None, whole, someone(5)).await);
+    let event = trail
+        .one(5, Action::InviteRevoked, ("invite", &whole), None)
+        .await;
+    assert_eq!(event.before, json!({ "revoked_at": null }), "as a whole");
+    for (number, (project, action)) in
+        [(projects[0], changed), (projects[1], Action::InviteRevoked)]
+            .into_iter()
+            .enumerate()
+    {
+        let micros = 6 + i64::try_from(number).expect("a small number");
+        done(
+            store
+                .revoke_invite(Some(project), parts, someone(micros))
+                .await,
+        );
+        trail
+            .one(micros, action, ("invite", &parts), Some(project))
+            .await;
+    }
 }
 
 /// Made, changed, rotated, revoked; not that it was used.

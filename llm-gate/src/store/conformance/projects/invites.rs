@@ -1,5 +1,6 @@
 //! Who is let in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::identity::{InviteId, ProjectId, Role};
@@ -34,7 +35,7 @@ pub async fn an_invite_is_read_as_it_was_made<S: UserStore + ProjectStore>(store
         id: new.id,
         email: EMAIL.to_owned(),
         role: Role::Admin,
-        project: Some((project, ProjectRole::Member)),
+        projects: BTreeMap::from([(project, ProjectRole::Member)]),
         created_at: later(0),
         created_by: None,
         expires_at: later(1_000),
@@ -349,7 +350,7 @@ pub async fn an_invite_never_lowers_a_role<S: UserStore + ProjectStore>(store: S
     ] {
         done(store.set_member(project, ada.id, had, at(1)).await);
         let new = NewInvite {
-            project: Some((project, granted)),
+            projects: BTreeMap::from([(project, granted)]),
             ..invite(EMAIL, None, hash(token))
         };
         done(store.create_invite(new).await);
@@ -371,14 +372,13 @@ where
     let (admin, plain) = (Role::Admin, Role::User);
     for (token, role, project, expected) in [
         (1, plain, None, plain),
-        (2, admin, Some((project, ProjectRole::Member)), admin),
+        (2, admin, Some(project), admin),
         (3, plain, None, admin),
         (4, admin, None, admin),
     ] {
         let new = NewInvite {
             role,
-            project,
-            ..invite(EMAIL, None, hash(token))
+            ..invite(EMAIL, project, hash(token))
         };
         done(store.create_invite(new).await);
         let accepted = done(store.accept_invite(hash(token), ada.id, at(2)).await);

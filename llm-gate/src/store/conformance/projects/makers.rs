@@ -4,8 +4,10 @@ use crate::identity::{KeyId, ProjectId, Role};
 use crate::store::conformance::support::{
     account, admin, at, conflict, done, hash, invite, later, project, reader, user,
 };
-use crate::store::{Actor, Author, NewInvite, NewUser, ProjectRole, ProjectStore};
-use crate::store::{User, UserChange, UserStore};
+use crate::store::{
+    Actor, Author, Invite, NewInvite, NewUser, ProjectRole, ProjectStore, User, UserChange,
+    UserStore,
+};
 
 const EMAIL: &str = "eve@example.org";
 
@@ -13,15 +15,15 @@ fn by(maker: &User) -> Author {
     Author::new(Actor::User(maker.id), later(0))
 }
 
-/// Keeps an invite to a project, or to the platform, that `maker` has made.
+/// Keeps an invite to some projects, or to the platform, that `maker` has made.
 async fn made<S: ProjectStore>(
     store: &S,
     maker: &User,
-    project: Option<(ProjectId, ProjectRole)>,
+    projects: impl IntoIterator<Item = (ProjectId, ProjectRole)>,
     token: u8,
 ) {
     let new = NewInvite {
-        project,
+        projects: projects.into_iter().collect(),
         author: by(maker),
         ..invite(EMAIL, None, hash(token))
     };
@@ -49,8 +51,12 @@ async fn refused<S: UserStore + ProjectStore>(store: &S, eve: &User, token: u8, 
     };
     conflict(store.create_user(new).await, reason);
     done(store.change_user(eve.id, moved(EMAIL), at(1)).await);
-    let found = done(store.invite_by_token(hash(token)).await).expect("it is there");
-    assert_eq!(found.accepted, None, "a refusal uses nothing: {reason}");
+    let accepted = found(store, token).await.accepted;
+    assert_eq!(accepted, None, "a refusal uses nothing: {reason}");
+}
+
+async fn found<S: ProjectStore>(store: &S, token: u8) -> Invite {
+    done(store.invite_by_token(hash(token)).await).expect("it is there")
 }
 
 async fn accepted<S: ProjectStore>(store: &S, eve: &User, token: u8, reason: &str) {
@@ -109,6 +115,44 @@ where
     accepted(&store, &eve, 2, "admins make admins").await;
     done(store.set_member(id, cat.id, owner, at(0)).await);
     accepted(&store, &eve, 1, "cat is one again").await;
+}
+
+/// What somebody gives is one thing: none of it comes without the rest.
+pub async fn an_invite_to_several_projects_is_good_while_its_maker_may_give_all<S>(store: S)
+where
+    S: UserStore + ProjectStore,
+{
+    let (bob, cat) = (user(&store, "bob").await, user(&store, "cat").await);
+    let eve = reader(&store, EMAIL).await;
+    let (one, two) = (
+        project(&store, &bob).await.id,
+        project(&store, &bob).await.id,
+    );
+    let (owner, admin, member) = (ProjectRole::Owner, ProjectRole::Admin, ProjectRole::Member);
+    for id in [one, two] {
+        done(store.set_member(id, cat.id, owner, at(0)).await);
+    }
+    made(&store, &cat, [(one, member), (two, owner)], 1).await;
+    made(&store, &cat, [(one, member), (two, member)], 2).await;
+    done(store.set_member(two, cat.id, admin, at(0)).await);
+    refused(&store, &eve, 1, "cat makes no owners of the one").await;
+    done(store.remove_member(one, cat.id, at(0)).await);
+    refused(&store, &eve, 1, "and manages the other no more").await;
+    refused(&store, &eve, 2, "which is enough by itself").await;
+    for id in [one, two] {
+        let seen = done(store.membership(id, eve.id).await);
+        assert_eq!(seen, None, "so eve came in nowhere");
+    }
+    done(
+        store
+            .revoke_invite(Some(one), found(&store, 2).await.id, at(0))
+            .await,
+    );
+    accepted(&store, &eve, 2, "what is left is what cat may still give").await;
+    for id in [one, two] {
+        done(store.set_member(id, cat.id, owner, at(0)).await);
+    }
+    accepted(&store, &eve, 1, "cat may give all of it again").await;
 }
 
 /// Disabled for a while, or deleted for good.

@@ -5,11 +5,13 @@ mod invites;
 mod makers;
 mod members;
 mod owning;
+mod several;
 
 pub use invites::*;
 pub use makers::*;
 pub use members::*;
 pub use owning::*;
+pub use several::*;
 
 use super::rules;
 use crate::store::{ProjectStore, UserStore};
@@ -55,4 +57,11 @@ rules!(__projects_rules where S: UserStore | ProjectStore;
     an_invite_of_an_owner_is_good_while_its_maker_owns,
     an_invite_of_who_may_do_nothing_is_not_good,
     an_invite_to_the_platform_is_good_while_its_maker_is_admin,
+    an_invite_to_several_projects_is_good_while_its_maker_may_give_all,
+    an_invite_to_several_projects_makes_a_member_of_each,
+    an_invite_is_not_made_where_one_of_its_projects_is_none,
+    an_invite_to_several_projects_is_listed_in_each_as_one_to_that,
+    a_project_is_taken_out_of_an_invite_to_several,
+    an_invite_ends_with_the_last_of_its_projects,
+    who_races_an_invite_to_several_projects_agrees_on_where_it_led,
 );

@@ -116,6 +116,11 @@ pub async fn who_reads_an_unconfirmed_address_is_alone_in_the_project<S: Store>(
             .create_invite(invite("eve@example.org", Some(others), hash(21)))
             .await,
     );
+    let mut several = invite("eve@example.org", Some(others), hash(22));
+    several
+        .projects
+        .insert(ada.personal_project, ProjectRole::Member);
+    done(store.create_invite(several).await);
     for secret in [3, 13] {
         let reset = store.reset_password(hash(secret), "second".to_owned(), at(2));
         assert!(done(reset.await).is_some(), "the ticket is good");
@@ -135,9 +140,11 @@ pub async fn who_reads_an_unconfirmed_address_is_alone_in_the_project<S: Store>(
             granted(&store, &hold).await;
         }
     }
-    for (token, withdrawn) in [(2, true), (20, true), (12, false), (21, false)] {
+    for (token, withdrawn) in [(2, true), (20, true), (12, false), (21, false), (22, false)] {
         let found = done(store.invite_by_token(hash(token)).await).expect("it was made");
         assert_eq!(found.revoked_at.is_some(), withdrawn, "invite {token}");
+        let leads = found.projects.contains_key(&ada.personal_project);
+        assert_eq!(leads, token == 2, "nobody else leads into ada's: {token}");
     }
     let seen = done(store.membership(common, ada.id).await);
     assert!(seen.is_some(), "what others gave her is hers");

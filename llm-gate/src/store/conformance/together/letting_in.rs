@@ -66,6 +66,13 @@ async fn changes<S: Store>(
         ),
         ("an invite", store.create_invite(invited).await.map(drop)),
         (
+            "its project less",
+            store
+                .revoke_invite(Some(own), kept.id, by())
+                .await
+                .map(drop),
+        ),
+        (
             "an invite less",
             store.revoke_invite(None, kept.id, by()).await.map(drop),
         ),

@@ -1,5 +1,7 @@
 //! Invites to the platform and to projects, and what accounts come of them (M-19).
 
+mod several;
+
 use std::time::Duration;
 
 use http::StatusCode;
