@@ -1,5 +1,6 @@
 //! A gateway of one's own.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,11 +81,6 @@ pub(crate) fn paired() -> bool {
     }
 }
 
-/// Lets others go on before something is asked for again: who asks may do so often enough, but not without end.
-pub(crate) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(5)).await;
-}
-
 impl Gate {
     /// Opens its database beside it.
     pub(crate) async fn books(&self) -> Box<dyn Store> {
@@ -121,6 +117,16 @@ impl Gate {
             answers.push(ask().await);
         }
         answers
+    }
+
+    /// Asks each gateway once; returns what all of them say.
+    pub(crate) async fn agreed<T: PartialEq + Debug>(&self, ask: impl AsyncFn() -> T) -> T {
+        let mut answers = self.everywhere(ask).await;
+        let last = answers.pop().expect("there is one at least");
+        for answer in answers {
+            assert_eq!(answer, last, "one gateway says the same as the other");
+        }
+        last
     }
 
     /// Lets the next request go to the gateway that would have had the one after it.
