@@ -15,6 +15,8 @@ pub struct Tables {
     pub pending: Vec<String>,
     /// What has run and this program does not know: a later one was here.
     pub unknown: Vec<String>,
+    /// Whether nothing has run at all.
+    pub empty: bool,
 }
 
 impl Tables {
@@ -36,6 +38,7 @@ impl Tables {
         Ok(Self {
             pending: missing_in(run, &known),
             unknown: missing_in(&known, run),
+            empty: run.is_empty(),
         })
     }
 }

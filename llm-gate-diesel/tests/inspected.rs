@@ -22,7 +22,7 @@ async fn an_empty_file_lacks_everything_and_is_left_as_it_is() {
     let config = test_db::config();
     std::fs::write(config.path(), "").unwrap();
     let tables = inspected(&config).await;
-    assert!(!tables.pending.is_empty() && tables.unknown.is_empty());
+    assert!(!tables.pending.is_empty() && tables.unknown.is_empty() && tables.empty);
     assert_eq!(inspected(&config).await, tables, "nothing was made");
     assert_eq!(std::fs::metadata(config.path()).unwrap().len(), 0);
 }

@@ -68,6 +68,15 @@ pub async fn config() -> PgConfig {
     shared().await.database().await
 }
 
+/// Describes a new database without tables, there.
+///
+/// # Panics
+///
+/// Panics as [`config`] does.
+pub async fn empty_config() -> PgConfig {
+    shared().await.empty_database().await
+}
+
 /// Opens a new database.
 ///
 /// # Panics

@@ -437,7 +437,7 @@ async fn who_forgot_a_password_is_written_to_and_nobody_learns_whether_there_is_
         ["email"]
     );
     // Letters that are under way are sent before it ends.
-    gate.running.shutdown().await;
+    gate.shutdown().await;
     assert_eq!(sink.next().await.to, "ada@example.org");
     assert!(
         sink.try_next().is_none(),

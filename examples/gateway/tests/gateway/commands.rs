@@ -48,11 +48,14 @@ async fn a_user_is_made_with_a_role_and_gets_another() {
     assert!(refused.contains("last admin"), "{refused}");
     gate.fails(&["user", "disable", "ada"], 1).await;
     gate.fails(&["user", "delete", "ada"], 1).await;
-    gate.does(&["user", "create", "eve"]).await;
+    let eve = gate.made("eve").await;
+    let users = async || eve.get("/api/v1/users").await.status;
+    assert_eq!(gate.agreed(&users).await, StatusCode::FORBIDDEN);
     assert_eq!(
         gate.does(&["user", "set-role", "eve", "admin"]).await,
         "eve: admin\n"
     );
+    assert_eq!(gate.agreed(&users).await, StatusCode::OK, "at once");
     assert_eq!(
         gate.does(&["user", "set-role", "ada", "user"]).await,
         "ada: user\n"
@@ -74,15 +77,20 @@ async fn a_password_is_reset_for_somebody_and_ends_the_sessions() {
     let ada = gate.person("ada").await;
     let printed = gate.does(&["user", "reset-password", "ada"]).await;
     let password = after(&printed, "password, shown this once: ");
-    assert_eq!(
-        ada.get("/api/v1/users/me").await.status,
-        StatusCode::UNAUTHORIZED,
-        "whoever has the old one is out"
-    );
-    let old = json!({ "username": "ada", "password": PASSWORD });
-    let old = gate.post("/auth/login", old).await;
-    assert_eq!(old.status, StatusCode::UNAUTHORIZED);
-    gate.enter_with("ada", password).await;
+    for me in gate
+        .everywhere(async || ada.get("/api/v1/users/me").await)
+        .await
+    {
+        let out = "whoever has the old one is out";
+        assert_eq!(me.status, StatusCode::UNAUTHORIZED, "{out}");
+    }
+    let enter = async |password: &str| {
+        let body = json!({ "username": "ada", "password": password });
+        gate.agreed(async || gate.post("/auth/login", body.clone()).await.status)
+            .await
+    };
+    assert_eq!(enter(PASSWORD).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(enter(password).await, StatusCode::OK);
 
     let arguments = ["user", "reset-password", "ada", "--password-stdin"];
     let weak = gate.run(&arguments, "short\n").await;
@@ -90,7 +98,7 @@ async fn a_password_is_reset_for_somebody_and_ends_the_sessions() {
     let typed = gate.run(&arguments, OTHER).await;
     assert_eq!(typed.code, Some(0), "{typed:?}");
     assert!(!typed.stdout.contains(OTHER) && !typed.stderr.contains(OTHER));
-    gate.enter_with("ada", OTHER).await;
+    assert_eq!(enter(OTHER).await, StatusCode::OK);
     gate.fails(&["user", "reset-password", "nobody"], 1).await;
 }
 
@@ -107,10 +115,14 @@ async fn a_user_is_deleted_but_not_the_only_owner_of_a_project_with_others() {
     let gone = gate.does(&["user", "delete", &ada.id]).await;
     assert_eq!(gone, format!("deleted ada ({})\n", ada.id));
     gate.fails(&["user", "delete", "ada"], 1).await;
-    assert_eq!(
-        eve.get(&format!("/api/v1/projects/{project}")).await.status,
-        StatusCode::OK
-    );
+    let path = format!("/api/v1/projects/{project}");
+    for (person, path, status) in [
+        (&ada, "/api/v1/users/me", StatusCode::UNAUTHORIZED),
+        (&eve, path.as_str(), StatusCode::OK),
+    ] {
+        let found = gate.agreed(async || person.get(path).await.status).await;
+        assert_eq!(found, status, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -128,8 +140,17 @@ async fn projects_are_made_listed_renamed_and_closed() {
     gate.does(&["project", "rename", &id, "Development"]).await;
     let all = gate.does(&["project", "list"]).await;
     assert!(has(&all, &format!("{id}\tDevelopment\tactive")), "{all}");
+    let names = async || {
+        let listed = ada.get("/api/v1/projects").await.json();
+        let all = listed["projects"].as_array().expect("a list").iter();
+        all.map(|project| project["name"].to_string())
+            .collect::<Vec<_>>()
+    };
+    let name = "\"Development\"".to_owned();
+    assert!(gate.agreed(&names).await.contains(&name), "renamed");
     let key = ada.key_in(&id).await;
     gate.does(&["project", "archive", &id]).await;
+    assert!(!gate.agreed(&names).await.contains(&name), "archived");
     gate.clock.advance(Duration::from_secs(2));
     assert_eq!(gate.with_key(&key).await, StatusCode::UNAUTHORIZED);
     assert!(!gate.does(&["project", "list"]).await.contains(&id));
@@ -171,6 +192,9 @@ async fn members_are_set_listed_and_put_out() {
     let listed = does(at("list", &[])).await.stdout;
     let line = format!("{}\teve\tperson\tadmin", eve.id);
     assert!(has(&listed, &line), "{listed}");
+    let path = format!("/api/v1/projects/{project}");
+    let role = async || eve.get(&path).await.json()["role"].clone();
+    assert_eq!(gate.agreed(role).await, "admin");
     let key = eve.key_in(&project).await;
     let removed = does(at("remove", &["eve"])).await;
     assert_eq!(removed.stdout, "removed eve\n", "{removed:?}");
@@ -215,16 +239,17 @@ async fn a_key_is_made_with_what_is_asked_and_no_more() {
         .await;
     let secret = after(&printed, "key, shown this once: ");
     assert_eq!(gate.with_key(secret).await, StatusCode::OK);
-    let shown = ada
-        .get(&format!("/api/v1/projects/{project}/api-keys"))
-        .await;
-    let key = shown.json()["keys"][0].clone();
-    assert_eq!(key["name"], "ci");
-    assert_eq!(key["scopes"], json!(["models", "usage"]));
-    assert_eq!(key["models"], json!(["tiny", "small"]));
-    assert_eq!(key["networks"], json!(["127.0.0.0/8", "::1/128"]));
-    assert_eq!(key["expires_at"], "2200-01-01T00:00:00Z");
-    assert_eq!(key["clamps"], true);
+    let path = format!("/api/v1/projects/{project}/api-keys");
+    // When it was used last is written beside a request.
+    let shown = gate.everywhere(async || ada.get(&path).await.json()).await;
+    for key in shown.iter().map(|shown| &shown["keys"][0]) {
+        assert_eq!(key["name"], "ci");
+        assert_eq!(key["scopes"], json!(["models", "usage"]));
+        assert_eq!(key["models"], json!(["tiny", "small"]));
+        assert_eq!(key["networks"], json!(["127.0.0.0/8", "::1/128"]));
+        assert_eq!(key["expires_at"], "2200-01-01T00:00:00Z");
+        assert_eq!(key["clamps"], true);
+    }
     let listed = gate.does(&["key", "list", "ada"]).await;
     assert!(
         listed.contains(&format!("\tci\tactive\tmodels,usage\t{project}")),
@@ -249,8 +274,9 @@ async fn a_key_is_made_with_what_is_asked_and_no_more() {
     let key = gate
         .client
         .bearer(after(&printed, "key, shown this once: "));
-    let users = key.get("/api/v1/users").await.expect("an answer");
-    assert_eq!(users.status, StatusCode::OK, "{} has it", root.id);
+    let users = async || key.get("/api/v1/users").await.expect("an answer").status;
+    let users = gate.agreed(users).await;
+    assert_eq!(users, StatusCode::OK, "{} has it", root.id);
 }
 
 #[tokio::test]
@@ -280,6 +306,8 @@ async fn a_key_is_rotated_with_an_overlap_or_at_once() {
     gate.does(&["key", "revoke", "ada", prefix]).await;
     let late = gate.fails(&["key", "rotate", "ada", prefix], 1).await;
     assert!(late.contains("revoked"), "{late}");
+    gate.clock.advance(Duration::from_secs(2));
+    assert_eq!(gate.with_key(last).await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -312,4 +340,7 @@ async fn nobody_gets_more_keys_by_command_than_by_the_route() {
     assert_eq!(full.code, Some(1), "{full:?}");
     assert!(full.stderr.contains("as many keys"), "{full:?}");
     assert_eq!(full.stdout, "", "and there is none");
+    let path = format!("/api/v1/projects/{}/api-keys", ada.project);
+    let more = async || ada.post(&path, json!({})).await.status;
+    assert_eq!(gate.agreed(more).await, StatusCode::CONFLICT);
 }

@@ -30,11 +30,10 @@ fn catch_up(gate: &Gate) {
     gate.clock.advance(behind + Duration::from_secs(2));
 }
 
-/// Lists the limits in force for somebody, sorted.
-async fn limits(root: &Person, whose: &str) -> Vec<String> {
-    let listed = root.get(&format!("/api/v1/limits?limit=100&{whose}")).await;
-    assert_eq!(listed.status, StatusCode::OK, "{listed:?}");
-    let listed = listed.json();
+/// Lists the limits in force for somebody as each gateway has them, sorted.
+async fn limits(gate: &Gate, root: &Person, whose: &str) -> Vec<String> {
+    let path = format!("/api/v1/limits?limit=100&{whose}");
+    let listed = gate.agreed(async || found(root, &path).await).await;
     let line = |limit: &Value| {
         let word = |name: &str| limit[name].as_str().unwrap_or("all").to_owned();
         let (period, unit) = (word("period"), word("unit"));
@@ -47,9 +46,19 @@ async fn limits(root: &Person, whose: &str) -> Vec<String> {
     lines
 }
 
+/// Gets what is there.
+async fn found(by: &Person, path: &str) -> Value {
+    let found = by.get(path).await;
+    assert_eq!(found.status, StatusCode::OK, "{path}: {found:?}");
+    found.json()
+}
+
 async fn a_price_set_by_command_is_the_one_that_is_listed_everywhere(gate: Gate) {
     let root = gate.admin().await;
-    let listed = async || root.get("/api/v1/prices").await.json()["prices"].clone();
+    let listed = async || {
+        let prices = gate.agreed(async || found(&root, "/api/v1/prices").await);
+        prices.await["prices"].clone()
+    };
     for (flags, line, shown) in [
         (
             &[
@@ -153,13 +162,13 @@ async fn a_limit_set_by_command_is_in_force_for_whom_it_names(gate: Gate) {
         "day tokens of all in UTC: 70",
         "minute requests of tiny in UTC: 50",
     ];
-    let of_key = limits(&root, &format!("subject=key&id={id}")).await;
+    let of_key = limits(&gate, &root, &format!("subject=key&id={id}")).await;
     assert_eq!(of_key, expected, "both names are those of one key");
     let of_other = format!("subject=key&id={}", other.text("id"));
-    let of_other = limits(&root, &of_other).await;
+    let of_other = limits(&gate, &root, &of_other).await;
     assert!(of_other.is_empty(), "nobody named it: {of_other:?}");
     assert_eq!(
-        limits(&root, "subject=platform").await,
+        limits(&gate, &root, "subject=platform").await,
         ["month tokens of all in Europe/Berlin: 300"]
     );
     for who in [&by_id, &by_prefix] {
@@ -192,7 +201,7 @@ async fn a_limit_is_removed_by_all_that_names_it_and_the_others_stay(gate: Gate)
         let set = [&["limit", "set", &who, "100"][..], which].concat();
         gate.does(&set).await;
     }
-    let mut left = limits(&root, &whose).await;
+    let mut left = limits(&gate, &root, &whose).await;
     left.retain(|limit| limit != "day tokens of tiny in UTC: 100");
     assert_eq!(left.len(), 4, "five were set: {left:?}");
     let remove = [
@@ -202,10 +211,18 @@ async fn a_limit_is_removed_by_all_that_names_it_and_the_others_stay(gate: Gate)
         gate.does(&remove).await,
         format!("day tokens of key {key} for tiny: no limit\n")
     );
-    assert_eq!(limits(&root, &whose).await, left, "that one, and no other");
+    assert_eq!(
+        limits(&gate, &root, &whose).await,
+        left,
+        "that one, and no other"
+    );
     let again = gate.fails(&remove, 1).await;
     assert!(again.contains("there is no limit"), "{again}");
-    assert_eq!(limits(&root, &whose).await, left, "it is gone already");
+    assert_eq!(
+        limits(&gate, &root, &whose).await,
+        left,
+        "it is gone already"
+    );
 }
 
 async fn what_somebody_may_spend_in_total_is_set_by_command(gate: Gate) {
@@ -222,13 +239,14 @@ async fn what_somebody_may_spend_in_total_is_set_by_command(gate: Gate) {
     ] {
         let set = gate.does(&["user", "set-limit", "ada", amount]).await;
         assert_eq!(set, format!("ada: {shown}\n"));
-        let me = ada.get("/api/v1/users/me").await.json();
+        let me = gate.agreed(async || found(&ada, "/api/v1/users/me").await);
+        let me = me.await;
         assert_eq!(me["token_limit"], limit, "{amount}: {me}");
         let printed = gate.does(&["user", "list"]).await;
         let line = format!("\t{shown}\tactive");
         assert!(after(&printed, "ada\tuser\t").ends_with(&line), "{printed}");
-        let answer = ada.post("/v1/chat/completions", call.clone()).await;
-        assert_eq!(answer.status, status, "{amount}: {answer:?}");
+        let ask = async || ada.post("/v1/chat/completions", call.clone()).await.status;
+        assert_eq!(gate.agreed(ask).await, status, "{amount}");
         gate.settled(&ada).await;
     }
     gate.fails(&["user", "set-limit", "nobody", "1"], 1).await;
@@ -249,14 +267,14 @@ async fn who_is_stopped_by_command_is_out_until_enabled_by_command(gate: Gate) {
         let printed = gate.does(&["user", "list"]).await;
         let line = format!("ada\tuser\t0\t10000\t{state}");
         assert!(has(&printed, &line), "{printed}");
-        let shown = root.get(&path).await.json();
+        let shown = gate.agreed(async || found(&root, &path).await).await;
         assert_eq!(shown["disabled"], state == "disabled", "{shown}");
         // Past what the gate remembers of keys.
         gate.clock.advance(Duration::from_secs(2));
         assert_eq!(gate.with_key(&key).await, status, "{command}");
         let body = json!({ "username": "ada", "password": PASSWORD });
-        let entered = gate.post("/auth/login", body).await;
-        assert_eq!(entered.status, status, "{command}: {entered:?}");
+        let enter = async || gate.post("/auth/login", body.clone()).await.status;
+        assert_eq!(gate.agreed(enter).await, status, "{command}");
     }
     gate.fails(&["user", "enable", "nobody"], 1).await;
 }
@@ -346,11 +364,10 @@ async fn a_key_is_rotated_and_revoked_by_its_id(gate: Gate) {
     assert!(listed.contains(&is("revoked")), "{listed}");
 }
 
-/// Lists what was done, the oldest first, on one page.
-async fn told(root: &Person, query: &str) -> Vec<Value> {
-    let answer = root.get(&format!("/api/v1/audit?limit=100{query}")).await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let page = answer.json();
+/// Lists what was done, the oldest first, on one page, which is the same at each gateway.
+async fn told(gate: &Gate, root: &Person, query: &str) -> Vec<Value> {
+    let path = format!("/api/v1/audit?limit=100{query}");
+    let page = gate.agreed(async || found(root, &path).await).await;
     assert_eq!(page["next_cursor"], Value::Null, "one page");
     let mut events = page["events"].as_array().expect("a list").clone();
     events.reverse();
@@ -429,24 +446,29 @@ async fn what_a_command_does_is_told_without_secrets_and_done_by_the_gate_itself
         (of_platform, "platform", &["limit.changed", "limit.removed"]),
         (of_model, "model", &["price.changed", "price.changed"]),
     ] {
-        let events = told(&root, query).await;
+        let events = told(&gate, &root, query).await;
         let found: Vec<&Value> = events.iter().map(|event| &event["action"]).collect();
         assert_eq!(found, actions, "{target}");
         by_the_gate(&events, target);
     }
-    let renamed = told(&root, &format!("{of_project}&action=project.changed")).await;
+    let renamed = told(
+        &gate,
+        &root,
+        &format!("{of_project}&action=project.changed"),
+    )
+    .await;
     assert_eq!(renamed[0]["before"], json!({ "name": "Research" }));
     assert_eq!(renamed[0]["after"], json!({ "name": "Development" }));
-    let limited = told(&root, &format!("{of_key}&action=limit.changed")).await;
+    let limited = told(&gate, &root, &format!("{of_key}&action=limit.changed")).await;
     assert_eq!(limited[0]["before"], Value::Null, "there was none");
     assert_eq!(limited[0]["after"]["amount"], 100);
     assert_eq!(limited[1]["before"]["amount"], 100);
     assert_eq!(limited[1]["after"]["amount"], 200);
-    let priced = told(&root, of_model).await;
+    let priced = told(&gate, &root, of_model).await;
     assert_eq!(priced[0]["after"]["tariff"]["price"]["prompt"], 5);
     assert_eq!(priced[1]["after"], Value::Null, "there is none any more");
 
-    let text = Value::Array(told(&root, "").await).to_string();
+    let text = Value::Array(told(&gate, &root, "").await).to_string();
     for printed in [&printed, &rotated] {
         let secret = after(printed, SHOWN).rsplit('_').next().expect("parts");
         assert!(secret.len() > 40, "the part that nobody may know");
@@ -472,7 +494,7 @@ async fn what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_t
         all.sort_unstable();
         all
     };
-    let events = told(&root, &of_bob).await;
+    let events = told(&gate, &root, &of_bob).await;
     let expected = ["limit.changed", "member.added", "user.created"];
     assert_eq!(actions(&events), expected, "with a project and a limit");
     let mut seen = events.len();
@@ -494,13 +516,13 @@ async fn what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_t
     ] {
         let command = [&["user"][..], command].concat();
         printed.push_str(&gate.does(&command).await);
-        let events = told(&root, &of_bob).await;
+        let events = told(&gate, &root, &of_bob).await;
         assert_eq!(actions(&events[seen..]), expected, "{command:?}");
         seen = events.len();
     }
-    by_the_gate(&told(&root, &of_bob).await, "user");
+    by_the_gate(&told(&gate, &root, &of_bob).await, "user");
 
-    let changed = told(&root, &format!("{of_bob}&action=user.changed")).await;
+    let changed = told(&gate, &root, &format!("{of_bob}&action=user.changed")).await;
     for (event, before, now) in [
         (
             &changed[0],
@@ -525,7 +547,7 @@ async fn what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_t
     ] {
         assert_eq!((&event["before"], &event["after"]), (&before, &now));
     }
-    let of = async |action: &str| told(&root, &format!("{of_bob}&action={action}")).await;
+    let of = async |action: &str| told(&gate, &root, &format!("{of_bob}&action={action}")).await;
     let limited = of("limit.changed").await;
     assert_eq!(limited[0]["before"], Value::Null, "there was none");
     let given = &limited[0]["after"]["amount"];
@@ -545,12 +567,12 @@ async fn what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_t
         ("session.revoked", "session", "the one there was"),
         ("project.archived", "project", "the own one"),
     ] {
-        let events = told(&root, &format!("&action={action}")).await;
+        let events = told(&gate, &root, &format!("&action={action}")).await;
         assert_eq!(events.len(), 1, "{which}: {events:?}");
         by_the_gate(&events, target);
     }
 
-    let text = Value::Array(told(&root, "").await).to_string();
+    let text = Value::Array(told(&gate, &root, "").await).to_string();
     for secret in [first, after(&printed, shown)] {
         assert!(secret.len() > 30, "nobody may know it: {secret}");
         assert!(!text.contains(secret), "{text}");

@@ -6,109 +6,126 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use http::StatusCode;
 use llm_gate::auth::OperatorSecret;
+use llm_gate_diesel::test_db;
 use llm_gate_diesel::test_db::postgres::Cluster;
-use llm_gate_diesel::{SqliteStore, test_db};
+use llm_gate_gateway::Gateway;
 use llm_gate_gateway::client::{Answer, Client};
-use llm_gate_gateway::config::Config;
-use llm_gate_gateway::{Gateway, Running};
-use scripted_vllm::ScriptedVllm;
 use serde_json::{Value, json};
 
-use super::support::{PASSWORD, config, start_pair_on};
-
-/// A gateway whose database can be broken from outside.
-async fn start() -> (Running, Client, SqliteStore, ScriptedVllm) {
-    start_with(|_| ()).await
-}
-
-async fn start_with(
-    change: impl FnOnce(&mut Config),
-) -> (Running, Client, SqliteStore, ScriptedVllm) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
-        .await
-        .expect("a free port");
-    let store = test_db::open().await;
-    let mut config = config(&folder);
-    config.upstream.url = upstream.url();
-    change(&mut config);
-    let gateway = Gateway::new(config).store(Arc::new(store.clone()));
-    let running = gateway.start().await.expect("started");
-    running.models_known().await;
-    let client = Client::new(running.address);
-    (running, client, store, upstream)
-}
-
-async fn sql(store: &SqliteStore, statement: &'static str) {
-    let done = store.on_writer(move |connection| connection.batch_execute(statement));
-    done.await.expect("a connection").expect("executed");
-}
+use super::ledger::tamper;
+use super::support::{PASSWORD, config, start, start_on_postgres, start_pair_on, start_with};
 
 #[tokio::test]
 async fn a_broken_database_is_told_by_status_and_not_in_words() {
-    let (running, client, store, _upstream) = start().await;
-    let ready = client.get("/health/ready").await.expect("an answer");
-    assert_eq!(ready.status, StatusCode::OK);
-    sql(&store, "PRAGMA foreign_keys = OFF; ALTER TABLE counters RENAME TO gone; ALTER TABLE users RENAME TO away").await;
+    let gate = start().await;
+    let (ready, live) = ("/health/ready", "/health/live");
+    let at = async |path: &'static str| gate.everywhere(async || gate.get(path).await).await;
+    for ready in at(ready).await {
+        assert_eq!(ready.status, StatusCode::OK);
+    }
+    let broken = "ALTER TABLE counters RENAME TO gone; ALTER TABLE users RENAME TO away";
+    tamper(&gate, broken).await;
 
-    let ready = client.get("/health/ready").await.expect("an answer");
-    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(ready.text("status"), "unhealthy");
-    let live = client.get("/health/live").await.expect("an answer");
-    assert_eq!(live.status, StatusCode::OK, "restarting would not help");
+    for ready in at(ready).await {
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready.text("status"), "unhealthy");
+    }
+    for live in at(live).await {
+        assert_eq!(live.status, StatusCode::OK, "restarting would not help");
+    }
 
     let body = json!({ "username": "ada", "password": PASSWORD });
-    let login = client.post("/auth/login", &body).await.expect("an answer");
-    assert_eq!(login.status, StatusCode::INTERNAL_SERVER_ERROR);
-    let id = login.headers["x-request-id"].to_str().expect("text");
-    assert_eq!(
-        login.json(),
-        json!({ "detail": "internal error", "request_id": id })
-    );
-    assert!(
-        login.headers.contains_key("x-ratelimit-remaining-requests"),
-        "it was counted: {login:?}"
-    );
-    running.shutdown().await;
+    for login in gate
+        .everywhere(async || gate.post("/auth/login", body.clone()).await)
+        .await
+    {
+        assert_eq!(login.status, StatusCode::INTERNAL_SERVER_ERROR);
+        let id = login.headers["x-request-id"].to_str().expect("text");
+        assert_eq!(
+            login.json(),
+            json!({ "detail": "internal error", "request_id": id })
+        );
+        assert!(
+            login.headers.contains_key("x-ratelimit-remaining-requests"),
+            "it was counted: {login:?}"
+        );
+    }
+    gate.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_500_below_v1_says_where_to_look_too() {
     let key = OperatorSecret::generate();
     let hash = key.hash().to_string();
-    let (running, client, store, _upstream) =
-        start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
-    sql(&store, "ALTER TABLE invites RENAME TO gone").await;
-    let operator = client.bearer(key.expose());
-    let failed = operator.get("/v1/organization/invites").await;
-    let failed = failed.expect("an answer");
-    assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
-    let id = failed.headers["x-request-id"].to_str().expect("text");
-    let error = failed.json()["error"].clone();
-    assert_eq!(error["code"], "internal_error");
-    assert_eq!(error["message"], format!("internal error in request {id}"));
-    let left = &failed.headers["x-ratelimit-remaining-requests"];
-    assert!(left.to_str().is_ok_and(|left| left.parse::<u64>().is_ok()));
+    let gate = start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
+    tamper(&gate, "ALTER TABLE invites RENAME TO gone").await;
+    let operator = gate.client.bearer(key.expose());
+    for failed in gate
+        .everywhere(async || operator.get("/v1/organization/invites").await)
+        .await
+    {
+        let failed = failed.expect("an answer");
+        assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
+        let id = failed.headers["x-request-id"].to_str().expect("text");
+        let error = failed.json()["error"].clone();
+        assert_eq!(error["code"], "internal_error");
+        assert_eq!(error["message"], format!("internal error in request {id}"));
+        let left = &failed.headers["x-ratelimit-remaining-requests"];
+        assert!(left.to_str().is_ok_and(|left| left.parse::<u64>().is_ok()));
+    }
+    gate.shutdown().await;
+}
+
+fn is_told_to_come_back(refused: &Answer) {
+    is_later(refused, "/auth/register");
+    assert!(refused.json()["detail"].is_string());
+}
+
+/// SQLite is told so on the connection that the gateway writes on.
+#[tokio::test]
+async fn a_file_that_takes_no_writes_is_a_503_that_says_when_to_come_back() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = test_db::open().await;
+    let gateway = Gateway::new(config(&folder)).store(Arc::new(store.clone()));
+    let running = gateway.start().await.expect("started");
+    let client = Client::new(running.address);
+    let register = async |name: &str| {
+        let body = json!({ "username": name, "password": PASSWORD });
+        let answer = client.post("/auth/register", &body).await;
+        answer.expect("an answer")
+    };
+    // Behind what is written when it starts, of which a failure would end the connection.
+    assert_eq!(register("ada").await.status, StatusCode::CREATED);
+    let locked = store.on_writer(|connection| connection.batch_execute("PRAGMA query_only = ON"));
+    locked.await.expect("a connection").expect("executed");
+    is_told_to_come_back(&register("eve").await);
     running.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_locked_database_is_a_503_that_says_when_to_come_back() {
-    let (running, client, store, _upstream) = start().await;
-    sql(&store, "PRAGMA query_only = ON").await;
-    let body = json!({ "username": "ada", "password": PASSWORD });
-    let refused = client
-        .post("/auth/register", &body)
+/// PostgreSQL says so on every connection that is made from now on, as one that follows another does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_writes_is_a_503_that_says_when_to_come_back() {
+    let gate = start_on_postgres().await;
+    let ada = gate.person("ada").await;
+    tamper(
+        &gate,
+        "DO $$ BEGIN EXECUTE format( \
+             'ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$; \
+         COMMIT; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .await;
+    let body = json!({ "username": "eve", "password": PASSWORD });
+    for refused in gate
+        .everywhere(async || gate.post("/auth/register", body.clone()).await)
         .await
-        .expect("an answer");
-    assert_eq!(
-        refused.status,
-        StatusCode::SERVICE_UNAVAILABLE,
-        "{refused:?}"
-    );
-    assert!(refused.headers.contains_key("retry-after"));
-    assert!(refused.json()["detail"].is_string());
-    running.shutdown().await;
+    {
+        is_told_to_come_back(&refused);
+    }
+    let me = async || ada.get("/users/me").await.status;
+    assert_eq!(gate.agreed(me).await, StatusCode::OK, "it can be read");
+    gate.shutdown().await;
 }
 
 /// Gets a path, or posts a body there.

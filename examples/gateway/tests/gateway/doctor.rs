@@ -12,12 +12,15 @@ use scripted_vllm::ScriptedVllm;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
+use super::ledger::tamper;
 use super::smtp::Sink;
-use super::support::{Gate, Output, run, start};
+use super::support::{Gate, Output, run_on, start, unused_database};
 
-/// A folder with a configuration, and a model server.
+/// A folder with a configuration, a database, and a model server.
 struct Clinic {
     folder: TempDir,
+    /// Where the database is, if not in the folder.
+    database: Option<String>,
     upstream: ScriptedVllm,
     /// Where its gateway is not.
     silent: Silent,
@@ -42,12 +45,18 @@ impl Silent {
 }
 
 impl Clinic {
+    /// On a database that nobody has used yet.
     async fn open() -> Self {
+        Self::on(unused_database().await).await
+    }
+
+    async fn on(database: Option<String>) -> Self {
         let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
             .await
             .expect("a free port");
         let clinic = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
+            database,
             upstream,
             silent: Silent::new(),
         };
@@ -66,7 +75,7 @@ impl Clinic {
     }
 
     async fn command(&self, arguments: &[&str]) -> Output {
-        run(&self.folder, arguments, "").await
+        run_on(self.database.as_deref(), &self.folder, arguments, "").await
     }
 
     /// Looks, and finds nothing that fails.
@@ -222,36 +231,41 @@ async fn what_others_can_read_is_named_with_what_to_do() {
     clinic.configure("upstream.api_key = \"secret of the upstream\"");
     clinic.command(&["key", "create", "nobody"]).await;
     clinic.command(&["migrate"]).await;
-    clinic.chmod("llm-gate.db", 0o644);
+    // On a server the folder has the journal only, which the gateway makes, and secrets are settings.
+    let embedded = clinic.database.is_none();
+    if embedded {
+        clinic.chmod("llm-gate.db", 0o644);
+    } else {
+        fs::create_dir(clinic.data()).expect("commands make none");
+    }
     clinic.chmod("", 0o755);
     let config = clinic.folder.path().join("llm-gate.toml");
     fs::set_permissions(config, fs::Permissions::from_mode(0o644)).expect("changed");
     let printed = clinic.healthy().await;
-    for (check, words) in [
-        ("settings", "chmod 600"),
-        ("folder", "chmod 700"),
-        ("database", "chmod 600"),
+    for (check, words, warned) in [
+        ("settings", "chmod 600", true),
+        ("folder", "chmod 700", true),
+        ("database", "chmod 600", embedded),
     ] {
         let found = about(&printed, check);
-        assert!(
-            found
-                .iter()
-                .any(|line| line.starts_with("warn") && line.contains(words)),
-            "{check}: {printed}"
-        );
+        let warns = |line: &&str| line.starts_with("warn") && line.contains(words);
+        assert_eq!(found.iter().any(warns), warned, "{check}: {printed}");
     }
     assert!(!printed.contains("secret of the upstream"));
-    clinic.chmod("jwt-secret", 0o644);
-    let line = clinic.sick().await;
-    assert!(
-        line.contains("jwt-secret") && line.contains("chmod 600"),
-        "{line}"
-    );
+    if embedded {
+        clinic.chmod("jwt-secret", 0o644);
+        let line = clinic.sick().await;
+        assert!(
+            line.contains("jwt-secret") && line.contains("chmod 600"),
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_file_with_any_secret_is_for_its_owner_only() {
-    let clinic = Clinic::open().await;
+    // What is in the environment would be in force instead of what is in the file.
+    let clinic = Clinic::on(None).await;
     let config = clinic.folder.path().join("llm-gate.toml");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).expect("changed");
     let warns = async |settings: &str| {
@@ -288,8 +302,8 @@ async fn a_file_with_any_secret_is_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn a_database_of_a_later_program_or_none_at_all_fails_and_an_old_one_is_left_alone() {
-    let clinic = Clinic::open().await;
+async fn a_file_of_a_later_program_or_no_database_at_all_fails_and_an_old_one_is_left_alone() {
+    let clinic = Clinic::on(None).await;
     clinic.command(&["migrate"]).await;
     clinic.change("UPDATE __diesel_schema_migrations SET version = '0'");
     let line = clinic.sick().await;
@@ -311,9 +325,8 @@ async fn a_database_of_a_later_program_or_none_at_all_fails_and_an_old_one_is_le
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_the_tables_of_a_later_program_fails_and_one_without_any_is_left_alone() {
-    let clinic = Clinic::open().await;
     let database = postgres::config().await;
-    clinic.configure_database(database.url());
+    let clinic = Clinic::on(Some(database.url().to_owned())).await;
     let store = PgStore::open(database).await.expect("opened");
     let change = async |statement: &'static str| {
         let changed = store.on_connection(move |connection| connection.batch_execute(statement));
@@ -377,32 +390,45 @@ async fn the_mail_relay_is_greeted() {
 }
 
 /// Where a gateway of the test listens.
-fn configured_as(gate: &Gate) -> String {
-    let Running { address, .. } = &gate.running;
+fn configured_as(gate: &Gate, running: &Running) -> String {
     let url = gate.upstream.url();
-    format!("server.port = {}\nupstream.url = \"{url}\"", address.port())
+    let port = running.address.port();
+    format!("server.port = {port}\nupstream.url = \"{url}\"")
 }
 
 #[tokio::test]
 async fn a_gateway_that_runs_is_asked_how_it_is() {
     let gate = start().await;
     let file = gate.folder.path().join("llm-gate.toml");
-    fs::write(&file, configured_as(&gate)).expect("written");
-    let output = gate.command(&["doctor"]).await;
-    assert_eq!(output.code, Some(0), "{output:?}");
-    assert!(about(&output.stdout, "gateway")[0].contains("ready on"));
-    let clients = about(&output.stdout, "clients")[0].to_owned();
-    let leads = format!("{}/v1 leads to a gateway", gate.running.url());
-    assert!(
-        clients.starts_with("ok") && clients.contains(&leads),
-        "{clients}"
-    );
+    for running in gate.all() {
+        // Where it listens, and where people come to, which is elsewhere where there are two.
+        let (own, public) = (running.url(), gate.url());
+        for (web_url, leads) in [(None, &own), (Some(&public), &public)] {
+            let web_url = web_url.map(|url| format!("web_url = \"{url}\"\n"));
+            let config = web_url.unwrap_or_default() + &configured_as(&gate, running);
+            fs::write(&file, config).expect("written");
+            let output = gate.command(&["doctor"]).await;
+            assert_eq!(output.code, Some(0), "{output:?}");
+            let database = about(&output.stdout, "database")[0];
+            assert!(database.contains("up to date"), "{database}");
+            let ready = about(&output.stdout, "gateway")[0];
+            let on = format!("ready on {}", running.address);
+            assert!(ready.contains(&on), "{ready}");
+            let clients = about(&output.stdout, "clients")[0];
+            let leads = format!("{leads}/v1 leads to a gateway");
+            assert!(
+                clients.starts_with("ok") && clients.contains(&leads),
+                "{clients}"
+            );
+        }
+    }
 
     // What clients are told to go to is something else: nobody, and the model server itself.
     let silent = Silent::new();
     let nobody = format!("http://127.0.0.1:{}", silent.port);
     for place in [nobody.as_str(), gate.upstream.url().as_str()] {
-        let config = format!("web_url = \"{place}\"\n{}", configured_as(&gate));
+        let config = configured_as(&gate, &gate.running);
+        let config = format!("web_url = \"{place}\"\n{config}");
         fs::write(&file, config).expect("written");
         let output = gate.command(&["doctor"]).await;
         assert_eq!(output.code, Some(1), "{output:?}");
@@ -425,8 +451,24 @@ async fn a_gateway_that_runs_is_asked_how_it_is() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_runs_on_broken_books_is_not_ready() {
+    let gate = start().await;
+    let file = gate.folder.path().join("llm-gate.toml");
+    tamper(&gate, "ALTER TABLE counters RENAME TO gone").await;
+    for running in gate.all() {
+        fs::write(&file, configured_as(&gate, running)).expect("written");
+        let output = gate.command(&["doctor"]).await;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let line = about(&output.stdout, "gateway")[0];
+        let words = format!("on {}, and not ready", running.address);
+        assert!(line.starts_with("fail") && line.contains(&words), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_database_server_that_is_away_fails_without_its_password() {
-    let clinic = Clinic::open().await;
+    // With no other one in the environment.
+    let clinic = Clinic::on(None).await;
     let silent = Silent::new();
     let url = format!("postgres://gate:hunter2@127.0.0.1:{}/gate", silent.port);
     clinic.configure_database(&url);

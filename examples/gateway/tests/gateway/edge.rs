@@ -70,36 +70,40 @@ async fn every_answer_is_hardened_and_has_an_id_and_may_be_read_by_the_console()
 #[tokio::test]
 async fn what_operators_ask_is_hardened_and_has_an_id_too() {
     let gate = start_with(|config| config.headers.hsts = "max-age=60".to_owned()).await;
-    let operators = Client::new(gate.running.metrics_address);
+    let operators = gate
+        .all()
+        .map(|running| Client::new(running.metrics_address));
     let mut ids = Vec::new();
-    for (method, path, status) in [
-        (Method::GET, "/metrics", 200),
-        (Method::GET, "/nowhere", 404),
-        (Method::POST, "/metrics", 405),
-    ] {
-        let answer = send(&operators, method, path, &[], "").await;
-        assert_eq!(answer.status.as_u16(), status, "{path}");
-        for (name, value) in [
-            ("x-content-type-options", "nosniff"),
-            ("x-frame-options", "DENY"),
-            ("cache-control", "no-store"),
+    for operators in operators {
+        for (method, path, status) in [
+            (Method::GET, "/metrics", 200),
+            (Method::GET, "/nowhere", 404),
+            (Method::POST, "/metrics", 405),
         ] {
-            assert_eq!(answer.headers[name], value, "{path}");
+            let answer = send(&operators, method, path, &[], "").await;
+            assert_eq!(answer.status.as_u16(), status, "{path}");
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("x-frame-options", "DENY"),
+                ("cache-control", "no-store"),
+            ] {
+                assert_eq!(answer.headers[name], value, "{path}");
+            }
+            assert!(answer.headers.contains_key("content-security-policy"));
+            assert!(!answer.headers.contains_key("strict-transport-security"));
+            assert_eq!(answer.json()["detail"].is_string(), status != 200, "{path}");
+            assert_eq!(
+                answer.headers.contains_key("allow"),
+                status == 405,
+                "{path}"
+            );
+            let id = answer.headers["x-request-id"].to_str().expect("text");
+            ids.push(id.to_owned());
         }
-        assert!(answer.headers.contains_key("content-security-policy"));
-        assert!(!answer.headers.contains_key("strict-transport-security"));
-        assert_eq!(answer.json()["detail"].is_string(), status != 200, "{path}");
-        assert_eq!(
-            answer.headers.contains_key("allow"),
-            status == 405,
-            "{path}"
-        );
-        let id = answer.headers["x-request-id"].to_str().expect("text");
-        ids.push(id.to_owned());
     }
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 3, "each its own");
+    assert_eq!(ids.len(), 3 * gate.gateways(), "each its own");
 }
 
 #[tokio::test]
@@ -280,22 +284,26 @@ async fn options_that_is_no_preflight_is_a_method_like_any_other() {
 async fn metrics_are_for_operators() {
     let gate = start().await;
     gate.person("ada").await;
-    assert_eq!(gate.get("/metrics").await.status, StatusCode::NOT_FOUND);
-    let operators = Client::new(gate.running.metrics_address);
-    let metrics = operators.get("/metrics").await.expect("an answer");
-    assert_eq!(metrics.status, StatusCode::OK);
-    let text = String::from_utf8_lossy(&metrics.body).into_owned();
-    for name in [
-        r#"http_requests_total{method="POST",handler="/api/v1/auth/register",status="201"}"#,
-        "http_request_duration_seconds_bucket",
-        "http_requests_in_progress",
-        "auth_success_total",
-        "token_configured ",
-    ] {
-        assert!(text.contains(name), "{name} is missing in {text}");
+    let metrics = async || gate.get("/metrics").await.status;
+    assert_eq!(gate.agreed(metrics).await, StatusCode::NOT_FOUND);
+    // The metrics are those of the process, which both are in where there are two.
+    for running in gate.all() {
+        let operators = Client::new(running.metrics_address);
+        let metrics = operators.get("/metrics").await.expect("an answer");
+        assert_eq!(metrics.status, StatusCode::OK);
+        let text = String::from_utf8_lossy(&metrics.body).into_owned();
+        for name in [
+            r#"http_requests_total{method="POST",handler="/api/v1/auth/register",status="201"}"#,
+            "http_request_duration_seconds_bucket",
+            "http_requests_in_progress",
+            "auth_success_total",
+            "token_configured ",
+        ] {
+            assert!(text.contains(name), "{name} is missing in {text}");
+        }
+        let elsewhere = operators.get("/users/me").await.expect("an answer");
+        assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
     }
-    let elsewhere = operators.get("/users/me").await.expect("an answer");
-    assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -318,18 +326,20 @@ async fn an_endless_header_block_is_cut() {
 async fn http2_is_spoken_on_the_same_port() {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let gate = start().await;
-    let stream = tokio::net::TcpStream::connect(gate.running.address)
-        .await
-        .expect("connected");
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+    for running in gate.all() {
+        let stream = tokio::net::TcpStream::connect(running.address)
             .await
-            .expect("HTTP/2");
-    tokio::spawn(connection);
-    let request = http::Request::get("http://gate.example/health/live")
-        .body(http_body_util::Empty::<bytes::Bytes>::new())
-        .expect("a request");
-    let response = sender.send_request(request).await.expect("an answer");
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.version(), http::Version::HTTP_2);
+            .expect("connected");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = http::Request::get("http://gate.example/health/live")
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .expect("a request");
+        let response = sender.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.version(), http::Version::HTTP_2);
+    }
 }

@@ -162,9 +162,11 @@ async fn what_cannot_be_read_is_answered_like_anything_else() {
     let gate = start().await;
     let mut ids = BTreeSet::new();
     let mut asked = 0;
-    for address in [gate.running.address, gate.running.metrics_address] {
+    let listeners = gate
+        .all()
+        .flat_map(|running| [(running.address, true), (running.metrics_address, false)]);
+    for (address, public) in listeners {
         let like = like(address).await;
-        let public = address == gate.running.address;
         for name in ["strict-transport-security", "access-control-allow-origin"] {
             assert_eq!(like.contains_key(name), public, "{name}");
         }
@@ -188,23 +190,27 @@ async fn what_cannot_be_read_is_answered_like_anything_else() {
 #[tokio::test]
 async fn what_cannot_be_read_is_counted_like_anything_else() {
     let gate = start().await;
-    say(gate.running.address, &["what is this?\r\n\r\n"]).await;
-    let operators = Client::new(gate.running.metrics_address);
-    let metrics = operators.get("/metrics").await.expect("an answer");
-    let text = String::from_utf8_lossy(&metrics.body).into_owned();
-    let counted = r#"http_requests_total{method="OTHER",handler="unmatched",status="400"}"#;
-    assert!(text.contains(counted), "{counted} is missing in {text}");
+    for running in gate.all() {
+        say(running.address, &["what is this?\r\n\r\n"]).await;
+        let operators = Client::new(running.metrics_address);
+        let metrics = operators.get("/metrics").await.expect("an answer");
+        let text = String::from_utf8_lossy(&metrics.body).into_owned();
+        let counted = r#"http_requests_total{method="OTHER",handler="unmatched",status="400"}"#;
+        assert!(text.contains(counted), "{counted} is missing in {text}");
+    }
 }
 
 #[tokio::test]
 async fn whoever_spoke_http10_is_answered_over_that() {
     let gate = start().await;
     let good = "GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
-    let heard = say(gate.running.address, &[good, "what is this?\r\n\r\n"]).await;
-    let versions: Vec<_> = heard.iter().map(|heard| &*heard.version).collect();
-    assert_eq!(versions, ["HTTP/1.0", "HTTP/1.0"]);
-    let like = like(gate.running.address).await;
-    refused(&heard, &[400], &like, good);
+    for running in gate.all() {
+        let heard = say(running.address, &[good, "what is this?\r\n\r\n"]).await;
+        let versions: Vec<_> = heard.iter().map(|heard| &*heard.version).collect();
+        assert_eq!(versions, ["HTTP/1.0", "HTTP/1.0"]);
+        let like = like(running.address).await;
+        refused(&heard, &[400], &like, good);
+    }
 }
 
 /// As RFC 9112 wants it (6.3): the length is not looked at, and nothing is read behind it.
@@ -215,9 +221,11 @@ async fn a_body_with_two_lengths_is_the_last_of_its_connection() {
         "POST /auth/login HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\n\
          content-length: 7\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{GOOD}"
     );
-    let heard = say(gate.running.address, &[&words]).await;
-    assert_eq!(heard.len(), 1);
-    assert_eq!(heard[0].status, 422, "the request of its chunks");
-    assert_eq!(heard[0].headers["connection"], "close");
-    assert!(heard[0].headers.contains_key("x-request-id"));
+    for running in gate.all() {
+        let heard = say(running.address, &[&words]).await;
+        assert_eq!(heard.len(), 1);
+        assert_eq!(heard[0].status, 422, "the request of its chunks");
+        assert_eq!(heard[0].headers["connection"], "close");
+        assert!(heard[0].headers.contains_key("x-request-id"));
+    }
 }

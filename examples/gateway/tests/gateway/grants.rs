@@ -1,10 +1,11 @@
 //! What a key may be used for, where it is used.
 
 use http::StatusCode;
+use llm_gate::clock::Clock;
 use llm_gate_gateway::client::{Answer, Client};
 use serde_json::{Value, json};
 
-use super::support::{Gate, Person, pause, send, start};
+use super::support::{Gate, Person, send, start};
 
 async fn key(gate: &Gate, owner: &Person, grants: Value) -> (String, Client) {
     let path = format!("/api/v1/projects/{}/api-keys", owner.project);
@@ -158,16 +159,18 @@ async fn the_last_use_of_a_key_is_written_at_most_once_a_minute() {
     let ada = gate.person("ada").await;
     let (id, key) = key(&gate, &ada, json!({})).await;
     let path = format!("/api/v1/projects/{}/api-keys/{id}", ada.project);
+    let books = gate.books().await;
+    let (id, owner) = (id.parse().expect("an id"), ada.id.parse().expect("an id"));
+    let last_used = async || {
+        let key = books.key_of_member(id, owner).await.expect("books");
+        key.expect("it is there").last_used_at
+    };
     let noted = async |expected: &str| {
         // It is written beside the request.
-        loop {
-            let key = ada.get(&path).await;
-            assert_eq!(key.status, StatusCode::OK, "{key:?}");
-            if key.json()["last_used_at"] == expected {
-                break;
-            }
-            pause().await;
-        }
+        let now = Some(gate.clock.now());
+        while last_used().await != now {}
+        let shown = gate.agreed(async || ada.get(&path).await.json()["last_used_at"].clone());
+        assert_eq!(shown.await, expected);
     };
     assert_eq!(ada.get(&path).await.json()["last_used_at"], Value::Null);
     assert_eq!(get(&key, "/v1/models").await.status, StatusCode::OK);

@@ -10,7 +10,7 @@ use llm_gate::tokens::{Tokens, Usage};
 use llm_gate_diesel::{PgConfig, PgStore, SqliteConfig, SqliteStore};
 use serde_json::{Value, json};
 
-use super::support::{Gate, PATIENCE, on_both, run};
+use super::support::{Gate, PATIENCE, on_both, run_on, unused_database};
 
 on_both! {
     books_in_order_are_verified;
@@ -175,16 +175,33 @@ async fn what_is_wrong_is_said_a_line_each(gate: Gate) {
 #[tokio::test]
 async fn books_that_cannot_be_read_are_not_said_to_be_in_order() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let none = run(&folder, &["ledger", "verify"], "").await;
-    assert_eq!(none.code, Some(2), "there are none: {none:?}");
-    assert!(!folder.path().join("data").exists(), "and none were made");
-    std::fs::create_dir(folder.path().join("data")).expect("a folder");
-    let file = folder.path().join("data/llm-gate.db");
-    std::fs::write(file, "this is no database, however long one looks at it").expect("written");
-    let broken = run(&folder, &["ledger", "verify"], "").await;
-    assert_eq!(broken.code, Some(2), "{broken:?}");
-    assert!(broken.stderr.contains("cannot be checked"), "{broken:?}");
-    assert_eq!(broken.stderr.lines().count(), 1, "{broken:?}");
+    let (data, database) = (folder.path().join("data"), unused_database().await);
+    let refused = async |database: Option<&str>, words: &str| {
+        let output = run_on(database, &folder, &["ledger", "verify"], "").await;
+        assert_eq!(output.code, Some(2), "{words}: {output:?}");
+        assert_eq!(output.stdout, "", "{words}");
+        assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+        for words in ["cannot be checked", words] {
+            assert!(output.stderr.contains(words), "{words}: {output:?}");
+        }
+    };
+    if let Some(url) = &database {
+        for _ in 0..2 {
+            // It makes none, or they would be in order the second time.
+            refused(Some(url), "no tables").await;
+        }
+        let nowhere = format!("{url}_that_nobody_made");
+        refused(Some(&nowhere), "cannot be opened").await;
+        return;
+    }
+    refused(None, "there is no database").await;
+    assert!(!data.exists(), "and none were made");
+    std::fs::create_dir(&data).expect("a folder");
+    let file = data.join("llm-gate.db");
+    std::fs::write(&file, "").expect("written");
+    refused(None, "no tables").await;
+    std::fs::write(&file, "this is no database, however long one looks at it").expect("written");
+    refused(None, "cannot be opened").await;
 }
 
 async fn a_presumed_charge_is_refunded_once(gate: Gate) {
@@ -212,7 +229,10 @@ async fn a_presumed_charge_is_refunded_once(gate: Gate) {
         let refused = root.get(&path).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}");
     }
-    let used = async || ada.get("/api/v1/users/me/usage").await.json()["tokens_used"].clone();
+    let used = async || {
+        let ask = async || ada.get("/api/v1/users/me/usage").await.json()["tokens_used"].clone();
+        gate.agreed(ask).await
+    };
     assert_eq!(used().await, 180);
     let path = |id| format!("/api/v1/ledger/presumed/{id}/refund");
     for reason in ["once", "again, which changes nothing"] {

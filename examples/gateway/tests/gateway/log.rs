@@ -4,15 +4,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
-use llm_gate::test_util::ManualClock;
-use llm_gate_diesel::test_db;
-use llm_gate_gateway::Gateway;
 use llm_gate_gateway::client::Client;
-use scripted_vllm::ScriptedVllm;
 use serde_json::{Value, json};
 
-use super::support::{PASSWORD, config};
+use super::ledger::tamper;
+use super::support::{PASSWORD, start};
 
 /// What was logged, by whoever shares it.
 #[derive(Clone, Default)]
@@ -70,29 +66,16 @@ async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
     // As long as there is only one subscriber, what a thread of another test logs first is decided by that thread, which
     // has none, for all threads.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let upstream = ScriptedVllm::start(scripted_vllm::Config::default())
-        .await
-        .expect("a free port");
-    let store = test_db::open().await;
-    let mut config = config(&folder);
-    config.upstream.url = upstream.url();
-    let clock = ManualClock::new();
-    let gateway = Gateway::new(config)
-        .store(Arc::new(store.clone()))
-        .clock(Arc::new(clock.clone()));
-    let running = gateway.start().await.expect("started");
-    running.models_known().await;
-    let client = Client::new(running.address);
-
+    let gate = start().await;
+    let client = &gate.client;
     let names = json!({ "username": "ada", "password": PASSWORD });
     let post = async |client: &Client, path: &str, body: &Value| {
         let answer = client.post(path, body).await.expect("an answer");
         assert!(answer.status.is_success(), "{answer:?}");
         answer
     };
-    post(&client, "/api/v1/auth/register", &names).await;
-    let pair = post(&client, "/api/v1/auth/login", &names).await;
+    post(client, "/api/v1/auth/register", &names).await;
+    let pair = post(client, "/api/v1/auth/login", &names).await;
     let session = client.bearer(pair.text("access_token"));
     let me = session.get("/api/v1/users/me").await.expect("an answer");
     let keys = format!(
@@ -109,17 +92,20 @@ async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
     // Of the right form, and nobody's.
     let unknown = llm_gate::auth::ApiKeySecret::generate().expose().to_owned();
     let refresh = json!({ "refresh_token": pair.text("refresh_token") });
-    post(&client, "/api/v1/auth/logout", &refresh).await;
-    clock.advance(Duration::from_secs(60));
+    post(client, "/api/v1/auth/logout", &refresh).await;
+    gate.clock.advance(Duration::from_secs(60));
 
     let ended = pair.text("access_token");
     let refused = async |path: &str, credential: Option<&str>, status: u16, reason: &str| {
         let caller = credential.map_or_else(|| client.clone(), |secret| client.bearer(secret));
-        let answer = caller.get(path).await.expect("an answer");
-        assert_eq!(answer.status.as_u16(), status, "{reason}: {answer:?}");
-        let id = answer.headers["x-request-id"].to_str().expect("text");
-        let line = log.line(id).await;
-        assert_eq!(line["refused"], reason, "{path}: {line}");
+        // Of two gateways each has a line of its own.
+        for answer in gate.everywhere(async || caller.get(path).await).await {
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status.as_u16(), status, "{reason}: {answer:?}");
+            let id = answer.headers["x-request-id"].to_str().expect("text");
+            let line = log.line(id).await;
+            assert_eq!(line["refused"], reason, "{path}: {line}");
+        }
     };
     for path in ["/v1/models", "/api/v1/users/me", "/v1/organization/users"] {
         refused(path, None, 401, "missing").await;
@@ -147,9 +133,7 @@ async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
         "invalid",
         "a password is one, too"
     );
-    let away = store
-        .on_writer(|connection| connection.batch_execute("ALTER TABLE api_keys RENAME TO gone"));
-    away.await.expect("a connection").expect("executed");
+    tamper(&gate, "ALTER TABLE api_keys RENAME TO gone").await;
     // One that was not asked for before.
     let another = llm_gate::auth::ApiKeySecret::generate();
     refused("/v1/models", Some(another.expose()), 503, "unavailable").await;
@@ -160,5 +144,5 @@ async fn why_a_credential_was_refused_stands_in_the_line_of_its_request() {
         let (_, end) = secret.split_at(secret.len() - 20);
         assert!(!text.contains(end), "no part of a credential");
     }
-    running.shutdown().await;
+    gate.shutdown().await;
 }

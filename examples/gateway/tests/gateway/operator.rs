@@ -5,7 +5,8 @@ use llm_gate::auth::OperatorSecret;
 use llm_gate_gateway::client::Client;
 use serde_json::{Value, json};
 
-use super::support::{Gate, config, run, send, start, start_with};
+use super::program::Served;
+use super::support::{Gate, config, run, send, start, start_with, unused_database};
 
 async fn operated() -> (Gate, Client) {
     let key = OperatorSecret::generate();
@@ -144,8 +145,14 @@ async fn the_command_prints_a_key_and_the_hash_that_makes_it_work() {
 
     let gate = start_with(|config| config.auth.api_token_hash = Some(hash.into())).await;
     let operator = gate.client.bearer(key);
-    let users = operator.get("/api/v1/users").await.expect("an answer");
-    assert_eq!(users.status, StatusCode::OK);
+    let users = async || {
+        operator
+            .get("/api/v1/users")
+            .await
+            .expect("an answer")
+            .status
+    };
+    assert_eq!(gate.agreed(users).await, StatusCode::OK);
     let shown = format!("{:?}", {
         let mut config = config(&gate.folder);
         config.auth.api_token_hash = Some(hash.into());
@@ -157,39 +164,19 @@ async fn the_command_prints_a_key_and_the_hash_that_makes_it_work() {
     );
 }
 
-/// In a process of its own, because the recorder is the process's.
+/// In processes of their own, because the recorder is the process's: each says it of itself.
 #[tokio::test]
 async fn the_metric_says_whether_there_is_one() {
-    use std::process::Stdio;
-    use tokio::io::{AsyncBufReadExt, BufReader};
-
+    let database = unused_database().await;
     let hash = OperatorSecret::generate().hash().to_string();
+    // Beside each other on one database, where there are two.
+    let mut all = Vec::new();
     for (hash, line) in [("", "token_configured 0"), (&hash, "token_configured 1")] {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
-            .args(["serve", "--port", "0"])
-            .current_dir(folder.path())
-            .env_clear()
-            .env("LLM_GATE_METRICS__PORT", "0")
-            .env("LLM_GATE_LOG__FORMAT", "json")
-            .env("VLLM_ENDPOINT", "http://127.0.0.1:9")
-            .env("API_TOKEN_HASH", hash)
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let address = loop {
-            let line = log.next_line().await.expect("text").expect("it listens");
-            let line: Value = serde_json::from_str(&line).expect("JSON");
-            if let Some(address) = line["fields"]["metrics_address"].as_str() {
-                break address.parse().expect("an address");
-            }
-        };
-        let metrics = Client::new(address).get("/metrics").await;
+        let served = Served::start(database.as_deref(), &[("API_TOKEN_HASH", hash)]).await;
+        let metrics = Client::new(served.metrics_address).get("/metrics").await;
         let body = metrics.expect("an answer").body;
         let text = String::from_utf8_lossy(&body);
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
-        child.kill().await.expect("it ends");
+        all.push(served);
     }
 }

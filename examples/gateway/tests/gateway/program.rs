@@ -1,9 +1,18 @@
 //! The program and its commands.
 
-use super::ledger::tamper;
-use super::support::{PASSWORD, run, start};
+use std::net::SocketAddr;
+use std::process::Stdio;
 
-fn folder() -> tempfile::TempDir {
+use llm_gate_gateway::client::Client;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::ledger::tamper;
+use super::support::{PASSWORD, run, run_on, start, unused_database};
+
+fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -16,9 +25,9 @@ async fn a_user_is_made_with_a_generated_password_that_works() {
         .stdout
         .lines()
         .find_map(|line| line.strip_prefix("password, shown this once: "));
-    let body = serde_json::json!({ "email": "ada@example.com", "password": password });
-    let login = gate.post("/auth/login", body).await;
-    assert_eq!(login.status, 200);
+    let body = json!({ "email": "ada@example.com", "password": password });
+    let login = async || gate.post("/auth/login", body.clone()).await.status;
+    assert_eq!(gate.agreed(login).await, 200);
 
     let again = gate.command(&["user", "create", "ada@example.com"]).await;
     assert_eq!(again.code, Some(1));
@@ -27,24 +36,21 @@ async fn a_user_is_made_with_a_generated_password_that_works() {
 
 #[tokio::test]
 async fn a_typed_password_is_checked_and_not_printed() {
-    let folder = folder();
+    let gate = start().await;
     let create = ["user", "create", "ada", "--password-stdin"];
-    let weak = run(&folder, &create, "short\n").await;
+    let weak = gate.run(&create, "short\n").await;
     assert_eq!(weak.code, Some(2), "{weak:?}");
-    let good = run(&folder, &create, PASSWORD).await;
+    let good = gate.run(&create, PASSWORD).await;
     assert_eq!(good.code, Some(0), "{good:?}");
     assert!(!good.stdout.contains(PASSWORD) && !good.stderr.contains(PASSWORD));
+    gate.everywhere(async || gate.enter("ada").await).await;
 }
 
 #[tokio::test]
 async fn users_are_listed_limited_disabled_and_enabled() {
-    let folder = folder();
-    run(
-        &folder,
-        &["user", "create", "ada", "--token-limit", "none"],
-        "",
-    )
-    .await;
+    let gate = start().await;
+    gate.does(&["user", "create", "ada", "--token-limit", "none"])
+        .await;
     for (command, line) in [
         (&["user", "list"][..], "ada\tuser\t0\tno limit\tactive"),
         (&["user", "set-limit", "ada", "500"], "ada: 500"),
@@ -52,25 +58,16 @@ async fn users_are_listed_limited_disabled_and_enabled() {
         (&["user", "list"], "ada\tuser\t0\t500\tdisabled"),
         (&["user", "enable", "ada"], "ada: enabled"),
     ] {
-        let output = run(&folder, command, "").await;
-        assert_eq!(output.code, Some(0), "{output:?}");
-        assert!(
-            output.stdout.lines().any(|found| found == line),
-            "{output:?}"
-        );
+        let printed = gate.does(command).await;
+        assert!(printed.lines().any(|found| found == line), "{printed}");
     }
     for wrong in [
         &["user", "disable", "eve"][..],
         &["user", "set-limit", "eve", "1"],
     ] {
-        assert_eq!(run(&folder, wrong, "").await.code, Some(1));
+        gate.fails(wrong, 1).await;
     }
-    assert_eq!(
-        run(&folder, &["user", "set-limit", "ada", "-5"], "")
-            .await
-            .code,
-        Some(2)
-    );
+    gate.fails(&["user", "set-limit", "ada", "-5"], 2).await;
 }
 
 #[tokio::test]
@@ -86,15 +83,14 @@ async fn a_key_made_beside_the_gateway_works_until_it_is_revoked() {
         .lines()
         .find_map(|line| line.strip_prefix("key, shown this once: "));
     let secret = secret.expect("the key");
-    let key = gate.client.bearer(secret);
-    assert_eq!(key.get("/v1/models").await.expect("an answer").status, 200);
+    assert_eq!(gate.with_key(secret).await, 200);
     let listed = gate.command(&["key", "list", "ada"]).await;
     assert!(listed.stdout.contains("\tci\tactive") && !listed.stdout.contains(secret));
     let prefix = &secret[.."lg_".len() + 12];
     let revoked = gate.command(&["key", "revoke", "ada", prefix]).await;
     assert_eq!(revoked.code, Some(0), "{revoked:?}");
     gate.clock.advance(std::time::Duration::from_secs(2));
-    assert_eq!(key.get("/v1/models").await.expect("an answer").status, 401);
+    assert_eq!(gate.with_key(secret).await, 401);
     assert_eq!(
         gate.command(&["key", "revoke", "ada", "lg_none"])
             .await
@@ -109,12 +105,12 @@ async fn a_command_whose_output_nobody_reads_ends_without_a_word() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let folder = folder();
-    let ended = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
+    let ended = Command::new(env!("CARGO_BIN_EXE_llm-gate"))
         .args(["config", "show"])
         .current_dir(folder.path())
         .env_clear()
         .stdout(writer)
-        .stderr(std::process::Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts")
         .wait_with_output()
@@ -196,10 +192,17 @@ async fn what_is_configured_wrongly_is_said_in_one_line() {
 
 #[tokio::test]
 async fn migrates_and_prints_client_snippets() {
-    let folder = folder();
-    let output = run(&folder, &["migrate"], "").await;
-    assert_eq!(output.code, Some(0), "{output:?}");
-    assert!(folder.path().join("data/llm-gate.db").is_file());
+    let (folder, database) = (folder(), unused_database().await);
+    // Once and again: it does what is left to do.
+    for _ in 0..2 {
+        let output = run_on(database.as_deref(), &folder, &["migrate"], "").await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(output.stdout.starts_with("up to date: "), "{output:?}");
+    }
+    let made = folder.path().join("data/llm-gate.db").is_file();
+    assert_eq!(made, database.is_none(), "where it is to be");
+    let users = run_on(database.as_deref(), &folder, &["user", "list"], "").await;
+    assert_eq!(users.code, Some(0), "{users:?}");
     for client in ["opencode", "openai-python", "openai-node", "curl"] {
         let output = run(&folder, &["client-config", client], "").await;
         assert_eq!(output.code, Some(0), "{output:?}");
@@ -228,43 +231,85 @@ async fn the_demo_checks_itself() {
 }
 
 #[tokio::test]
-async fn a_terminated_gateway_ends_well() {
-    use std::process::Stdio;
-    use tokio::io::{AsyncBufReadExt, BufReader};
-
-    let folder = folder();
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
-        .args(["serve", "--port", "0"])
-        .current_dir(folder.path())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("LLM_GATE_METRICS__PORT", "0")
-        .env("VLLM_ENDPOINT", "http://127.0.0.1:9")
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program starts");
-    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-    while let Some(line) = log.next_line().await.expect("text") {
-        if line.contains("listening") {
-            break;
+async fn a_terminated_gateway_ends_well_and_another_on_the_same_books_goes_on() {
+    let database = unused_database().await;
+    let gateways = if database.is_some() { 2 } else { 1 };
+    let starting = (0..gateways).map(|_| Served::start(database.as_deref(), &[]));
+    let mut all = futures_util::future::join_all(starting).await;
+    while let Some(ended) = all.pop() {
+        assert_eq!(ended.terminate().await, Some(0));
+        for other in &all {
+            let live = Client::new(other.address).get("/health/live").await;
+            assert_eq!(live.expect("an answer").status, 200, "it goes on alone");
         }
     }
-    let id = child.id().expect("alive").to_string();
-    let killed = tokio::process::Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .await;
-    assert!(killed.expect("kill runs").success());
-    let status = child.wait().await.expect("it ends");
-    assert_eq!(status.code(), Some(0));
+}
+
+/// The program at work, in a folder of its own. Dropping it kills it.
+pub(crate) struct Served {
+    address: SocketAddr,
+    pub(crate) metrics_address: SocketAddr,
+    child: Child,
+    _log: Lines<BufReader<ChildStderr>>,
+    _folder: TempDir,
+}
+
+impl Served {
+    /// Starts it on a database, or on one in its folder, with no more in its environment than is said.
+    pub(crate) async fn start(database: Option<&str>, more: &[(&str, &str)]) -> Self {
+        let folder = folder();
+        let secret = "x".repeat(40);
+        let elsewhere = database.map(|url| {
+            [
+                ("DATABASE_URL", url),
+                ("JWT_SECRET_KEY", &secret),
+                ("API_KEY_PEPPER", &secret),
+            ]
+        });
+        let mut child = Command::new(env!("CARGO_BIN_EXE_llm-gate"))
+            .args(["serve", "--port", "0"])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("LLM_GATE_METRICS__PORT", "0")
+            .env("LLM_GATE_LOG__FORMAT", "json")
+            .env("VLLM_ENDPOINT", "http://127.0.0.1:9")
+            .envs(elsewhere.into_iter().flatten())
+            .envs(more.iter().copied())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        loop {
+            let line = log.next_line().await.expect("text").expect("it listens");
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            let address = |name| line["fields"][name].as_str()?.parse().ok();
+            if let Some(metrics_address) = address("metrics_address") {
+                return Self {
+                    address: address("address").expect("an address"),
+                    metrics_address,
+                    child,
+                    _log: log,
+                    _folder: folder,
+                };
+            }
+        }
+    }
+
+    /// Asks it to end; returns the exit code.
+    async fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().expect("alive").to_string();
+        let killed = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(killed.expect("kill runs").success());
+        self.child.wait().await.expect("it ends").code()
+    }
 }
 
 #[tokio::test]
 async fn the_books_are_verified_by_one_command() {
     let gate = start().await;
     let ada = gate.person("ada").await;
-    let body = serde_json::json!({
+    let body = json!({
         "model": "tiny",
         "max_tokens": 5,
         "messages": [{ "role": "user", "content": "hi" }],

@@ -30,8 +30,9 @@ impl Gate {
     /// Asks what a key is good for: a status.
     pub(crate) async fn with_key(&self, key: &str) -> StatusCode {
         self.told_everywhere();
-        let answer = self.client.bearer(key).get("/v1/models").await;
-        answer.expect("an answer").status
+        let client = self.client.bearer(key);
+        let ask = async || client.get("/v1/models").await.expect("an answer").status;
+        self.agreed(ask).await
     }
 }
 

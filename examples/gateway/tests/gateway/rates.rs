@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use llm_gate_gateway::Gateway;
+use llm_gate_gateway::Running;
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig, RateSetting};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::support::{Gate, config, send, start, start_with};
+use super::support::{Gate, send, start, start_with};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -267,15 +267,12 @@ async fn a_proxy_is_believed_only_where_it_is_trusted() {
     }
 }
 
-async fn connect(gate: &Gate, from: IpAddr) -> TcpStream {
+async fn connect(running: &Running, from: IpAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket
         .bind((from, 0).into())
         .expect("an address of this machine");
-    socket
-        .connect(gate.running.address)
-        .await
-        .expect("connected")
+    socket.connect(running.address).await.expect("connected")
 }
 
 /// Asks on an open connection; `None` if that was closed.
@@ -291,28 +288,30 @@ async fn served(stream: &mut TcpStream) -> Option<()> {
 #[tokio::test]
 async fn an_address_has_so_many_connections_and_no_more() {
     let gate = start_with(|config| config.server.max_connections_per_address = 2).await;
-    let (mut one, mut two) = (connect(&gate, THERE).await, connect(&gate, THERE).await);
-    assert!(served(&mut one).await.is_some() && served(&mut two).await.is_some());
-    let mut three = connect(&gate, THERE).await;
-    assert!(
-        served(&mut three).await.is_none(),
-        "closed without an answer"
-    );
-    let mut elsewhere = connect(&gate, HERE).await;
-    assert!(served(&mut elsewhere).await.is_some(), "another address");
-    drop(one);
-    // The gateway notices by itself; until then it closes each new one.
-    let again = async {
-        loop {
-            let mut stream = connect(&gate, THERE).await;
-            if served(&mut stream).await.is_some() {
-                return;
+    for running in gate.all() {
+        let (mut one, mut two) = (connect(running, THERE).await, connect(running, THERE).await);
+        assert!(served(&mut one).await.is_some() && served(&mut two).await.is_some());
+        let mut three = connect(running, THERE).await;
+        assert!(
+            served(&mut three).await.is_none(),
+            "closed without an answer"
+        );
+        let mut elsewhere = connect(running, HERE).await;
+        assert!(served(&mut elsewhere).await.is_some(), "another address");
+        drop(one);
+        // The gateway notices by itself; until then it closes each new one.
+        let again = async {
+            loop {
+                let mut stream = connect(running, THERE).await;
+                if served(&mut stream).await.is_some() {
+                    return;
+                }
             }
-        }
-    };
-    let again = tokio::time::timeout(Duration::from_secs(30), again).await;
-    assert!(again.is_ok(), "a place is free again");
-    drop(two);
+        };
+        let again = tokio::time::timeout(Duration::from_secs(30), again).await;
+        assert!(again.is_ok(), "a place is free again");
+        drop(two);
+    }
 }
 
 #[tokio::test]
@@ -401,13 +400,14 @@ async fn switched_off_nothing_is_limited_and_nothing_shown() {
 
 #[tokio::test]
 async fn whoever_is_told_that_something_is_away_is_told_when_to_come_back() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = config(&folder);
     // Nobody listens there.
-    config.upstream.url = "http://127.0.0.1:1".to_owned();
-    let running = Gateway::new(config).start().await.expect("started");
-    let ready = get(&Client::new(running.address), "/health/ready").await;
-    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(ready.headers["retry-after"], "5");
-    running.shutdown().await;
+    let gate = start_with(|config| config.upstream.url = "http://127.0.0.1:1".to_owned()).await;
+    for ready in gate
+        .everywhere(async || gate.get("/health/ready").await)
+        .await
+    {
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready.headers["retry-after"], "5");
+    }
+    gate.shutdown().await;
 }

@@ -1,19 +1,15 @@
 //! Logging in, refreshing, logging out.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use llm_gate::store::{Author, Store};
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig};
-use llm_gate_gateway::{Gateway, Running};
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::support::{
-    Gate, PASSWORD, Person, config, send, start, start_on_postgres_with, start_pair_of, start_with,
+    Gate, PASSWORD, Person, on_both, send, start, start_on_postgres_with, start_pair_of, start_with,
 };
 
 const REFRESH: &str = "/api/v1/auth/refresh";
@@ -408,101 +404,59 @@ async fn access_tokens_live_as_long_as_configured() {
     assert_eq!(pair.json()["expires_in"], 7200);
 }
 
-/// Starts a gateway on `store` whose passwords take so many passes.
-async fn start_with_passes(store: &Arc<dyn Store>, passes: u32) -> (TempDir, Running) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = config(&folder);
-    config.passwords.iterations = passes;
-    let gateway = Gateway::new(config).store(Arc::clone(store));
-    (folder, gateway.start().await.expect("started"))
-}
-
-/// Makes two tests of each rule about what one gateway leaves to the next: in SQLite, and in PostgreSQL.
-macro_rules! on_both_stores {
-    ($($rule:ident;)+) => {
-        mod on_sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() {
-                let store = llm_gate_diesel::test_db::open().await;
-                super::$rule(std::sync::Arc::new(store)).await;
-            })+
-        }
-
-        mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() {
-                let store = llm_gate_diesel::test_db::postgres::open().await;
-                super::$rule(std::sync::Arc::new(store)).await;
-            })+
-        }
-    };
-}
-
-on_both_stores! {
+on_both! {
     a_login_makes_the_hash_one_of_todays;
     logins_at_once_all_get_in_although_each_makes_the_hash_anew;
     a_refused_login_takes_the_same_work_whatever_the_parameters_were_before;
 }
 
-async fn a_login_makes_the_hash_one_of_todays(store: Arc<dyn Store>) {
+/// Lets passwords take so many passes. It is five unless changed.
+fn passes(passes: u32) -> impl FnOnce(&mut Config) {
+    move |config| config.passwords.iterations = passes
+}
+
+async fn a_login_makes_the_hash_one_of_todays(mut gate: Gate) {
+    gate.person("ada").await;
     let body = json!({ "username": "ada", "password": PASSWORD });
-    for (passes, path, status) in [
-        (5, "/auth/register", StatusCode::CREATED),
-        (6, "/auth/login", StatusCode::OK),
-        (6, "/auth/login", StatusCode::OK),
-        (5, "/auth/login", StatusCode::OK),
-    ] {
-        let (_folder, running) = start_with_passes(&store, passes).await;
-        let client = Client::new(running.address);
-        let answer = client.post(path, &body).await.expect("an answer");
-        assert_eq!(answer.status, status);
-        running.shutdown().await;
-        let kept = store.user_by_login("ada".to_owned()).await;
+    for now in [6, 6, 5] {
+        gate = gate.again(passes(now)).await;
+        let login = async || gate.post("/auth/login", body.clone()).await.status;
+        assert_eq!(gate.agreed(login).await, StatusCode::OK);
+        let kept = gate.books().await.user_by_login("ada".to_owned()).await;
         let hash = kept.expect("a store").expect("registered").hash;
         let hash = hash.expect("a password");
-        assert!(hash.contains(&format!("t={passes},")), "{hash}");
+        assert!(hash.contains(&format!("t={now},")), "{hash}");
     }
 }
 
-async fn logins_at_once_all_get_in_although_each_makes_the_hash_anew(store: Arc<dyn Store>) {
+async fn logins_at_once_all_get_in_although_each_makes_the_hash_anew(gate: Gate) {
+    gate.person("ada").await;
+    let gate = gate.again(passes(6)).await;
     let body = json!({ "username": "ada", "password": PASSWORD });
-    let (_folder, running) = start_with_passes(&store, 5).await;
-    let client = Client::new(running.address);
-    let made = client.post("/auth/register", &body).await;
-    assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
-    running.shutdown().await;
-
-    let (_folder, running) = start_with_passes(&store, 6).await;
-    let client = Client::new(running.address);
-    let logins = (0..8).map(|_| client.post("/auth/login", &body));
+    let logins = (0..8).map(|_| gate.post("/auth/login", body.clone()));
     for login in futures_util::future::join_all(logins).await {
-        let login = login.expect("an answer");
         assert_eq!(login.status, StatusCode::OK, "{login:?}");
     }
-    running.shutdown().await;
 }
 
-async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before(
-    store: Arc<dyn Store>,
-) {
-    for (name, passes) in [("weak", 5), ("gone", 5), ("strong", 9)] {
-        let (_folder, running) = start_with_passes(&store, passes).await;
+async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before(mut gate: Gate) {
+    let register = async |gate: &Gate, name: &str| {
         let body = json!({ "username": name, "password": PASSWORD });
-        let client = Client::new(running.address);
-        let made = client.post("/auth/register", &body).await;
-        assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
-        running.shutdown().await;
+        let made = gate.post("/auth/register", body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    };
+    for (name, before) in [("weak", 5), ("gone", 5), ("strong", 9)] {
+        gate = gate.again(passes(before)).await;
+        register(&gate, name).await;
     }
-    let (_folder, running) = start_with_passes(&store, 6).await;
-    let client = Client::new(running.address);
-    let gone = store.user_by_login("gone".to_owned()).await;
-    let gone = gone.expect("a store").expect("registered").user.id;
-    let disabled = store.set_user_disabled(gone, true, Author::now()).await;
-    assert!(disabled.expect("a store"));
-    let body = json!({ "username": "new", "password": PASSWORD });
-    let made = client.post("/auth/register", &body).await;
-    assert_eq!(made.expect("an answer").status, StatusCode::CREATED);
-    // Nobody comes first: the gateway knows before it has checked a hash.
+    let gate = gate.again(passes(6)).await;
+    gate.does(&["user", "disable", "gone"]).await;
+    register(&gate, "new").await;
+    let spent = || -> u64 {
+        let all = gate.all().map(|running| running.passwords().filled_kib());
+        all.sum()
+    };
+    // Nobody comes first: each gateway knows before it has checked a hash.
     let wrong = "wrong horse battery";
     for (name, password) in [
         ("nobody", PASSWORD),
@@ -514,24 +468,19 @@ async fn a_refused_login_takes_the_same_work_whatever_the_parameters_were_before
         ("gone", PASSWORD),
         ("nobody", wrong),
     ] {
-        let before = running.passwords().filled_kib();
         let body = json!({ "username": name, "password": password });
-        let refused = client.post("/auth/login", &body).await;
-        assert_eq!(
-            refused.expect("an answer").status,
-            StatusCode::UNAUTHORIZED,
-            "{name}"
-        );
-        let filled = running.passwords().filled_kib() - before;
-        let passes = 6 + 5 + 9;
-        assert_eq!(filled, 7 * 1024 * passes, "{name}: each kind once");
+        let refused = async || {
+            let before = spent();
+            let refused = gate.post("/auth/login", body.clone()).await;
+            (refused.status, spent() - before)
+        };
+        let each_kind_once = (StatusCode::UNAUTHORIZED, 7 * 1024 * (6 + 5 + 9));
+        assert_eq!(gate.agreed(refused).await, each_kind_once, "{name}");
     }
-    running.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gateways_with_other_parameters_let_in_whom_the_other_has_hashed_and_refuse_all_alike() {
-    let passes = |passes| move |config: &mut Config| config.passwords.iterations = passes;
     let gate = start_pair_of(passes(5), passes(6)).await;
     let other = gate.other.as_ref().expect("there are two");
     let at = [(&gate.running, 5), (other, 6)];

@@ -9,13 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use llm_gate::auth::{JwkSet, JwtVerifier};
+use llm_gate_gateway::Gateway;
 use llm_gate_gateway::client::Client;
 use llm_gate_gateway::config::Config;
-use llm_gate_gateway::{Gateway, Running};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::support::{PASSWORD, config, run, start, start_pair_of, start_with};
+use super::support::{Gate, PASSWORD, config, run, start, start_pair_of, start_with};
 
 const JWKS: &str = "/.well-known/jwks.json";
 
@@ -31,25 +31,6 @@ fn header(jwt: &str) -> Value {
     let part = jwt.split('.').next().expect("never empty");
     let json = URL_SAFE_NO_PAD.decode(part).expect("base64url");
     serde_json::from_slice(&json).expect("JSON")
-}
-
-/// A gateway that can be started again, under the same name.
-struct Kept {
-    folder: TempDir,
-}
-
-impl Kept {
-    async fn start(&self, algorithm: &str, files: &[&Path]) -> (Running, Client) {
-        let mut config = config(&self.folder);
-        config.web_url = Some("http://gate.test".to_owned());
-        config.auth.jwt_algorithm = algorithm.to_owned();
-        config.auth.jwt_key_files = files.iter().map(|file| file.to_path_buf()).collect();
-        // Port 9 of loopback: nobody is there, and nobody is asked.
-        config.upstream.url = "http://127.0.0.1:9".to_owned();
-        let running = Gateway::new(config).start().await.expect("started");
-        let client = Client::new(running.address);
-        (running, client)
-    }
 }
 
 async fn login(client: &Client) -> String {
@@ -117,53 +98,56 @@ async fn a_shared_secret_is_not_published() {
 
 #[tokio::test]
 async fn a_key_is_rotated_without_refusing_a_token_that_is_still_good() {
-    let kept = Kept {
-        folder: tempfile::tempdir().expect("a temporary folder"),
-    };
-    let old = key_file(&kept.folder, "old.pem", "EdDSA").await;
-    let new = key_file(&kept.folder, "new.pem", "ES256").await;
-    let public = kept.folder.path().join("old.pub");
-    let printed = run(&kept.folder, &["signing-key", "public", "old.pem"], "").await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let old = key_file(&folder, "old.pem", "EdDSA").await;
+    let new = key_file(&folder, "new.pem", "ES256").await;
+    let public = folder.path().join("old.pub");
+    let printed = run(&folder, &["signing-key", "public", "old.pem"], "").await;
     assert_eq!(printed.code, Some(0), "{printed:?}");
     std::fs::write(&public, printed.stdout).expect("written");
 
-    let (running, client) = kept.start("EdDSA", &[&old]).await;
-    let body = json!({ "username": "ada", "password": PASSWORD });
-    client
-        .post("/auth/register", &body)
-        .await
-        .expect("an answer");
-    let first = login(&client).await;
-    running.shutdown().await;
+    let gate = start_with(|config| {
+        // Under whatever address it is started again.
+        config.web_url = Some("http://gate.test".to_owned());
+        signed_with("EdDSA", &[&old])(config);
+    });
+    let mut gate = gate.await;
+    gate.person("ada").await;
+    let first = login(&gate.client).await;
+    let accepts = async |gate: &Gate, jwt: &str| {
+        gate.agreed(async || accepted(&gate.client, jwt).await)
+            .await
+    };
 
     // The next key is known before it signs, and afterwards the old one without its private part.
     for (algorithm, files) in [
         ("EdDSA", [old.as_path(), &new]),
         ("ES256", [new.as_path(), &public]),
     ] {
-        let (running, client) = kept.start(algorithm, &files).await;
-        assert!(accepted(&client, &first).await, "{algorithm}");
-        let jwt = login(&client).await;
-        assert_eq!(header(&jwt)["alg"], algorithm);
-        assert!(accepted(&client, &jwt).await);
-        let set = client.get(JWKS).await.expect("an answer").json();
+        gate = gate.again(signed_with(algorithm, &files)).await;
+        assert!(accepts(&gate, &first).await, "{algorithm}");
+        for jwt in gate.everywhere(async || login(&gate.client).await).await {
+            assert_eq!(header(&jwt)["alg"], algorithm);
+            assert!(accepts(&gate, &jwt).await);
+        }
+        let set = gate.agreed(async || gate.get(JWKS).await.json()).await;
         assert_eq!(set["keys"].as_array().map(Vec::len), Some(2));
-        running.shutdown().await;
     }
 
-    let (running, client) = kept.start("ES256", &[&new]).await;
-    assert!(!accepted(&client, &first).await, "its key is taken out");
-    let second = login(&client).await;
-    running.shutdown().await;
+    gate = gate.again(signed_with("ES256", &[&new])).await;
+    assert!(!accepts(&gate, &first).await, "its key is taken out");
+    let second = login(&gate.client).await;
 
-    let (running, client) = kept.start("HS256", &[&new]).await;
-    assert!(accepted(&client, &second).await, "back to a shared secret");
-    assert_eq!(header(&login(&client).await)["alg"], "HS256");
-    running.shutdown().await;
+    gate = gate.again(signed_with("HS256", &[&new])).await;
+    assert!(accepts(&gate, &second).await, "back to a shared secret");
+    for jwt in gate.everywhere(async || login(&gate.client).await).await {
+        assert_eq!(header(&jwt)["alg"], "HS256");
+        assert!(accepts(&gate, &jwt).await);
+    }
 }
 
 /// Lets the first of these files sign, and all of them check.
-fn signed_with(algorithm: &str, files: [&Path; 2]) -> impl FnOnce(&mut Config) {
+fn signed_with(algorithm: &str, files: &[&Path]) -> impl FnOnce(&mut Config) {
     move |config| {
         config.auth.jwt_algorithm = algorithm.to_owned();
         config.auth.jwt_key_files = files.iter().map(|file| file.to_path_buf()).collect();
@@ -177,8 +161,8 @@ async fn a_key_is_rotated_at_one_gateway_after_the_other() {
     let new = key_file(&folder, "new.pem", "ES256").await;
     // The first one signs with the new key already.
     let gate = start_pair_of(
-        signed_with("ES256", [&new, &old]),
-        signed_with("EdDSA", [&old, &new]),
+        signed_with("ES256", &[&new, &old]),
+        signed_with("EdDSA", &[&old, &new]),
     )
     .await;
     gate.person("ada").await;

@@ -2,13 +2,12 @@
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 
 use http::StatusCode;
 use llm_gate_gateway::{Gateway, StartError};
 use serde_json::json;
 
-use super::support::{PASSWORD, config, start};
+use super::support::{PASSWORD, config, start, start_with};
 
 #[tokio::test]
 async fn weak_or_missing_secrets_are_refused() {
@@ -62,34 +61,13 @@ async fn secrets_and_books_outlive_the_process_and_are_for_the_owner_only() {
         .mode();
     assert_eq!(mode & 0o777, 0o700);
 
-    let elsewhere = match gate.database {
-        Some(_) => Some(gate.books().await),
-        None => None,
-    };
-    let folder = gate.folder;
-    gate.running.shutdown().await;
-    if let Some(other) = gate.other {
-        other.shutdown().await;
-    }
-    let mut config = config(&folder);
-    config.upstream.url = gate.upstream.url();
-    let mut again = Gateway::new(config);
-    if let Some(books) = elsewhere {
-        again = again.store(Arc::from(books));
-    }
-    let running = again.start().await.expect("started again");
-    let client = llm_gate_gateway::client::Client::new(running.address);
-    running.models_known().await;
-    let models = client
-        .bearer(key)
-        .get("/v1/models")
-        .await
-        .expect("an answer");
-    assert_eq!(models.status, StatusCode::OK, "the pepper is the same");
+    let gate = gate.again(|_| ()).await;
+    let models = gate.with_key(&key).await;
+    assert_eq!(models, StatusCode::OK, "the pepper is the same");
     let body = json!({ "username": "ada", "password": PASSWORD });
-    let login = client.post("/auth/login", &body).await.expect("an answer");
-    assert_eq!(login.status, StatusCode::OK);
-    running.shutdown().await;
+    let login = async || gate.post("/auth/login", body.clone()).await.status;
+    assert_eq!(gate.agreed(login).await, StatusCode::OK);
+    gate.shutdown().await;
 }
 
 #[tokio::test]
@@ -129,17 +107,21 @@ async fn an_address_in_use_is_said_so() {
 
 #[tokio::test]
 async fn a_gate_without_its_model_server_is_alive_but_not_ready() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = config(&folder);
     // Port 9 of loopback: nobody is there.
-    config.upstream.url = "http://127.0.0.1:9".to_owned();
-    let running = Gateway::new(config).start().await.expect("started");
-    let client = llm_gate_gateway::client::Client::new(running.address);
-    let live = client.get("/health/live").await.expect("an answer");
-    assert_eq!(live.status, StatusCode::OK);
-    let ready = client.get("/health/ready").await.expect("an answer");
-    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(ready.json()["code"], 503);
-    assert_eq!(ready.text("status"), "degraded");
-    running.shutdown().await;
+    let gate = start_with(|config| config.upstream.url = "http://127.0.0.1:9".to_owned()).await;
+    for live in gate
+        .everywhere(async || gate.get("/health/live").await)
+        .await
+    {
+        assert_eq!(live.status, StatusCode::OK);
+    }
+    for ready in gate
+        .everywhere(async || gate.get("/health/ready").await)
+        .await
+    {
+        assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready.json()["code"], 503);
+        assert_eq!(ready.text("status"), "degraded");
+    }
+    gate.shutdown().await;
 }

@@ -1,5 +1,6 @@
 //! A gateway of one's own.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct Gate {
     pub(crate) folder: TempDir,
     /// Where the database is, if not in the folder.
     pub(crate) database: Option<String>,
+    /// The settings that all were started with, but for changes of the second one's own.
+    config: Config,
 }
 
 /// Settings for a gateway in `folder`: free ports, quick passwords.
@@ -80,9 +83,14 @@ pub(crate) fn paired() -> bool {
     }
 }
 
-/// Lets others go on before something is asked for again: who asks may do so often enough, but not without end.
-pub(crate) async fn pause() {
-    tokio::time::sleep(Duration::from_millis(5)).await;
+/// Returns where a command finds a database that nobody has used yet: where two gateways would be on PostgreSQL, one
+/// without tables; `None` for the one that lies in its folder, and is not there.
+pub(crate) async fn unused_database() -> Option<String> {
+    if !paired() {
+        return None;
+    }
+    let database = postgres::empty_config().await;
+    Some(database.url().to_owned())
 }
 
 impl Gate {
@@ -121,6 +129,42 @@ impl Gate {
             answers.push(ask().await);
         }
         answers
+    }
+
+    /// Asks each gateway once; returns what all of them say.
+    pub(crate) async fn agreed<T: PartialEq + Debug>(&self, ask: impl AsyncFn() -> T) -> T {
+        let mut answers = self.everywhere(ask).await;
+        let last = answers.pop().expect("there is one at least");
+        for answer in answers {
+            assert_eq!(answer, last, "one gateway says the same as the other");
+        }
+        last
+    }
+
+    /// Ends all gateways, and starts as many on what they have left, with changed settings and at other ports.
+    pub(crate) async fn again(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self {
+            running,
+            other,
+            upstream,
+            clock,
+            folder,
+            database,
+            mut config,
+            ..
+        } = self;
+        let two = other.is_some();
+        for running in std::iter::once(running).chain(other) {
+            running.shutdown().await;
+        }
+        change(&mut config);
+        let place = Place {
+            upstream,
+            clock,
+            folder,
+            database,
+        };
+        place.open(config, two, |_| ()).await
     }
 
     /// Lets the next request go to the gateway that would have had the one after it.
@@ -216,24 +260,6 @@ impl Held {
     }
 }
 
-/// Starts a gateway in front of `upstream`, on `store` or on what its settings say.
-async fn gateway(config: Config, clock: &ManualClock, database: Option<&PgConfig>) -> Running {
-    let mut gateway = Gateway::new(config).clock(Arc::new(clock.clone()));
-    if let Some(database) = database {
-        // By the clock of the test, and not by the server's.
-        let patient = database
-            .clone()
-            .database_time(false)
-            .lock_timeout(PATIENCE)
-            .statement_timeout(PATIENCE);
-        let store = PgStore::open(patient).await;
-        gateway = gateway.store(Arc::new(store.expect("opened")));
-    }
-    let running = gateway.start().await.expect("started");
-    running.models_known().await;
-    running
-}
-
 /// Starts two gateways on one PostgreSQL; every request goes to the other one.
 pub(crate) async fn start_pair() -> Gate {
     start_pair_with(|_| ()).await
@@ -245,7 +271,7 @@ pub(crate) async fn start_pair_with(change: impl FnOnce(&mut Config)) -> Gate {
 
 /// Starts two on a database of a server that the test has for itself.
 pub(crate) async fn start_pair_on(database: PgConfig) -> Gate {
-    start_two(Some(database), true, |_| (), |_| ()).await
+    start_two(Some(database.url().to_owned()), true, |_| (), |_| ()).await
 }
 
 /// Starts two whose settings differ, as while they are changed one after the other: the second one has those of the first,
@@ -254,8 +280,8 @@ pub(crate) async fn start_pair_of(
     change_first: impl FnOnce(&mut Config),
     change_second: impl FnOnce(&mut Config),
 ) -> Gate {
-    let database = Some(postgres::config().await);
-    start_two(database, true, change_first, change_second).await
+    let database = postgres::config().await.url().to_owned();
+    start_two(Some(database), true, change_first, change_second).await
 }
 
 /// Starts a gateway that writes to users, and what takes its letters.
@@ -282,11 +308,12 @@ async fn start_on(database: Option<PgConfig>, change: impl FnOnce(&mut Config)) 
         None if paired() => Some(postgres::config().await),
         other => other,
     };
+    let database = database.map(|database| database.url().to_owned());
     start_two(database, paired(), change, |_| ()).await
 }
 
 async fn start_two(
-    database: Option<PgConfig>,
+    database: Option<String>,
     two: bool,
     change: impl FnOnce(&mut Config),
     change_second: impl FnOnce(&mut Config),
@@ -298,45 +325,93 @@ async fn start_two(
     let mut config = config(&folder);
     config.upstream.url = upstream.url();
     change(&mut config);
-    let front = Front::listen().await;
-    let front_address = front.address;
-    if two {
-        // Both sign in the name of one, which is where people come to.
-        config
-            .web_url
-            .get_or_insert_with(|| format!("http://{front_address}"));
-    }
-    let clock = ManualClock::new();
-    let running = gateway(config.clone(), &clock, database.as_ref()).await;
-    let mut address = running.address;
-    let mut other = None;
-    if two {
-        // It has the same secrets, and a journal of its own.
-        let data = folder.path().join("other");
-        std::fs::create_dir(&data).expect("a new folder");
-        for secret in ["jwt-secret", "api-key-pepper"] {
-            let kept = config.data_dir.join(secret);
-            if kept.exists() {
-                std::fs::copy(kept, data.join(secret)).expect("copied");
-            }
-        }
-        config.data_dir = data;
-        change_second(&mut config);
-        let second = gateway(config, &clock, database.as_ref()).await;
-        address = front_address;
-        front.by_connection(vec![running.address, second.address]);
-        other = Some(second);
-    }
-    let url = database.as_ref().map(|database| database.url().to_owned());
-    Gate {
-        client: Client::new(address),
-        address,
-        running,
-        other,
+    let place = Place {
         upstream,
-        clock,
+        clock: ManualClock::new(),
         folder,
-        database: url,
+        database,
+    };
+    place.open(config, two, change_second).await
+}
+
+/// What gateways stand on.
+struct Place {
+    upstream: ScriptedVllm,
+    clock: ManualClock,
+    folder: TempDir,
+    database: Option<String>,
+}
+
+impl Place {
+    /// Starts one gateway, or two that differ in what is changed for the second one.
+    async fn open(
+        self,
+        mut config: Config,
+        two: bool,
+        change_second: impl FnOnce(&mut Config),
+    ) -> Gate {
+        let front = Front::listen().await;
+        let front_address = front.address;
+        if two {
+            // Both sign in the name of one, which is where people come to.
+            config
+                .web_url
+                .get_or_insert_with(|| format!("http://{front_address}"));
+        }
+        let running = self.start(config.clone()).await;
+        let mut address = running.address;
+        let mut other = None;
+        if two {
+            // It has the same secrets, in a folder of its own.
+            let mut config = config.clone();
+            let data = self.folder.path().join("other");
+            std::fs::create_dir_all(&data).expect("a folder");
+            for secret in ["jwt-secret", "api-key-pepper"] {
+                let kept = config.data_dir.join(secret);
+                if kept.exists() {
+                    std::fs::copy(kept, data.join(secret)).expect("copied");
+                }
+            }
+            config.data_dir = data;
+            change_second(&mut config);
+            let second = self.start(config).await;
+            address = front_address;
+            front.by_connection(vec![running.address, second.address]);
+            other = Some(second);
+        }
+        Gate {
+            client: Client::new(address),
+            address,
+            running,
+            other,
+            upstream: self.upstream,
+            clock: self.clock,
+            folder: self.folder,
+            database: self.database,
+            config,
+        }
+    }
+
+    /// Starts a gateway on the database, or on what its settings say.
+    async fn start(&self, config: Config) -> Running {
+        let known = config.upstream.url == self.upstream.url();
+        let mut gateway = Gateway::new(config).clock(Arc::new(self.clock.clone()));
+        if let Some(url) = &self.database {
+            // By the clock of the test, and not by the server's.
+            let patient = PgConfig::new(url)
+                .database_time(false)
+                .connect_timeout(PATIENCE)
+                .lock_timeout(PATIENCE)
+                .statement_timeout(PATIENCE);
+            let store = PgStore::open(patient).await;
+            gateway = gateway.store(Arc::new(store.expect("opened")));
+        }
+        let running = gateway.start().await.expect("started");
+        // Where the settings name another model server, that may be nobody.
+        if known {
+            running.models_known().await;
+        }
+        running
     }
 }
 
@@ -487,14 +562,18 @@ pub(crate) async fn run_on(
     use tokio::io::AsyncWriteExt;
 
     let data = folder.path().join("data");
-    // Beside a database elsewhere nothing is made up: the command has to be told what the gateway has.
+    // Beside a database elsewhere nothing is made up: the command has to be told what the gateway has, or anything where
+    // there is none.
     let secrets = [
         ("JWT_SECRET_KEY", "jwt-secret"),
         ("API_KEY_PEPPER", "api-key-pepper"),
     ];
     let secrets = secrets.map(|(name, file)| {
-        let kept = database.and_then(|_| std::fs::read_to_string(data.join(file)).ok());
-        kept.map(|secret| (name, secret.trim_end().to_owned()))
+        database.map(|_| {
+            let kept = std::fs::read_to_string(data.join(file));
+            let secret = kept.unwrap_or_else(|_| "x".repeat(40));
+            (name, secret.trim_end().to_owned())
+        })
     });
     let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_llm-gate"))
         .args(arguments)

@@ -8,7 +8,7 @@ use llm_gate_gateway::config::{Config, RateSetting};
 use serde_json::{Value, json};
 
 use super::{GUESSER, HOME, LOGIN, OTHER, Place, WRONG, device, proxied, rate};
-use crate::support::{PASSWORD, PATIENCE, pause, start_with, start_with_mail};
+use crate::support::{PASSWORD, PATIENCE, start_with, start_with_mail};
 
 /// Whoever has neither device nor patience has the letter, where she is.
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_guess_counts_whether_or_not_its_answer_is_waited_for() {
         let sent = connection.write_all(request.as_bytes()).await;
         sent.expect("sent");
         while passwords.runs() == before {
-            pause().await;
+            tokio::task::yield_now().await;
         }
     }
     let failed = async || {
@@ -90,11 +90,7 @@ async fn a_guess_counts_whether_or_not_its_answer_is_waited_for() {
         assert_eq!(events.status, StatusCode::OK, "{events:?}");
         events.json()["events"].as_array().expect("a list").len()
     };
-    let noted = async {
-        while failed().await < 10 {
-            pause().await;
-        }
-    };
+    let noted = async { while failed().await < 10 {} };
     let noted = tokio::time::timeout(PATIENCE, noted).await;
     assert!(noted.is_ok(), "each leaves its event");
     let guesser = Place::new(&gate, GUESSER);
