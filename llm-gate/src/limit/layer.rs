@@ -29,7 +29,9 @@ pub struct RateLimitLayer {
 
 /// Tells whose a request is that shows that by itself.
 #[derive(Clone)]
-pub(super) struct Vouch(Arc<dyn Fn(&HeaderMap, &Extensions) -> Option<Holder> + Send + Sync>);
+pub(super) struct Vouch(Arc<Tell>);
+
+type Tell = dyn Fn(&HeaderMap, &Extensions) -> Option<Holder> + Send + Sync;
 
 impl Vouch {
     pub(super) fn holder(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Counted> {

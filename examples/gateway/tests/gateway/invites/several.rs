@@ -61,11 +61,8 @@ async fn who_manages_one_of_several_projects_takes_that_out_and_learns_of_no_oth
     assert_eq!(cat.delete(&at(2)).await.status, StatusCode::NO_CONTENT);
     assert_eq!(own(1).await["revoked"], true, "for bob it is over");
     assert_eq!(own(0).await["revoked"], false, "for ada it is not");
-    let told = bob.get(&format!(
-        "/api/v1/audit?project_id={}&target_id={id}",
-        projects[1]
-    ));
-    let told = told.await.json()["events"].clone();
+    let path = format!("/api/v1/audit?project_id={}&target_id={id}", projects[1]);
+    let told = bob.get(&path).await.json()["events"].clone();
     assert_eq!(told.as_array().map(Vec::len), Some(1), "once: {told}");
     assert_eq!(told[0]["action"], "invite.changed");
     let before = json!({ "projects": { &*projects[1]: "member" } });
