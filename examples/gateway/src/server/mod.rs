@@ -2,6 +2,7 @@
 //! open streams finish.
 
 mod doors;
+mod received;
 mod request;
 mod requests;
 mod stall;
@@ -27,6 +28,7 @@ use tower::ServiceExt;
 use tower_http::timeout::TimeoutBody;
 
 use self::doors::Doors;
+use self::received::Received;
 use self::request::InTime;
 use self::requests::{Counting, Requests};
 pub use self::stall::StallGuard;
@@ -133,7 +135,7 @@ pub async fn serve(
 
 /// Notes where a request comes from, and bounds how long its client may be silent in the middle of a body, and
 /// take for the whole.
-fn into_axum(mut request: http::Request<Incoming>, peer: SocketAddr) -> Request {
+fn into_axum(mut request: http::Request<Received<Incoming>>, peer: SocketAddr) -> Request {
     request.extensions_mut().insert(Peer(peer));
     request.map(|body| {
         let body = InTime::new(TimeoutBody::new(BODY_IDLE, body), BODY_TOTAL);

@@ -14,10 +14,9 @@
 //! - The connection has spoken HTTP/1 from its first byte on.
 //! - What is to be written is the whole of such an answer, in hyper's very words, and nothing else.
 //!
-//! One case stays bare. Hyper reads the next request when an answer is in its buffer as a whole and the body of its request
-//! has ended, though the client may not have taken that answer yet. If the next one cannot be read then, what hyper says
-//! stands in the buffer behind the rest of an answer, and is left alone there. It takes a client that is answered before
-//! its body was read, goes on sending without reading, and then breaks HTTP.
+//! Hyper would also say it while an answer is left to be written: where the body of a request ends only when its answer is in
+//! the buffer as a whole, what follows is read at once. So an answer that is given before is the last of its connection
+//! ([`Received`](super::received::Received)), and what follows any other is read when that was flushed.
 //!
 //! Over HTTP/2 the `h2` crate answers header lists beyond what was announced with a 431 of its own, in frames, which this
 //! never touches.
