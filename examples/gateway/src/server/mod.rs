@@ -52,7 +52,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a listener serves.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// Answers requests.
+    /// Answers requests, each time with an id that was never said before: over HTTP/2 h2's own answers are told from these
+    /// by how little they say.
     pub served: Router,
     /// Answers for requests that could not be read, see [`refusals`](crate::edge::refusals).
     pub refusals: Router,
