@@ -14,7 +14,7 @@ use llm_gate::limit::Endpoint;
 
 use crate::config::{ProxyHeader, ServerConfig};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The other end of the connection that a request came on, in its extensions.
 #[derive(Clone, Copy, Debug)]

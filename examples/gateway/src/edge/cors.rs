@@ -48,7 +48,8 @@ impl Origins {
     /// Returns the origin of a request if its scripts may read the answer. Of one that could not be read it is not known,
     /// and taken to be the only one there is.
     fn allowed(&self, request: &Request) -> Option<HeaderValue> {
-        if request.extensions().get::<Unparsed>().is_some() {
+        let unparsed = request.extensions().get::<Unparsed>();
+        if unparsed.is_some_and(Unparsed::is_of_anybody) {
             return match &*self.0 {
                 [only] => Some(only.clone()),
                 _ => None,

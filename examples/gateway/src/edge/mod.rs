@@ -26,7 +26,7 @@ pub(crate) use self::headers::ContentPolicy;
 pub use self::headers::Hardening;
 pub use self::observe::{Caller, X_REQUEST_ID};
 pub use self::unparsed::refusals;
-pub(crate) use self::unparsed::stand_in;
+pub(crate) use self::unparsed::{stand_in, too_large};
 pub use self::unread::UnreadGuard;
 
 /// Puts the edge around all routes; `rate` is that of addresses, which the routes count by.

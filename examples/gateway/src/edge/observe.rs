@@ -184,7 +184,7 @@ impl Drop for Observation {
 }
 
 /// A bounded set of words, so that callers cannot make up time series.
-fn word(method: &Method) -> &'static str {
+pub(super) fn word(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -2,42 +2,42 @@
 //! open streams finish.
 
 mod doors;
+mod received;
 mod request;
 mod requests;
+mod served;
 mod stall;
 mod unparsed;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tower::ServiceExt;
-use tower_http::timeout::TimeoutBody;
 
 use self::doors::Doors;
-use self::request::InTime;
 use self::requests::{Counting, Requests};
+use self::served::Served;
 pub use self::stall::StallGuard;
 use self::unparsed::Unparsed;
 use crate::config::ServerConfig;
 use crate::edge::Peer;
 
-/// The largest header block that is read.
+/// The largest header block that is allowed.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-/// The most header lines that are read.
+/// The most header lines that are allowed.
 const MAX_HEADERS: usize = 128;
+/// The largest list of headers that is read over HTTP/2, and what clients are told of that: one that is larger than is
+/// allowed is answered better when it was read. As many as [`MAX_STREAMS`] lie in memory at once, until the first of them
+/// is looked at, and one that is not whole yet for as long as its connection: so not much more.
+const MAX_READ_BYTES: u32 = 128 * 1024;
 /// The most requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 128;
 /// How often a silent connection of HTTP/2 is asked whether it is still there.
@@ -52,7 +52,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a listener serves.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// Answers requests.
+    /// Answers requests, each time with an id that was never said before: over HTTP/2 h2's own answers are told from these
+    /// by how little they say.
     pub served: Router,
     /// Answers for requests that could not be read, see [`refusals`](crate::edge::refusals).
     pub refusals: Router,
@@ -99,13 +100,9 @@ pub async fn serve(
         let stream = StallGuard::new(stream, stall).opening(opening);
         let refusals = routes.refusals.clone();
         let stream = Unparsed::new(stream, Arc::clone(&requests), refusals, Peer(peer));
-        let service = TowerToHyperService::new(
-            routes
-                .served
-                .clone()
-                .map_request(move |request| into_axum(request, peer)),
-        );
-        let service = Counting::new(service, requests);
+        let routes = routes.clone();
+        let peer = Peer(peer);
+        let service = Counting::new(Served { routes, peer }, requests);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let connection = connection.into_owned();
         let connection = graceful.watch(connection);
@@ -129,16 +126,6 @@ pub async fn serve(
     }
     // Waits for each task to be gone: its bodies are dropped, so its requests are settled.
     connections.shutdown().await;
-}
-
-/// Notes where a request comes from, and bounds how long its client may be silent in the middle of a body, and
-/// take for the whole.
-fn into_axum(mut request: http::Request<Incoming>, peer: SocketAddr) -> Request {
-    request.extensions_mut().insert(Peer(peer));
-    request.map(|body| {
-        let body = InTime::new(TimeoutBody::new(BODY_IDLE, body), BODY_TOTAL);
-        axum::body::Body::new(body)
-    })
 }
 
 /// Waits for a free place first: connections beyond the limit wait in the kernel's queue.
@@ -178,15 +165,9 @@ fn builder(config: &ServerConfig) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .max_header_list_size(MAX_READ_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     builder
 }
-
-/// Makes sure that what is served cannot fail.
-const _: fn() = || {
-    fn infallible<S: tower::Service<Request, Error = Infallible>>() {}
-    infallible::<Router>();
-};

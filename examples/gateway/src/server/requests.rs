@@ -3,10 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
 use pin_project_lite::pin_project;
+
+use super::received::Received;
 
 /// The requests of one connection that are under way, and whether bytes of their answers may still have to be written.
 ///
@@ -16,6 +19,8 @@ pub(super) struct Requests {
     under_way: AtomicUsize,
     /// Whether something was answered since all had been written.
     answered: AtomicBool,
+    /// Whether the body of the last request over HTTP/1.1 may still be to be read.
+    unread: AtomicBool,
 }
 
 impl Requests {
@@ -24,6 +29,11 @@ impl Requests {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.answered.store(true, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
+    }
+
+    /// Notes whether the body of the last request was read to its end.
+    pub(super) fn received(&self, whole: bool) {
+        self.unread.store(!whole, Ordering::Relaxed);
     }
 
     /// Notes that hyper has written all that it had.
@@ -43,6 +53,13 @@ impl Requests {
 #[derive(Debug)]
 pub(super) struct UnderWay(Arc<Requests>);
 
+impl UnderWay {
+    /// Whether it is answered before its body was read.
+    fn is_unread(&self) -> bool {
+        self.0.unread.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
@@ -60,7 +77,8 @@ pin_project! {
     }
 }
 
-/// A service that counts requests from when they are read until their answer is with hyper as a whole, or given up.
+/// A service that counts requests from when they are read until their answer is with hyper as a whole, or given up. An answer
+/// that does not wait for the body of its request ends the connection.
 #[derive(Debug)]
 pub(super) struct Counting<S> {
     inner: S,
@@ -73,16 +91,18 @@ impl<S> Counting<S> {
     }
 }
 
-impl<S, R, B> Service<R> for Counting<S>
+impl<S, R, B> Service<Request<R>> for Counting<S>
 where
-    S: Service<R, Response = Response<B>>,
+    R: Body + Unpin,
+    S: Service<Request<Received<R>>, Response = Response<B>>,
 {
     type Response = Response<Counted<B>>;
     type Error = S::Error;
     type Future = Counted<S::Future>;
 
-    fn call(&self, request: R) -> Self::Future {
+    fn call(&self, request: Request<R>) -> Self::Future {
         let under_way = self.requests.begin();
+        let request = Received::of(request, &self.requests);
         Counted {
             inner: self.inner.call(request),
             request: Some(under_way),
@@ -98,8 +118,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
+        let mut response = ready!(this.inner.poll(cx))?;
         let request = this.request.take();
+        if request.as_ref().is_some_and(UnderWay::is_unread) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
         Poll::Ready(Ok(response.map(|inner| Counted { inner, request })))
     }
 }
@@ -112,7 +136,14 @@ impl<B: Body> Body for Counted<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let mut inner = self.project().inner;
+        loop {
+            match ready!(inner.as_mut().poll_frame(cx)) {
+                // Headers that end an answer look like a bare one, and no client of ours waits for such.
+                Some(Ok(frame)) if frame.is_trailers() => {}
+                frame => return Poll::Ready(frame),
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -121,5 +152,33 @@ impl<B: Body> Body for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_without_trailers() {
+        let frames = [
+            Frame::data(Bytes::from("body")),
+            Frame::trailers(HeaderMap::from_iter([(
+                CONNECTION,
+                HeaderValue::from_static("close"),
+            )])),
+        ];
+        let inner = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
+        let request = None;
+        let body = Counted { inner, request }.collect().await.expect("a body");
+        assert_eq!(body.trailers(), None, "over HTTP/2 they look like h2's own");
+        assert_eq!(body.to_bytes(), "body");
     }
 }

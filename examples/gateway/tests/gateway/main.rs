@@ -11,6 +11,7 @@ mod database;
 mod doctor;
 mod document;
 mod edge;
+mod edge_http2;
 mod edge_unparsed;
 mod events;
 mod foreign;

@@ -1,11 +1,13 @@
-//! The gateway's words in place of hyper's own.
+//! The gateway's words in place of those of hyper and h2.
 //!
-//! What hyper cannot read over HTTP/1.1 it answers by itself, before there is a request to serve: with a bare 400, 414
-//! or 431, without id, headers or body, and then it closes the connection. A stream around the socket knows such an
-//! answer when hyper writes it, and writes what the edge says in its place.
+//! What these cannot read, or do not want to, they answer by themselves, before there is a request to serve. A stream around
+//! the socket knows such an answer when it is written, and writes what the edge says in its place, or beside it. No byte of
+//! another answer may ever be taken for one of those, whatever is in its body.
 //!
-//! No byte of another answer may ever be taken for one of those, whatever is in its body. So it is one only where all of
-//! this holds:
+//! # HTTP/1.1
+//!
+//! Hyper answers with a bare 400, 414 or 431, without id, headers or body, and then closes the connection. It is one only
+//! where all of this holds:
 //!
 //! - No request is under way: each is counted from when hyper passes it on until hyper has dropped the body of its answer,
 //!   or its future.
@@ -14,14 +16,30 @@
 //! - The connection has spoken HTTP/1 from its first byte on.
 //! - What is to be written is the whole of such an answer, in hyper's very words, and nothing else.
 //!
-//! One case stays bare. Hyper reads the next request when an answer is in its buffer as a whole and the body of its request
-//! has ended, though the client may not have taken that answer yet. If the next one cannot be read then, what hyper says
-//! stands in the buffer behind the rest of an answer, and is left alone there. It takes a client that is answered before
-//! its body was read, goes on sending without reading, and then breaks HTTP.
+//! Hyper would also say it while an answer is left to be written: where the body of a request ends only when its answer is in
+//! the buffer as a whole, what follows is read at once. So an answer that is given before is the last of its connection
+//! ([`Received`](super::received::Received)), and what follows any other is read when that was flushed.
 //!
-//! Over HTTP/2 the `h2` crate answers header lists beyond what was announced with a 431 of its own, in frames, which this
-//! never touches.
+//! # HTTP/2
+//!
+//! The `h2` crate answers headers beyond what it reads with a frame that has the status 431 and ends the stream. (Whatever
+//! else is wrong there it resets, or it says goodbye: nothing of that is an answer.) What the edge says in its headers is
+//! appended to the block of that frame, in literals that are in no table, so the table of the connection stays as h2 knows
+//! it. There is no body: h2 counts what may be sent of bodies, and would not know of it. A frame is one of these where all
+//! of this holds:
+//!
+//! - It begins where the one before it ends. Nothing but frames is written from the first byte on, and each is followed by
+//!   its length.
+//! - It has headers, all of them, ends its stream, and is no longer than a status needs. Answers of our own are longer: each
+//!   has an id that was never said before, so no table has it. And they end with a body or with these headers: the trailers
+//!   of a model server are left out ([`Counted`](super::requests::Counted)).
+//! - It is there as a whole when its first byte is to be written. So h2 writes: it encodes headers in one piece, and keeps
+//!   what it was not told to be written.
 
+mod http1;
+mod http2;
+
+use std::future::ready as at_once;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,19 +49,14 @@ use axum::Router;
 use axum::response::Response;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt;
 
+use self::http2::Frames;
 use super::requests::Requests;
 use crate::edge::{Peer, stand_in};
 
-/// How much an answer for what cannot be read may say.
-const MAX_BODY: usize = 64 * 1024;
-/// Hyper's own answers are shorter than this.
-const MAX_BARE: usize = 256;
-
-/// A stream that says in the gateway's words what hyper says by itself.
+/// A stream that says in the gateway's words what hyper and h2 say by themselves.
 pub(super) struct Unparsed<S> {
     inner: S,
     requests: Arc<Requests>,
@@ -53,12 +66,14 @@ pub(super) struct Unparsed<S> {
     flushed: bool,
     /// Whether hyper speaks HTTP/1, from its first word on.
     http1: Option<bool>,
-    /// What is written in place of hyper's own answer.
+    /// What was written so far, where it does not.
+    frames: Frames,
+    /// What is written in place of an answer of their own.
     instead: Option<Instead>,
 }
 
 struct Instead {
-    /// How many bytes of hyper's it stands for.
+    /// How many bytes of theirs it stands for.
     length: usize,
     words: Words,
 }
@@ -70,12 +85,7 @@ enum Words {
 
 impl<S> Unparsed<S> {
     /// Lets `refusals` answer in place of hyper where none of `requests` is answered. They come from `peer`.
-    pub(super) const fn new(
-        inner: S,
-        requests: Arc<Requests>,
-        refusals: Router,
-        peer: Peer,
-    ) -> Self {
+    pub(super) fn new(inner: S, requests: Arc<Requests>, refusals: Router, peer: Peer) -> Self {
         Self {
             inner,
             requests,
@@ -83,37 +93,74 @@ impl<S> Unparsed<S> {
             peer,
             flushed: true,
             http1: None,
+            frames: Frames::default(),
             instead: None,
         }
     }
 
-    /// Looks at what hyper is about to write: `only` if that is one piece, which begins with `first`.
-    fn look(&mut self, first: &[u8], only: bool) {
-        if self.instead.is_some() || first.is_empty() {
-            return;
-        }
+    /// Looks at what is about to be written, of which the first piece is not empty. Returns in which piece, and where in that,
+    /// an answer begins that is to be looked at again when all before was written.
+    fn look(&mut self, pieces: &[io::IoSlice<'_>]) -> Option<(usize, usize)> {
+        let (first, more) = pieces.split_first()?;
         let word = || first.starts_with(b"HTTP/1.");
-        let http1 = *self.http1.get_or_insert_with(word);
-        let certain = http1 && only && self.flushed && self.requests.none();
+        if !*self.http1.get_or_insert_with(word) {
+            return self.look_at_frames(pieces);
+        }
+        let only = more.iter().all(|piece| piece.is_empty());
+        let certain = only && self.flushed && self.requests.none();
         self.flushed = false;
-        if let Some(bare) = certain.then(|| Bare::read(first)).flatten() {
-            let request = stand_in(self.peer, bare.status);
-            let response = self.refusals.clone().oneshot(request);
+        if let Some(bare) = certain.then(|| http1::Bare::read(first)).flatten() {
             let (line, date) = (bare.line.to_owned(), bare.date.to_owned());
-            let words = async move {
-                let Ok(response) = response.await;
-                write_down(&line, &date, response).await
-            };
-            self.instead = Some(Instead {
-                length: first.len(),
-                words: Words::Sought(Box::pin(words)),
+            self.replace(first.len(), bare.status, |response| {
+                http1::write_down(line, date, response)
             });
         }
+        None
+    }
+
+    fn look_at_frames(&mut self, pieces: &[io::IoSlice<'_>]) -> Option<(usize, usize)> {
+        let mut frames = self.frames;
+        for (place, piece) in pieces.iter().enumerate() {
+            let Some((offset, bare)) = frames.find(piece) else {
+                continue;
+            };
+            if (place, offset) != (0, 0) {
+                return Some((place, offset));
+            }
+            let (stream, block) = (bare.stream, bare.block.to_vec());
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            self.replace(bare.length(), status, move |response| {
+                at_once(http2::write_down(stream, block, &response))
+            });
+            break;
+        }
+        None
+    }
+
+    /// Lets the edge answer in place of the next `length` bytes.
+    fn replace<W>(
+        &mut self,
+        length: usize,
+        status: StatusCode,
+        write_down: impl FnOnce(Response) -> W + Send + 'static,
+    ) where
+        W: Future<Output = Bytes> + Send + 'static,
+    {
+        let request = stand_in(self.peer, status);
+        let response = self.refusals.clone().oneshot(request);
+        let words = async move {
+            let Ok(response) = response.await;
+            write_down(response).await
+        };
+        self.instead = Some(Instead {
+            length,
+            words: Words::Sought(Box::pin(words)),
+        });
     }
 }
 
 impl<S: AsyncWrite + Unpin> Unparsed<S> {
-    /// Writes what stands in place of hyper's own answer, if there is something, and says how long that was.
+    /// Writes what stands in place of an answer of their own, if there is something, and says how long that was.
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         let Some(instead) = &mut self.instead else {
             return Poll::Ready(Ok(None));
@@ -151,31 +198,45 @@ impl<S: AsyncRead + Unpin> AsyncRead for Unparsed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Unparsed<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.look(bytes, true);
-        if let Some(length) = ready!(self.poll_instead(cx))? {
-            self.instead = None;
-            return Poll::Ready(Ok(length.min(bytes.len())));
-        }
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut full = slices.iter().filter(|slice| !slice.is_empty());
-        let first = full.next().map_or(&[][..], |slice| slice);
-        let only = full.next().is_none();
-        if only || self.instead.is_some() {
-            return self.poll_write(cx, first);
+        let empty = pieces.iter().take_while(|piece| piece.is_empty()).count();
+        let pieces = &pieces[empty..];
+        let stop = match self.instead {
+            Some(_) => None,
+            None => self.look(pieces),
+        };
+        if let Some(length) = ready!(self.poll_instead(cx))? {
+            self.instead = None;
+            let shown = pieces.first().map_or(0, |piece| piece.len());
+            return Poll::Ready(Ok(length.min(shown)));
         }
-        self.look(first, only);
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let inner = Pin::new(&mut self.inner);
+        let written = ready!(match (stop, pieces) {
+            (Some((0, offset)), [first, ..]) => inner.poll_write(cx, &first[..offset]),
+            (Some((place, _)), _) => inner.poll_write_vectored(cx, &pieces[..place]),
+            (None, [only]) => inner.poll_write(cx, only),
+            (None, _) => inner.poll_write_vectored(cx, pieces),
+        })?;
+        if self.http1 == Some(false) {
+            let mut left = written;
+            for piece in pieces {
+                let passed = left.min(piece.len());
+                self.frames.pass(&piece[..passed]);
+                left -= passed;
+            }
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -194,58 +255,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unparsed<S> {
         ready!(self.poll_instead(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
-}
-
-/// An answer of hyper's own.
-#[derive(Debug, PartialEq, Eq)]
-struct Bare<'a> {
-    line: &'a str,
-    status: StatusCode,
-    date: &'a str,
-}
-
-impl<'a> Bare<'a> {
-    /// Reads `bytes` as the whole of such an answer.
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let bytes = (bytes.len() <= MAX_BARE).then_some(bytes)?;
-        let head = std::str::from_utf8(bytes).ok()?;
-        let mut lines = head.strip_suffix("\r\n\r\n")?.split("\r\n");
-        let line = lines.next()?;
-        // Whoever has asked for something over HTTP/1.0 before is answered over that, and need not be told of the end.
-        let (version, reason) = line.split_once(' ')?;
-        let closes = match version {
-            "HTTP/1.1" => lines.next() == Some("connection: close"),
-            version => version == "HTTP/1.0",
-        };
-        let (code, reason) = reason.split_once(' ')?;
-        let status: StatusCode = code.parse().ok()?;
-        let refuses = status.is_client_error() && status.canonical_reason() == Some(reason);
-        let empty = lines.next() == Some("content-length: 0");
-        let date = lines.next()?.strip_prefix("date: ")?;
-        let good = closes && refuses && empty && lines.next().is_none();
-        good.then_some(Self { line, status, date })
-    }
-}
-
-/// Writes an answer down as HTTP/1 has it, with `line` as its first and the last of its connection.
-async fn write_down(line: &str, date: &str, response: Response) -> Bytes {
-    let (mut head, body) = response.into_parts();
-    // A refusal is text that is there.
-    let body = axum::body::to_bytes(body, MAX_BODY).await;
-    let body = body.unwrap_or_default();
-    for name in [CONNECTION, CONTENT_LENGTH, DATE] {
-        head.headers.remove(name);
-    }
-    let mut bytes = Vec::with_capacity(1024);
-    let mut write = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
-    write(&[line.as_bytes(), b"\r\nconnection: close\r\n"]);
-    for (name, value) in &head.headers {
-        write(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-    }
-    let length = body.len().to_string();
-    write(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
-    write(&[b"date: ", date.as_bytes(), b"\r\n\r\n", &body]);
-    bytes.into()
 }
 
 #[cfg(test)]
