@@ -108,7 +108,7 @@ pub(super) async fn ticket(
         hash: token.hash(),
         purpose,
         user: user.id,
-        email: email.to_owned(),
+        email: Some(email.to_owned()),
         asked,
         author: author.clone(),
         expires_at: author.at.after(life),
@@ -152,8 +152,8 @@ pub(in crate::api) async fn verify_email(
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
     let purpose = TicketPurpose::VerifyEmail;
     // Whose it is never changes, so it may be looked at before.
-    let owner = app.store.ticket(token.hash(), purpose, author.at).await?;
-    if owner.is_none_or(|owner| owner.id != user.id) {
+    let ticket = app.store.ticket(token.hash(), purpose, author.at).await?;
+    if ticket.is_none_or(|ticket| ticket.user.id != user.id) {
         return Err(worn());
     }
     let verified = app.store.verify_email(token.hash(), author).await?;

@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
 use llm_gate::identity::SessionId;
-use llm_gate::store::{Author, TicketPurpose, User};
+use llm_gate::store::{Author, Ticket, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use super::letters::{reached, ticket, worn};
@@ -257,11 +257,14 @@ pub(in crate::api) async fn reset_password(
     let author = origin.author.clone();
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
     // Looked at first, so that nobody makes the gate hash passwords for nothing.
-    let owner = app
+    let ticket = app
         .store
         .ticket(token.hash(), TicketPurpose::ResetPassword, author.at)
         .await?;
-    let owner = owner.ok_or_else(worn)?;
+    let Ticket {
+        user: owner,
+        mailed,
+    } = ticket.ok_or_else(worn)?;
     if let Err(reason) = check_password(&app, &owner, &password) {
         return Err(ApiError::in_body("password", reason));
     }
@@ -270,7 +273,7 @@ pub(in crate::api) async fn reset_password(
     let hash = app.passwords.hash(password).await?;
     let reset = (app.store).reset_password(token.hash(), hash.clone(), author.clone());
     let user = reset.await?.ok_or_else(worn)?;
-    if !owner.email_verified {
+    if mailed && !owner.email_verified {
         // Who was let in before that was committed may have gone on, and goes on no longer than until now.
         let author = Author {
             at: app.clock.now(),
