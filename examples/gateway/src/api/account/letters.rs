@@ -6,6 +6,7 @@ use llm_gate::auth::MailToken;
 use llm_gate::store::{Author, NewTicket, TicketPurpose, User};
 use serde_json::{Value, json};
 
+use crate::accounts::RESET_FOR;
 use crate::api::caller::{Login, Origin};
 use crate::api::document::{Accepted, NoContent};
 use crate::api::error::ApiError;
@@ -21,8 +22,6 @@ pub(in crate::api) const VERIFY_FOR: std::time::Duration =
 
 /// What there may be too many of.
 pub(in crate::api) const LETTERS: &str = "letters to this address";
-
-const RESET_FOR: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Returns what writes to somebody, and the address, if that is known to be right.
 pub(super) fn reached<'a>(app: &'a App, user: &'a User) -> Option<(&'a Mailer, &'a str)> {

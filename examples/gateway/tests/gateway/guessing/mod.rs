@@ -1,6 +1,7 @@
 //! Who guesses at passwords waits, and keeps nobody else waiting who has entered the account before.
 
 mod browsers;
+mod links;
 mod rules;
 mod ways;
 
