@@ -40,7 +40,7 @@ diesel::table! {
         hash -> Binary,
         purpose -> Text,
         user_id -> Binary,
-        email -> Text,
+        email -> Nullable<Text>,
         created_at -> BigInt,
         expires_at -> BigInt,
     }

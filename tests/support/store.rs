@@ -242,7 +242,7 @@ impl<S: Store> UserStore for WatchedStore<S> {
         Write unlink_identity(id: UserId, identity: Identity, author: Author) -> Unlinking;
         Read identities(id: UserId) -> Vec<Identity>;
         Write create_ticket(ticket: NewTicket) -> ();
-        Read ticket(hash: TokenHash, purpose: TicketPurpose, at: Timestamp) -> Option<User>;
+        Read ticket(hash: TokenHash, purpose: TicketPurpose, at: Timestamp) -> Option<Ticket>;
         Write verify_email(ticket: TokenHash, author: Author) -> Option<User>;
         Write reset_password(ticket: TokenHash, hash: String, author: Author) -> Option<User>;
         Write secure_account(id: UserId, author: Author) -> bool;

@@ -1,10 +1,18 @@
-//! Accounts and keys, made the same way by the HTTP API and by the command line.
+//! Accounts, keys and ways back in, made the same way by the HTTP API and by the command line.
 
-use llm_gate::auth::{ApiKeySecret, KeyHasher};
+use std::time::Duration;
+
+use llm_gate::auth::{ApiKeySecret, KeyHasher, MailToken};
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyGrants, KeyId, ProjectId, Role, UserId};
-use llm_gate::store::{ApiKey, Author, CredentialStore, NewApiKey, NewUser, StoreError};
+use llm_gate::store::{
+    ApiKey, Author, CredentialStore, NewApiKey, NewTicket, NewUser, StoreError, TicketPurpose,
+    User, UserKind, UserStore,
+};
 use llm_gate::tokens::Tokens;
+
+/// How long what sets a new password is good, whether it is mailed or handed over.
+pub const RESET_FOR: Duration = Duration::from_secs(3600);
 
 /// The longest e-mail address there is (RFC 5321).
 const MAX_EMAIL: usize = 254;
@@ -200,6 +208,46 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
         })
         .await?;
     Ok((key, secret))
+}
+
+/// Checks that somebody can be handed what sets a new password for an account.
+///
+/// # Errors
+///
+/// Says why not.
+pub fn resettable(user: &User) -> Result<(), &'static str> {
+    match user.kind {
+        UserKind::Person if user.disabled => Err("the account is disabled: enable it first"),
+        UserKind::Person => Ok(()),
+        _ => Err("a service account has no password"),
+    }
+}
+
+/// Makes what sets a new password for a person, to be handed over, with a seal; returns it with its end. It exists only in
+/// the answer.
+///
+/// # Errors
+///
+/// Fails when the store does.
+pub async fn create_reset<S: UserStore + ?Sized>(
+    store: &S,
+    hasher: &KeyHasher,
+    user: UserId,
+    author: Author,
+) -> Result<(MailToken, Timestamp), StoreError> {
+    let token = MailToken::sealed(hasher);
+    let expires_at = author.at.after(RESET_FOR);
+    let ticket = NewTicket {
+        hash: token.hash(),
+        purpose: TicketPurpose::ResetPassword,
+        user,
+        email: None,
+        asked: true,
+        author,
+        expires_at,
+    };
+    store.create_ticket(ticket).await?;
+    Ok((token, expires_at))
 }
 
 #[cfg(test)]

@@ -156,14 +156,14 @@ impl From<IdentityRow> for Identity {
     }
 }
 
-/// A secret that was mailed.
+/// A secret that was mailed or handed over.
 #[derive(Insertable)]
-#[diesel(table_name = tickets)]
+#[diesel(table_name = tickets, treat_none_as_default_value = false)]
 pub(crate) struct TicketRow {
     pub(crate) hash: Hash,
     pub(crate) purpose: &'static str,
     pub(crate) user_id: Id,
-    pub(crate) email: String,
+    pub(crate) email: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) expires_at: i64,
 }
@@ -174,7 +174,7 @@ impl From<NewTicket> for TicketRow {
             hash: Hash(new.hash),
             purpose: new.purpose.as_str(),
             user_id: new.user.into(),
-            email: text(new.email),
+            email: new.email.map(text),
             created_at: new.author.at.as_micros(),
             expires_at: new.expires_at.as_micros(),
         }

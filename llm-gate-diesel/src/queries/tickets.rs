@@ -11,21 +11,21 @@ pub(crate) fn insert(connection: &mut Connection, row: &TicketRow) -> QueryResul
         .execute(connection)
 }
 
-/// Finds whose ticket it is that is good at `at`.
+/// Finds whose ticket it is that is good at `at`, and whether it was mailed.
 pub(crate) fn user(
     connection: &mut Connection,
     hash: Hash,
     purpose: &str,
     at: i64,
-) -> QueryResult<Option<UserRow>> {
+) -> QueryResult<Option<(UserRow, bool)>> {
     tickets::table
         .inner_join(users::table)
         .filter(tickets::hash.eq(hash))
         .filter(tickets::purpose.eq(purpose))
         .filter(tickets::expires_at.gt(at))
-        .filter(users::email.eq(tickets::email.nullable()))
+        .filter(tickets::email.is_null().or(users::email.eq(tickets::email)))
         .filter(users::disabled.eq(false))
-        .select(UserRow::as_select())
+        .select((UserRow::as_select(), tickets::email.is_not_null()))
         .first(connection)
         .optional()
 }

@@ -2,7 +2,9 @@
 
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
-use llm_gate::store::{Action, Author, Event, NewTicket, Target, TicketPurpose, TokenHash, User};
+use llm_gate::store::{
+    Action, Author, Event, NewTicket, Target, Ticket, TicketPurpose, TokenHash, User,
+};
 
 use super::people;
 use super::queries::{tickets, users};
@@ -11,9 +13,9 @@ use crate::error::Failure;
 use crate::models::{ChangedUser, Hash, TicketRow};
 
 pub(super) fn create(connection: &mut Connection, new: NewTicket) -> Result<(), Failure> {
-    batch::lock_people(connection)?;
+    people::lock(connection, &new.author)?;
     // Who was deleted meanwhile has no use for it.
-    if people::person(connection, new.user)?.is_some() {
+    if new.is_of_use() && people::person(connection, new.user)?.is_some() {
         let event = new.event();
         tickets::insert(connection, &TicketRow::from(new))?;
         if let Some(event) = event {
@@ -23,15 +25,19 @@ pub(super) fn create(connection: &mut Connection, new: NewTicket) -> Result<(), 
     Ok(())
 }
 
-/// Reads whose ticket it is, if it is good.
+/// Reads a ticket, if it is good.
 pub(super) fn good(
     connection: &mut Connection,
     hash: TokenHash,
     purpose: TicketPurpose,
     at: Timestamp,
-) -> Result<Option<User>, Failure> {
-    let row = tickets::user(connection, Hash(hash), purpose.as_str(), at.as_micros())?;
-    row.map(User::try_from).transpose()
+) -> Result<Option<Ticket>, Failure> {
+    let found = tickets::user(connection, Hash(hash), purpose.as_str(), at.as_micros())?;
+    let Some((row, mailed)) = found else {
+        return Ok(None);
+    };
+    let user = row.try_into()?;
+    Ok(Some(Ticket { user, mailed }))
 }
 
 /// Uses a ticket up, if it is good, and all others of its purpose with it. Of those who come at once one finds it there.
@@ -40,16 +46,15 @@ fn take(
     hash: TokenHash,
     purpose: TicketPurpose,
     at: Timestamp,
-) -> Result<Option<User>, Failure> {
-    let user = good(connection, hash, purpose, at)?;
-    let Some(user) = user else {
+) -> Result<Option<Ticket>, Failure> {
+    let Some(ticket) = good(connection, hash, purpose, at)? else {
         return Ok(None);
     };
     if tickets::take(connection, Hash(hash))? == 0 {
         return Ok(None);
     }
-    tickets::delete_of_purpose(connection, user.id.into(), purpose.as_str())?;
-    Ok(Some(user))
+    tickets::delete_of_purpose(connection, ticket.user.id.into(), purpose.as_str())?;
+    Ok(Some(ticket))
 }
 
 pub(super) fn verify_email(
@@ -59,7 +64,7 @@ pub(super) fn verify_email(
 ) -> Result<Option<User>, Failure> {
     batch::lock_people(connection)?;
     match take(connection, ticket, TicketPurpose::VerifyEmail, author.at)? {
-        Some(user) => confirm(connection, user, author).map(Some),
+        Some(ticket) => confirm(connection, ticket.user, author).map(Some),
         None => Ok(None),
     }
 }
@@ -71,14 +76,19 @@ pub(super) fn reset_password(
     author: &Author,
 ) -> Result<Option<User>, Failure> {
     batch::lock_people(connection)?;
-    let Some(user) = take(connection, ticket, TicketPurpose::ResetPassword, author.at)? else {
+    let purpose = TicketPurpose::ResetPassword;
+    let Some(Ticket { user, mailed }) = take(connection, ticket, purpose, author.at)? else {
         return Ok(None);
     };
-    if !user.email_verified {
+    if mailed && !user.email_verified {
         people::disown(connection, &user, author)?;
     }
     put_password(connection, user.id, hash, None, author)?;
-    confirm(connection, user, author).map(Some)
+    if mailed {
+        confirm(connection, user, author).map(Some)
+    } else {
+        Ok(Some(user))
+    }
 }
 
 /// Takes an account back once more, from whoever came between what a reset has looked at and its commit.

@@ -2,8 +2,8 @@ use llm_gate::clock::Timestamp;
 use llm_gate::identity::{SessionId, UserId};
 use llm_gate::store::{
     Action, Author, Event, Identity, Linking, MAX_IDENTITIES, NewService, NewTicket, NewUser,
-    PasswordRecord, StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange,
-    UserOutcome, UserStore,
+    PasswordRecord, StoreFuture, Target, Ticket, TicketPurpose, TokenHash, Unlinking, User,
+    UserChange, UserOutcome, UserStore,
 };
 use uuid::Uuid;
 
@@ -190,7 +190,7 @@ impl UserStore for Store {
         hash: TokenHash,
         purpose: TicketPurpose,
         at: Timestamp,
-    ) -> StoreFuture<'_, Option<User>> {
+    ) -> StoreFuture<'_, Option<Ticket>> {
         self.read(move |connection| ticket::good(connection, hash, purpose, at))
     }
 

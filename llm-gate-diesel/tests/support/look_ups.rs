@@ -136,7 +136,7 @@ pub async fn write(store: &impl Store, there: &There) {
         hash: TokenHash([5; 32]),
         purpose: TicketPurpose::VerifyEmail,
         user: there.user.id,
-        email: "ada@example.org".to_owned(),
+        email: Some("ada@example.org".to_owned()),
         asked: true,
         author: author(),
         expires_at: Timestamp::from_micros(9),

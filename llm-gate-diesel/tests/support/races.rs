@@ -230,7 +230,7 @@ pub async fn a_ticket_is_used_once<S: Store + Clone>(stores: &[S]) {
         hash: TokenHash([1; 32]),
         purpose: TicketPurpose::ResetPassword,
         user: user.id,
-        email: "ada@example.org".to_owned(),
+        email: Some("ada@example.org".to_owned()),
         asked: false,
         author: author(),
         expires_at: Timestamp::from_micros(9),

@@ -95,7 +95,7 @@ fn letter(user: &User, purpose: TicketPurpose, token: u8) -> NewTicket {
         hash: secret(token),
         purpose,
         user: user.id,
-        email: user.email.clone().unwrap(),
+        email: user.email.clone(),
         asked: true,
         author: author(),
         expires_at: moment(9),

@@ -82,7 +82,8 @@ pub use usage::{
 };
 pub use user::{
     Identity, Linking, MAX_IDENTITIES, MAX_SERVICES, NewService, NewTicket, NewUser,
-    PasswordRecord, TicketPurpose, Unlinking, User, UserChange, UserKind, UserOutcome, UserStore,
+    PasswordRecord, Ticket, TicketPurpose, Unlinking, User, UserChange, UserKind, UserOutcome,
+    UserStore,
 };
 
 /// What a storage method returns: a boxed future of a result.

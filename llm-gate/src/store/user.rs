@@ -203,7 +203,8 @@ words! {
     }
 }
 
-/// A secret that was mailed to somebody. Several may be good at once; with one all of that purpose are used.
+/// A secret that was mailed to somebody, or is handed over. Several may be good at once; with one all of that purpose are
+/// used.
 #[derive(Clone, Debug)]
 pub struct NewTicket {
     /// The hash of the secret.
@@ -212,12 +213,13 @@ pub struct NewTicket {
     pub purpose: TicketPurpose,
     /// For whom.
     pub user: UserId,
-    /// The address it was mailed to. If the user has another by then, it is good for nothing.
-    pub email: String,
-    /// Whether somebody asked for the letter, which leaves an event. One that goes out with a new account or a new address
-    /// is told by the event of that.
+    /// The address it was mailed to. If the user has another by then, it is good for nothing. `None` for one that its author
+    /// hands over: it says nothing of an address, and is good whatever the user has by then.
+    pub email: Option<String>,
+    /// Whether somebody asked for it, which leaves an event. One that goes out with a new account or a new address is told by
+    /// the event of that.
     pub asked: bool,
-    /// Who has it mailed, and when.
+    /// Who has it mailed or hands it over, and when.
     pub author: Author,
     /// When it stops being good.
     pub expires_at: Timestamp,
@@ -234,6 +236,21 @@ impl NewTicket {
         let target = Target::new("user", self.user);
         self.asked.then(|| Event::new(&self.author, action, target))
     }
+
+    /// Returns whether it can be good for something: only a letter says who reads an address.
+    #[must_use]
+    pub fn is_of_use(&self) -> bool {
+        self.email.is_some() || self.purpose != TicketPurpose::VerifyEmail
+    }
+}
+
+/// A ticket that is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Whose it is.
+    pub user: User,
+    /// Whether it was mailed, so that who has it reads the address of the account.
+    pub mailed: bool,
 }
 
 /// Keeps user accounts.
@@ -241,7 +258,7 @@ impl NewTicket {
 /// Every change leaves an [`Event`] in its own transaction. What ends with something else, such as the keys of an account,
 /// leaves one each, by the same author; what was so already leaves none.
 ///
-/// What changes accounts, identities, projects, members, invites or keys fails with
+/// What changes accounts, identities, projects, members, invites or keys, or keeps a ticket, fails with
 /// [`Stale`](crate::store::StoreErrorKind::Stale) where its author is a key that is revoked by then, or a user, or a key of
 /// one, whose account was [secured](Self::secure_account) later than [`Author::at`].
 pub trait UserStore: Send + Sync + 'static {
@@ -376,7 +393,8 @@ pub trait UserStore: Send + Sync + 'static {
     fn identities(&self, id: UserId) -> StoreFuture<'_, Vec<Identity>>;
 
     /// Keeps a ticket beside those there are: who asks for another letter in somebody's name takes nothing from the one
-    /// under way. Keeps none for an account that is a service's or not there any more.
+    /// under way. Keeps none for an account that is a service's or not there any more, and none that confirms an address and
+    /// was not mailed.
     ///
     /// An event is left in the same transaction where one is kept: the ticket's own ([`NewTicket::event`]).
     ///
@@ -385,22 +403,22 @@ pub trait UserStore: Send + Sync + 'static {
     /// Fails with [`Conflict`](crate::store::StoreErrorKind::Conflict) when there is one with that secret.
     fn create_ticket(&self, ticket: NewTicket) -> StoreFuture<'_, ()>;
 
-    /// Reads whose ticket this is, if it is good at `at`. Those of accounts that are disabled or deleted are not.
+    /// Reads a ticket, if it is good at `at`. Those of accounts that are disabled or deleted are not.
     fn ticket(
         &self,
         hash: TokenHash,
         purpose: TicketPurpose,
         at: Timestamp,
-    ) -> StoreFuture<'_, Option<User>>;
+    ) -> StoreFuture<'_, Option<Ticket>>;
 
     /// Uses a ticket to confirm an address, and voids the others for that; returns the account, `None` when the ticket is
     /// not good. Of any number of racing calls one uses it.
     fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>>;
 
     /// Uses a ticket to set a password, as [`set_password`](Self::set_password) does; returns the account, `None` when
-    /// the ticket is not good. The address is confirmed by that, too.
+    /// the ticket is not good. One that was mailed confirms the address, too; one that was handed over says nothing of it.
     ///
-    /// Where it was not confirmed before, the account may have been somebody else's, who registered with an address that
+    /// Where the address is confirmed by that, and was not before, the account may have been somebody else's, who registered with an address that
     /// is not theirs: then its keys are revoked and its identities unlinked as well, all others are put out of its
     /// personal project, its services are deleted, the invites that the account has made are withdrawn, and the project
     /// is taken out of those of others.

@@ -50,14 +50,15 @@ CREATE TABLE identities (
 
 CREATE INDEX identities_by_user ON identities (user_id);
 
--- Secrets that were mailed. With one all of its user and purpose are used.
+-- Secrets that were mailed or, without an address, are handed over. With one all of its user and purpose are used.
 CREATE TABLE tickets (
     hash BYTEA NOT NULL PRIMARY KEY CHECK (octet_length(hash) = 32),
     purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
     user_id BYTEA NOT NULL REFERENCES users (id),
-    email TEXT NOT NULL,
+    email TEXT,
     created_at BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL
+    expires_at BIGINT NOT NULL,
+    CHECK (email IS NOT NULL OR purpose = 'reset_password')
 );
 
 CREATE INDEX tickets_by_user ON tickets (user_id, purpose);

@@ -50,14 +50,15 @@ CREATE TABLE identities (
 
 CREATE INDEX identities_by_user ON identities (user_id);
 
--- Secrets that were mailed. With one all of its user and purpose are used.
+-- Secrets that were mailed or, without an address, are handed over. With one all of its user and purpose are used.
 CREATE TABLE tickets (
     hash BLOB NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
     purpose TEXT NOT NULL CHECK (purpose IN ('verify_email', 'reset_password')),
     user_id BLOB NOT NULL REFERENCES users (id),
-    email TEXT NOT NULL,
+    email TEXT,
     created_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    CHECK (email IS NOT NULL OR purpose = 'reset_password')
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX tickets_by_user ON tickets (user_id, purpose);

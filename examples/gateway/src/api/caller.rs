@@ -80,15 +80,16 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Refuses a key that has bounds, or limits of its own, to make admins, and to change addresses, and names that are ways
-    /// in: who is an admin by it, or gets the letters of an account, has none.
+    /// Refuses a key that has bounds, or limits of its own, to make admins, to change addresses, and names that are ways in,
+    /// and to make links that set passwords: who is an admin by it, or gets into an account, has none.
     pub(crate) async fn makes_admins(&self, app: &App) -> Result<(), ApiError> {
         if self.is_free(app).await? {
             return Ok(());
         }
         Err(ApiError::forbidden(
             "an API key with bounds (an end, networks, models) or limits of its own makes, changes and deletes no admins, \
-             and changes no addresses and no names that others' tokens go by: use a login, or a key without",
+             changes no addresses and no names that others' tokens go by, and makes no links that set passwords: \
+             use a login, or a key without",
         ))
     }
 

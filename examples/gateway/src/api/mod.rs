@@ -108,6 +108,7 @@ fn management_surface() -> Surface {
         .route(operation!(users::delete), &[])
         .route(operation!(users::set_limit), &[])
         .route(operation!(users::reset_usage), &[])
+        .route(operation!(users::reset_link), &[])
         .route(operation!(usage::daily), &["/users/billing/daily"])
         .route(operation!(usage::calls), &["/users/billing/calls"])
         .route(operation!(usage::summary), &["/users/billing/summary"])

@@ -1,5 +1,6 @@
 use axum::Json as Answer;
 use axum::extract::State;
+use http::StatusCode;
 use llm_gate::identity::{Role, Subject, UserId};
 use llm_gate::store::{
     LimitChange, NewUser, StoreErrorKind, UsageReset, User, UserChange, UserKind,
@@ -15,11 +16,12 @@ use super::fields::{
     FLAG, Fields, Input, Json, JsonDraft, JsonOrQuery, Page, Path, Query, SECRET, TOKENS,
 };
 use super::people::{self, EMAIL, NAME, NO_USER, USERNAME, taken};
-use super::views::{MeView, UsageView, UserView, Users};
+use super::views::{MeView, ResetLink, UsageView, UserView, Users};
 use super::words::ROLE;
-use crate::accounts::Names;
+use crate::accounts::{self, Names};
 use crate::app::App;
 use crate::config::Secret;
+use crate::mail;
 
 /// Shows the own account.
 #[utoipa::path(get, path = "/api/v1/users/me")]
@@ -366,6 +368,32 @@ pub(super) async fn reset_usage(
         .reset_usage(UsageReset { subject, author })
         .await?;
     Ok(Answer(UserView::new(user, &standing)))
+}
+
+/// Makes a link that sets a new password, to be handed over to somebody who is kept out. It is shown this once.
+///
+/// It is good once and for an hour, is mailed nowhere, and says nothing of an address. Another password voids it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/users/{id}/reset-link",
+    responses(
+        (status = 404, description = "No such user"),
+        (status = 409, description = "A service account, or a disabled one"),
+    )
+)]
+pub(super) async fn reset_link(
+    State(app): State<App>,
+    admin: Admin,
+    By(author): By,
+    Path(id): Path<String>,
+) -> Result<Created<ResetLink>, ApiError> {
+    let user = find(&app, &id).await?;
+    // Whoever has the link has the account, and all that it manages.
+    admin.makes_admins(&app).await?;
+    accounts::resettable(&user).map_err(|reason| ApiError::new(StatusCode::CONFLICT, reason))?;
+    let (token, end) = accounts::create_reset(&*app.store, &app.hasher, user.id, author).await?;
+    let link = mail::reset_link(&app.web_url, token.expose());
+    Ok(Created(ResetLink::new(token.expose(), link, end)))
 }
 
 pub(super) async fn find(app: &App, id: &str) -> Result<User, ApiError> {

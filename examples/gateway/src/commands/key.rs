@@ -109,7 +109,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
     }
 }
 
-fn hasher(config: &Config) -> Result<KeyHasher, CommandError> {
+pub(super) fn hasher(config: &Config) -> Result<KeyHasher, CommandError> {
     let secrets = Secrets::load(config)?;
     let hasher = KeyHasher::new(secrets.pepper.expose().as_bytes());
     hasher.map_err(|error| CommandError::wrong(error.to_string()))

@@ -11,9 +11,11 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::error::{CommandError, say};
+use super::key::hasher;
 use crate::accounts::{self, Names};
 use crate::config::{Config, Database, Loaded, Secret};
 use crate::database;
+use crate::mail;
 use crate::passwords::{Passwords, Policy};
 
 /// How many accounts are read at once.
@@ -63,6 +65,11 @@ pub(super) enum Command {
         /// Read the password from standard input instead
         #[arg(long)]
         password_stdin: bool,
+    },
+    /// Make a link that sets a new password, for a user who is kept out; prints it, this once
+    ResetLink {
+        /// A user name, an e-mail address or an id
+        name: String,
     },
     /// Delete an account, its personal project and its keys; what it used stays in the books
     Delete {
@@ -144,6 +151,7 @@ pub(super) async fn run(loaded: Loaded, command: Command) -> Result<(), CommandE
             name,
             password_stdin,
         } => reset_password(&config, &*store, &name, password_stdin).await,
+        Command::ResetLink { name } => reset_link(&config, &*store, &name).await,
         Command::Delete { name } => {
             let user = find(&*store, &name).await?;
             outcome(store.delete_user(user.id, Author::now()).await?)?;
@@ -202,6 +210,39 @@ async fn reset_password(
     }
     say!("{}: password set, sessions ended", called(&user))?;
     password.show()
+}
+
+/// Lets somebody choose a password who is kept out by those who guess at it.
+async fn reset_link(config: &Config, store: &dyn Store, name: &str) -> Result<(), CommandError> {
+    let user = find(store, name).await?;
+    accounts::resettable(&user).map_err(CommandError::failed)?;
+    let hasher = hasher(config)?;
+    let (token, _) = accounts::create_reset(store, &hasher, user.id, Author::now()).await?;
+    let token = token.expose();
+    match address(config) {
+        Some(web_url) => say!(
+            "link, shown this once: {}",
+            mail::reset_link(&web_url, token)
+        )?,
+        None => {
+            say!("token, shown this once: {token}")?;
+            let path = mail::reset_link("", "…");
+            say!(
+                "it goes to {path} at the address that users come to, which WEB_URL does not tell"
+            )?;
+        }
+    }
+    let minutes = accounts::RESET_FOR.as_secs() / 60;
+    let name = called(&user);
+    say!("{name}: sets a password within {minutes} minutes, once; another password voids it")
+}
+
+/// Returns the address that users come to, where the settings tell.
+fn address(config: &Config) -> Option<String> {
+    let (host, port) = (config.server.host, config.server.port);
+    let told = config.web_url.is_some() || (!host.is_unspecified() && port != 0);
+    let web_url = told.then(|| config.web_url((host, port).into()))?;
+    Some(web_url.trim_end_matches('/').to_owned())
 }
 
 /// A password for somebody.

@@ -28,7 +28,7 @@ impl Letter {
     /// Lets somebody choose a new password.
     #[must_use]
     pub fn reset_password(web_url: &str, to: &str, token: &str) -> Self {
-        let link = link(web_url, "reset-password", token);
+        let link = reset_link(web_url, token);
         Self::new(
             to,
             "Choose a new password",
@@ -120,6 +120,12 @@ impl fmt::Debug for Letter {
             .field("subject", &self.subject)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns where a new password is chosen, below the address that users come to.
+#[must_use]
+pub fn reset_link(web_url: &str, token: &str) -> String {
+    link(web_url, "reset-password", token)
 }
 
 fn link(web_url: &str, page: &str, token: &str) -> String {

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-pub use self::letter::Letter;
+pub use self::letter::{Letter, reset_link};
 pub use self::relay::{Relay, RelayError};
 
 /// How many letters may wait to be sent. More are refused.

@@ -50,10 +50,10 @@ impl<B: Body + Unpin> Body for Received<B> {
         if matches!(polled, Poll::Ready(Some(Err(_)))) {
             // What has failed never comes to its end.
             this.requests = None;
-        } else if matches!(polled, Poll::Ready(None)) || this.inner.is_end_stream() {
-            if let Some(requests) = this.requests.take() {
-                requests.received(true);
-            }
+        } else if (matches!(polled, Poll::Ready(None)) || this.inner.is_end_stream())
+            && let Some(requests) = this.requests.take()
+        {
+            requests.received(true);
         }
         polled
     }

@@ -509,6 +509,7 @@ async fn what_a_command_does_to_an_account_is_told_without_secrets_and_done_by_t
         (&["set-role", "bob", "admin"], &["user.changed"]),
         (&["set-role", "bob", "user"], &["user.changed"]),
         (&["reset-password", "bob"], &["password.changed"]),
+        (&["reset-link", "bob"], &["password.reset_requested"]),
         (&["disable", "bob"], &["user.changed"]),
         (&["enable", "bob"], &["user.changed"]),
         (&["set-limit", "bob", "none"], &["limit.removed"]),

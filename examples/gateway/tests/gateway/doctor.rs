@@ -389,6 +389,27 @@ async fn the_mail_relay_is_greeted() {
     assert!(line.contains("LLM_GATE_MAIL__URL"), "{line}");
 }
 
+#[tokio::test]
+async fn it_is_told_where_nobody_comes_back_without_an_operator() {
+    let clinic = Clinic::open().await;
+    let found = async |settings: &str| {
+        clinic.configure(settings);
+        let printed = clinic.healthy().await;
+        about(&printed, "mail")[0].to_owned()
+    };
+    let alone = found("").await;
+    assert!(
+        alone.starts_with("warn") && alone.contains("llm-gate user reset-link"),
+        "{alone}"
+    );
+    let provider = "oauth.github = { client_id = \"gate\", client_secret = \"hunter2\" }";
+    let another = found(provider).await;
+    assert!(
+        another.starts_with("ok") && !another.contains("reset-link"),
+        "{another}"
+    );
+}
+
 /// Where a gateway of the test listens.
 fn configured_as(gate: &Gate, running: &Running) -> String {
     let url = gate.upstream.url();

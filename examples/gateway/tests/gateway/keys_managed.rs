@@ -392,6 +392,8 @@ async fn a_key_with_bounds_makes_and_changes_no_admins() {
             // And to that of anybody who manages a project.
             patch(&key, &user(&ada), json!({ "email": "eve@example.org" })).await,
             patch(&key, &user(&ada), json!({ "email_verified": true })).await,
+            // Nor is the password of anybody set by a link.
+            post(&key, &format!("{}/reset-link", user(&ada)), json!({})).await,
             post(
                 &key,
                 "/api/v1/invites",
@@ -457,6 +459,8 @@ async fn a_key_with_bounds_makes_and_changes_no_admins() {
     );
     let raised = patch(&key, &user(&ada), json!({ "role": "admin" })).await;
     assert_eq!(raised.status, StatusCode::OK, "{raised:?}");
+    let link = post(&key, &format!("{}/reset-link", user(&ada)), json!({})).await;
+    assert_eq!(link.status, StatusCode::CREATED, "{link:?}");
 }
 
 #[tokio::test]

@@ -263,7 +263,7 @@ pub(super) fn ticket(user: &User, purpose: TicketPurpose, token: TokenHash) -> N
         hash: token,
         purpose,
         user: user.id,
-        email: user.email.clone().unwrap_or_default(),
+        email: Some(user.email.clone().unwrap_or_default()),
         asked: false,
         author: at(0),
         expires_at: later(100),

@@ -1,19 +1,20 @@
 use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
-    Action, Author, Event, Identity, MemoryBooks, NewTicket, StoreError, Target, TicketPurpose,
-    TokenHash, User,
+    Action, Author, Event, Identity, MemoryBooks, NewTicket, StoreError, Target, Ticket,
+    TicketPurpose, TokenHash, User,
 };
 
 use super::people::{People, conflict};
 
 impl People {
     pub(super) fn create_ticket(&mut self, new: NewTicket) -> Result<(), StoreError> {
+        self.heed(&new.author)?;
         if self.tickets.contains_key(&new.hash) {
             return Err(conflict());
         }
         // Who was deleted meanwhile has no use for it.
-        if self.person(new.user).is_some() {
+        if new.is_of_use() && self.person(new.user).is_some() {
             if let Some(event) = new.event() {
                 self.leave(event);
             }
@@ -27,25 +28,27 @@ impl People {
             .retain(|_, ticket| ticket.user != user || ticket.purpose != purpose);
     }
 
-    /// Returns whose ticket it is, if it is good.
+    /// Returns a ticket, if it is good.
     pub(super) fn good_ticket(
         &self,
         hash: TokenHash,
         purpose: TicketPurpose,
         at: Timestamp,
-    ) -> Option<&User> {
+    ) -> Option<Ticket> {
         let ticket = self.tickets.get(&hash)?;
         let user = self.enabled(ticket.user)?;
         let good = ticket.purpose == purpose
             && at < ticket.expires_at
-            && user.email.as_ref() == Some(&ticket.email);
-        good.then_some(user)
+            && (ticket.email.is_none() || user.email == ticket.email);
+        good.then(|| Ticket {
+            user: user.clone(),
+            mailed: ticket.email.is_some(),
+        })
     }
 
     pub(super) fn verify_email(&mut self, ticket: TokenHash, author: &Author) -> Option<User> {
-        let id = self
-            .good_ticket(ticket, TicketPurpose::VerifyEmail, author.at)?
-            .id;
+        let ticket = self.good_ticket(ticket, TicketPurpose::VerifyEmail, author.at)?;
+        let id = ticket.user.id;
         self.void_tickets(id, TicketPurpose::VerifyEmail);
         self.confirm(id, author)
     }
@@ -57,13 +60,17 @@ impl People {
         hash: String,
         author: &Author,
     ) -> Option<User> {
-        let user = self.good_ticket(ticket, TicketPurpose::ResetPassword, author.at)?;
-        let (id, confirmed) = (user.id, user.email_verified);
-        if !confirmed {
-            self.disown(books, id, author);
+        let purpose = TicketPurpose::ResetPassword;
+        let Ticket { user, mailed } = self.good_ticket(ticket, purpose, author.at)?;
+        if mailed && !user.email_verified {
+            self.disown(books, user.id, author);
         }
-        self.set_password(id, hash, None, author);
-        self.confirm(id, author)
+        self.set_password(user.id, hash, None, author);
+        if mailed {
+            self.confirm(user.id, author)
+        } else {
+            Some(user)
+        }
     }
 
     /// Ends what others may have made of an account: its keys and identities, who else is in its personal project, and

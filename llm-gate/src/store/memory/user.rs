@@ -2,8 +2,8 @@ use crate::clock::Timestamp;
 use crate::identity::{SessionId, UserId};
 use crate::store::{
     Action, Author, Event, Identity, Linking, MAX_IDENTITIES, NewService, NewTicket, NewUser,
-    PasswordRecord, StoreFuture, Target, TicketPurpose, TokenHash, Unlinking, User, UserChange,
-    UserKind, UserOutcome, UserStore,
+    PasswordRecord, StoreFuture, Target, Ticket, TicketPurpose, TokenHash, Unlinking, User,
+    UserChange, UserKind, UserOutcome, UserStore,
 };
 
 use super::MemoryStore;
@@ -184,8 +184,8 @@ impl UserStore for MemoryStore {
         hash: TokenHash,
         purpose: TicketPurpose,
         at: Timestamp,
-    ) -> StoreFuture<'_, Option<User>> {
-        self.read(|people| people.good_ticket(hash, purpose, at).cloned())
+    ) -> StoreFuture<'_, Option<Ticket>> {
+        self.read(|people| people.good_ticket(hash, purpose, at))
     }
 
     fn verify_email(&self, ticket: TokenHash, author: Author) -> StoreFuture<'_, Option<User>> {

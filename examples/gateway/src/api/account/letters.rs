@@ -6,6 +6,7 @@ use llm_gate::auth::MailToken;
 use llm_gate::store::{Author, NewTicket, TicketPurpose, User};
 use serde_json::{Value, json};
 
+use crate::accounts::RESET_FOR;
 use crate::api::caller::{Login, Origin};
 use crate::api::document::{Accepted, NoContent};
 use crate::api::error::ApiError;
@@ -21,8 +22,6 @@ pub(in crate::api) const VERIFY_FOR: std::time::Duration =
 
 /// What there may be too many of.
 pub(in crate::api) const LETTERS: &str = "letters to this address";
-
-const RESET_FOR: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Returns what writes to somebody, and the address, if that is known to be right.
 pub(super) fn reached<'a>(app: &'a App, user: &'a User) -> Option<(&'a Mailer, &'a str)> {
@@ -108,7 +107,7 @@ pub(super) async fn ticket(
         hash: token.hash(),
         purpose,
         user: user.id,
-        email: email.to_owned(),
+        email: Some(email.to_owned()),
         asked,
         author: author.clone(),
         expires_at: author.at.after(life),
@@ -152,8 +151,8 @@ pub(in crate::api) async fn verify_email(
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
     let purpose = TicketPurpose::VerifyEmail;
     // Whose it is never changes, so it may be looked at before.
-    let owner = app.store.ticket(token.hash(), purpose, author.at).await?;
-    if owner.is_none_or(|owner| owner.id != user.id) {
+    let ticket = app.store.ticket(token.hash(), purpose, author.at).await?;
+    if ticket.is_none_or(|ticket| ticket.user.id != user.id) {
         return Err(worn());
     }
     let verified = app.store.verify_email(token.hash(), author).await?;

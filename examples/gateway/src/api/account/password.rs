@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::StatusCode;
 use llm_gate::auth::MailToken;
 use llm_gate::identity::SessionId;
-use llm_gate::store::{Author, TicketPurpose, User};
+use llm_gate::store::{Author, Ticket, TicketPurpose, User};
 use serde_json::{Value, json};
 
 use super::letters::{reached, ticket, worn};
@@ -181,7 +181,7 @@ pub(in crate::api) async fn forgot_password(
     let Some(mailer) = app.mailer.clone() else {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
-            "no mail is sent here: ask your administrator for a new password",
+            "no mail is sent here: ask your administrator for a link that sets a new one",
         ));
     };
     // What is done for an account that there is, takes longer than what is done for none. So nobody waits for it.
@@ -212,7 +212,7 @@ pub(in crate::api) async fn forgot_password(
     Ok(Accepted)
 }
 
-/// What was mailed, and a new password.
+/// What was mailed or handed over, and a new password.
 pub(in crate::api) struct Reset {
     token: Secret,
     password: Secret,
@@ -222,7 +222,7 @@ impl Input for Reset {
     const NAME: &'static str = "PasswordReset";
 
     fn read(fields: &mut Fields) -> Option<Self> {
-        let token = fields.required("token", "What stands in the link that was mailed", &SECRET);
+        let token = fields.required("token", "What stands in the link", &SECRET);
         let password = fields.required("password", "The password from now on", &SECRET);
         Some(Self {
             token: token.unwrap_or_else(|| Secret::from("")),
@@ -235,10 +235,11 @@ impl Input for Reset {
     }
 }
 
-/// Sets a new password with what was mailed, and ends all sessions.
+/// Sets a new password with what was mailed or handed over, and ends all sessions.
 ///
-/// Where the address was not confirmed before, somebody else may have made the account. So its API keys and logins with
-/// other providers end too, others are put out of its personal project with its services, and its invites are withdrawn.
+/// A letter confirms the address. Where that was not confirmed before, somebody else may have made the account. So its API
+/// keys and logins with other providers end too, others are put out of its personal project with its services, and its
+/// invites are withdrawn. A link that an admin handed over says nothing of the address, and ends none of these.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/password/reset",
@@ -257,11 +258,14 @@ pub(in crate::api) async fn reset_password(
     let author = origin.author.clone();
     let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
     // Looked at first, so that nobody makes the gate hash passwords for nothing.
-    let owner = app
+    let ticket = app
         .store
         .ticket(token.hash(), TicketPurpose::ResetPassword, author.at)
         .await?;
-    let owner = owner.ok_or_else(worn)?;
+    let Ticket {
+        user: owner,
+        mailed,
+    } = ticket.ok_or_else(worn)?;
     if let Err(reason) = check_password(&app, &owner, &password) {
         return Err(ApiError::in_body("password", reason));
     }
@@ -270,7 +274,7 @@ pub(in crate::api) async fn reset_password(
     let hash = app.passwords.hash(password).await?;
     let reset = (app.store).reset_password(token.hash(), hash.clone(), author.clone());
     let user = reset.await?.ok_or_else(worn)?;
-    if !owner.email_verified {
+    if mailed && !owner.email_verified {
         // Who was let in before that was committed may have gone on, and goes on no longer than until now.
         let author = Author {
             at: app.clock.now(),
@@ -281,7 +285,7 @@ pub(in crate::api) async fn reset_password(
     // Keys that somebody made before the address was confirmed are revoked.
     app.keys.invalidate_all();
     tell_of_password(&app, &user);
-    // Who reads the letters enters next, whoever guesses meanwhile.
+    // Who has the link enters next, whoever guesses meanwhile.
     let cookie = device.entered(&app, &user, &hash);
     Ok(WithCookies(NoContent, cookie))
 }

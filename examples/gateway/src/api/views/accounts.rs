@@ -1,8 +1,9 @@
-//! Accounts, and how one enters them. Nothing here can hold a secret but [`TokenPair`] and [`Registered`].
+//! Accounts, and how one enters them. Nothing here can hold a secret but [`TokenPair`], [`Registered`] and [`ResetLink`].
 
 use std::net::IpAddr;
 
 use jiff::Timestamp as Moment;
+use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyId, ProjectId, Role, SessionId, UserId};
 use llm_gate::store::{Identity as Identified, Session, Standing, User};
 use llm_gate::tokens::Tokens;
@@ -114,6 +115,26 @@ pub(crate) struct TokenPair {
     /// Missing where it is in a cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refresh_token: Option<String>,
+}
+
+/// What sets a new password, shown this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ResetLink {
+    token: String,
+    /// The page that takes it.
+    link: String,
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Moment>,
+}
+
+impl ResetLink {
+    pub(crate) fn new(token: &str, link: String, end: Timestamp) -> Self {
+        Self {
+            token: token.to_owned(),
+            link,
+            expires_at: moment(end),
+        }
+    }
 }
 
 /// Where to log in with another provider.

@@ -1,5 +1,5 @@
-//! The JSON that goes out. Nothing here can hold a secret but [`IssuedKey`], [`IssuedInvite`], [`Registered`] and
-//! [`TokenPair`].
+//! The JSON that goes out. Nothing here can hold a secret but [`IssuedKey`], [`IssuedInvite`], [`Registered`],
+//! [`ResetLink`] and [`TokenPair`].
 
 mod accounts;
 mod conversations;
@@ -16,8 +16,8 @@ use jiff::Timestamp as Moment;
 use llm_gate::clock::Timestamp;
 
 pub(crate) use self::accounts::{
-    AuthUrl, Identities, Identity, IdentityView, MeView, Registered, SessionView, Sessions,
-    TokenPair, UsageView, UserView, Users,
+    AuthUrl, Identities, Identity, IdentityView, MeView, Registered, ResetLink, SessionView,
+    Sessions, TokenPair, UsageView, UserView, Users,
 };
 pub(crate) use self::conversations::{ConversationWithCalls, Conversations};
 pub(crate) use self::events::{EventView, Events};

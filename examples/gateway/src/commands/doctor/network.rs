@@ -89,6 +89,13 @@ fn models(
 pub(super) async fn mail(found: &mut Findings, config: &Config) -> Result<(), CommandError> {
     const CHECK: &str = "mail";
     let Some(url) = &config.mail.url else {
+        if config.oauth.is_empty() {
+            return found.warn(
+                CHECK,
+                "neither a relay nor another login provider is set: no address is confirmed, and users whom guessers keep out \
+                 on a new device come back only by `llm-gate user reset-link`",
+            );
+        }
         return found.good(
             CHECK,
             "no relay is set: no address is confirmed, and passwords are reset by command",

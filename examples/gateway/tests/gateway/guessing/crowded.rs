@@ -14,6 +14,7 @@ use crate::support::{PASSWORD, start_with, start_with_mail};
 const ME: &str = "/api/v1/users/me";
 const REFRESH: &str = "/api/v1/auth/refresh";
 const RESET: &str = "/api/v1/auth/password/reset";
+const THIRD: &str = "staple battery horse";
 const TOO_MANY: StatusCode = StatusCode::TOO_MANY_REQUESTS;
 /// As many as an address may send.
 const MOST: usize = 12;
@@ -69,10 +70,6 @@ async fn what_was_given_out_passes_where_others_have_used_up_an_address() {
     let mut browser = Place::new(gate, "192.0.2.200");
     let entered = browser.enter("ada").await;
     let (access, refresh) = (entered.text("access_token"), entered.text("refresh_token"));
-    let forgot = json!({ "email": "ada@example.org" });
-    let asked = browser.post("/api/v1/auth/password/forgot", forgot).await;
-    assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
-    let letter = sink.next().await.token().to_owned();
 
     let home = Place::new(gate, HOME);
     home.flood().await;
@@ -95,6 +92,18 @@ async fn what_was_given_out_passes_where_others_have_used_up_an_address() {
     let known = browser.moved(HOME);
     let login = async || known.login("ada", PASSWORD).await;
     known.all(ok, "a device", login).await;
+    let link = gate.command(&["user", "reset-link", "ada"]).await;
+    let (_, link) = link.stdout.split_once("?token=").expect("a link");
+    let link = link.lines().next().expect("a secret");
+    let reset = json!({ "token": link, "password": THIRD });
+    let reset = home.post(RESET, reset).await;
+    assert_eq!(reset.status, StatusCode::NO_CONTENT, "a link: {reset:?}");
+    let forgot = json!({ "email": "ada@example.org" });
+    let asked = browser.post("/api/v1/auth/password/forgot", forgot).await;
+    assert_eq!(asked.status, StatusCode::ACCEPTED, "{asked:?}");
+    let told = sink.next().await;
+    assert!(told.text.contains("was changed"), "{told:?}");
+    let letter = sink.next().await.token().to_owned();
     let reset = json!({ "token": letter, "password": OTHER });
     let reset = home.post(RESET, reset).await;
     assert_eq!(reset.status, StatusCode::NO_CONTENT, "a letter: {reset:?}");

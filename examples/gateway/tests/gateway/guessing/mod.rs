@@ -2,6 +2,7 @@
 
 mod browsers;
 mod crowded;
+mod links;
 mod rules;
 mod ways;
 

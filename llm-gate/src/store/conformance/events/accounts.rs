@@ -165,15 +165,25 @@ pub async fn an_address_leaves_events<S: Store>(store: S) {
 pub async fn a_letter_leaves_an_event_where_somebody_asked_for_it<S: Store>(store: S) {
     let ada = reader(&store, "ada@example.org").await;
     let mut trail = Trail::begin(&store).await;
-    for (number, purpose, action) in [
+    let address = ada.email.as_ref();
+    for (number, purpose, email, action) in [
         (
             1,
             TicketPurpose::VerifyEmail,
+            address,
             Action::EmailVerificationRequested,
         ),
         (
             2,
             TicketPurpose::ResetPassword,
+            address,
+            Action::PasswordResetRequested,
+        ),
+        // Handed over by whoever asked for it.
+        (
+            3,
+            TicketPurpose::ResetPassword,
+            None,
             Action::PasswordResetRequested,
         ),
     ] {
@@ -181,6 +191,7 @@ pub async fn a_letter_leaves_an_event_where_somebody_asked_for_it<S: Store>(stor
         let asked = NewTicket {
             asked: true,
             author: someone(moment),
+            email: email.cloned(),
             ..ticket(&ada, purpose, token)
         };
         done(store.create_ticket(asked).await);
@@ -190,9 +201,10 @@ pub async fn a_letter_leaves_an_event_where_somebody_asked_for_it<S: Store>(stor
             (Value::Null, Value::Null),
             "no more than that"
         );
-        let owner = done(store.ticket(token, purpose, later(3)).await);
+        let kept = done(store.ticket(token, purpose, later(3)).await);
+        let owner = kept.map(|ticket| ticket.user);
         assert_eq!(owner.as_ref(), Some(&ada), "what is told is there");
-        let unasked = ticket(&ada, purpose, hash(number + 2));
+        let unasked = ticket(&ada, purpose, hash(number + 10));
         done(store.create_ticket(unasked).await);
         trail.nothing("nobody asked for this one").await;
     }

@@ -6,7 +6,7 @@ use crate::store::conformance::support::{
     ticket, user,
 };
 use crate::store::{
-    Actor, Author, DenialReason, Identity, NewApiKey, NewService, ProjectRole, Store,
+    Actor, Author, DenialReason, Identity, NewApiKey, NewService, NewTicket, ProjectRole, Store,
     TicketPurpose, User,
 };
 
@@ -148,4 +148,44 @@ pub async fn who_reads_an_unconfirmed_address_is_alone_in_the_project<S: Store>(
     }
     let seen = done(store.membership(common, ada.id).await);
     assert!(seen.is_some(), "what others gave her is hers");
+}
+
+/// It says nothing of the address, so nobody has taken the account from anybody.
+pub async fn who_was_handed_a_ticket_gets_the_account_as_it_is<S: Store>(store: S) {
+    let bob = user(&store, "bob").await;
+    let unconfirmed = account(Some("ada@example.org"), None);
+    let ada = done(store.create_user(unconfirmed).await);
+    let own = ada.personal_project;
+    let kept = done(store.create_key(key(&ada, "laptop")).await);
+    let identity = Identity {
+        issuer: "https://login.example".to_owned(),
+        subject: "ada".to_owned(),
+    };
+    done(store.link_identity(ada.id, identity, None, at(1)).await);
+    let role = ProjectRole::Member;
+    done(store.set_member(own, bob.id, role, at(1)).await);
+    let invited = invite("eve@example.org", Some(own), hash(1));
+    done(store.create_invite(invited).await);
+    let handed = NewTicket {
+        email: None,
+        ..ticket(&ada, TicketPurpose::ResetPassword, hash(2))
+    };
+    done(store.create_ticket(handed).await);
+    let reset = store.reset_password(hash(2), "second".to_owned(), at(2));
+    assert_eq!(done(reset.await), Some(ada.clone()), "not confirmed by it");
+
+    let found = done(store.key_by_public_id("laptop".to_owned()).await);
+    assert!(found.is_some_and(|found| found.key.revoked_at.is_none()));
+    granted(&store, &reserve(&[Subject::Key(kept.id)], 1)).await;
+    assert_eq!(done(store.identities(ada.id).await).len(), 1, "her login");
+    let inside = done(store.members(own, None, 10).await);
+    assert_eq!(inside.len(), 2, "whom she has let in");
+    let invited = done(store.invite_by_token(hash(1)).await);
+    assert!(invited.is_some_and(|invite| invite.revoked_at.is_none()));
+    let by_ada = Author::new(Actor::User(ada.id), at(1).at);
+    let begun = store.create_key(NewApiKey {
+        author: by_ada,
+        ..key(&ada, "phone")
+    });
+    done(begun.await);
 }

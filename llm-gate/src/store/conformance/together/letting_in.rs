@@ -5,8 +5,8 @@ use crate::store::conformance::support::{
     account, at, done, hash, invite, key, later, own, reader, stale, ticket,
 };
 use crate::store::{
-    Actor, Author, Identity, KeyChange, NewApiKey, NewProject, NewService, ProjectRole, Store,
-    StoreError, TicketPurpose, User, UserChange,
+    Actor, Author, Identity, KeyChange, NewApiKey, NewProject, NewService, NewTicket, ProjectRole,
+    Store, StoreError, TicketPurpose, User, UserChange,
 };
 
 /// Somebody who says when it began, as a login or a key of a user.
@@ -47,6 +47,11 @@ async fn changes<S: Store>(
         name: name.clone(),
         owner: user.id,
         author: author.clone(),
+    };
+    let handed = NewTicket {
+        email: None,
+        author: author.clone(),
+        ..ticket(&guest, TicketPurpose::ResetPassword, hash(50 + number))
     };
     let renamed = UserChange {
         username: Some(Some(name.clone())),
@@ -95,6 +100,7 @@ async fn changes<S: Store>(
             "another name",
             store.change_user(user.id, renamed, by()).await.map(drop),
         ),
+        ("a ticket", store.create_ticket(handed).await),
         ("a project", store.create_project(founded).await.map(drop)),
         (
             "its name",

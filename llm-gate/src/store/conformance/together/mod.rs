@@ -21,6 +21,7 @@ use crate::store::{DenialReason, KeyName, Outcome, Store};
 rules!(__together_rules where S: Store;
     who_reads_an_unconfirmed_address_gets_the_account_alone,
     who_reads_an_unconfirmed_address_is_alone_in_the_project,
+    who_was_handed_a_ticket_gets_the_account_as_it_is,
     what_was_begun_before_an_account_was_secured_comes_to_nothing,
     what_came_between_a_reset_and_its_commit_is_ended,
     a_revoked_key_changes_nothing_more,

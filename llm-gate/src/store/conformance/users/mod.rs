@@ -56,6 +56,8 @@ rules!(__users_rules where S: UserStore;
     a_ticket_is_good_for_its_purpose_alone,
     a_ticket_is_good_until_it_ends,
     a_ticket_for_another_address_is_not_good,
+    a_ticket_that_is_handed_over_is_good_with_any_address_or_none,
+    a_ticket_that_is_handed_over_confirms_no_address,
     a_new_ticket_leaves_the_last_one_good,
     with_one_ticket_all_of_its_purpose_are_used,
     a_used_ticket_is_not_good,

@@ -1,11 +1,11 @@
-//! Secrets that were mailed, to be used once.
+//! Secrets that were mailed or are handed over, to be used once.
 
 use std::sync::Arc;
 
 use crate::store::conformance::support::{
     account, at, conflict, done, hash, later, race, reader, ticket, user,
 };
-use crate::store::{NewTicket, TicketPurpose, User, UserChange, UserStore};
+use crate::store::{NewTicket, Ticket, TicketPurpose, User, UserChange, UserStore};
 
 const VERIFY: TicketPurpose = TicketPurpose::VerifyEmail;
 const RESET: TicketPurpose = TicketPurpose::ResetPassword;
@@ -13,6 +13,14 @@ const RESET: TicketPurpose = TicketPurpose::ResetPassword;
 /// Makes an account with an address that nobody has confirmed.
 async fn stranger<S: UserStore>(store: &S, email: &str) -> User {
     done(store.create_user(account(Some(email), None)).await)
+}
+
+/// A ticket for a new password that somebody hands over.
+fn handed(user: &User, number: u8) -> NewTicket {
+    NewTicket {
+        email: None,
+        ..ticket(user, RESET, hash(number))
+    }
 }
 
 async fn is_good<S: UserStore>(store: &S, number: u8, purpose: TicketPurpose) -> bool {
@@ -29,7 +37,11 @@ pub async fn an_address_is_confirmed_by_its_ticket<S: UserStore>(store: S) {
     let ada = stranger(&store, "ada@example.org").await;
     done(store.create_ticket(ticket(&ada, VERIFY, hash(1))).await);
     let read = done(store.ticket(hash(1), VERIFY, later(1)).await);
-    assert_eq!(read, Some(ada.clone()), "reading does not use it");
+    let expected = Ticket {
+        user: ada.clone(),
+        mailed: true,
+    };
+    assert_eq!(read, Some(expected), "reading does not use it");
     let expected = User {
         email_verified: true,
         ..ada.clone()
@@ -124,6 +136,57 @@ pub async fn a_ticket_for_another_address_is_not_good<S: UserStore>(store: S) {
     assert_eq!(now, Some(false), "nobody has confirmed the new one");
 }
 
+/// Whoever makes it hands it to somebody, whom it is for whatever that account's address is.
+pub async fn a_ticket_that_is_handed_over_is_good_with_any_address_or_none<S: UserStore>(store: S) {
+    let eve = user(&store, "eve").await;
+    done(store.create_ticket(handed(&eve, 1)).await);
+    let read = done(store.ticket(hash(1), RESET, later(1)).await);
+    let expected = Ticket {
+        user: eve.clone(),
+        mailed: false,
+    };
+    assert_eq!(read, Some(expected), "eve has no address");
+    for address in [Some("eve@example.org"), Some("other@example.org"), None] {
+        let change = UserChange {
+            email: Some(address.map(str::to_owned)),
+            ..UserChange::default()
+        };
+        done(store.change_user(eve.id, change, at(1)).await);
+        assert!(is_good(&store, 1, RESET).await, "{address:?}");
+    }
+    let reset = store.reset_password(hash(1), "second".to_owned(), at(2));
+    assert_eq!(done(reset.await), Some(eve), "the account as it is");
+    let now = password(&store, "eve").await;
+    assert_eq!(now.as_deref(), Some("second"), "with the new password");
+    assert!(!is_good(&store, 1, RESET).await, "it was used");
+}
+
+/// Who hands it over does not say who reads the address.
+pub async fn a_ticket_that_is_handed_over_confirms_no_address<S: UserStore>(store: S) {
+    let ada = stranger(&store, "ada@example.org").await;
+    let verify = NewTicket {
+        email: None,
+        ..ticket(&ada, VERIFY, hash(1))
+    };
+    done(store.create_ticket(verify).await);
+    assert!(!is_good(&store, 1, VERIFY).await, "none is kept for that");
+    assert_eq!(
+        done(store.verify_email(hash(1), at(1)).await),
+        None,
+        "so it confirms nothing"
+    );
+    done(store.create_ticket(handed(&ada, 2)).await);
+    assert_eq!(
+        done(store.verify_email(hash(2), at(1)).await),
+        None,
+        "it is for the password"
+    );
+    let reset = store.reset_password(hash(2), "second".to_owned(), at(1));
+    assert_eq!(done(reset.await), Some(ada.clone()), "as it was");
+    let now = done(store.user(ada.id).await);
+    assert_eq!(now, Some(ada), "nobody has confirmed the address");
+}
+
 /// Anybody can ask for a letter to somebody else, who may be about to follow the one before.
 pub async fn a_new_ticket_leaves_the_last_one_good<S: UserStore>(store: S) {
     let ada = stranger(&store, "ada@example.org").await;
@@ -159,6 +222,7 @@ pub async fn with_one_ticket_all_of_its_purpose_are_used<S: UserStore>(store: S)
     }
     done(store.create_ticket(ticket(&bob, VERIFY, hash(6))).await);
     done(store.create_ticket(ticket(&bob, RESET, hash(7))).await);
+    done(store.create_ticket(handed(&ada, 8)).await);
     let verified = done(store.verify_email(hash(1), at(1)).await);
     assert!(verified.is_some(), "the older of the two");
     assert!(
@@ -170,8 +234,8 @@ pub async fn with_one_ticket_all_of_its_purpose_are_used<S: UserStore>(store: S)
         "those of another purpose stay"
     );
     let reset = store.reset_password(hash(4), "second".to_owned(), at(1));
-    assert!(done(reset.await).is_some(), "any of the three");
-    for number in [3, 5] {
+    assert!(done(reset.await).is_some(), "any of the four");
+    for number in [3, 5, 8] {
         assert!(!is_good(&store, number, RESET).await, "ticket {number}");
     }
     assert!(is_good(&store, 6, VERIFY).await, "those of others stay");
@@ -248,15 +312,18 @@ pub async fn another_password_voids_the_tickets_for_one<S: UserStore>(store: S) 
     let ada = reader(&store, "ada@example.org").await;
     done(store.create_ticket(ticket(&ada, VERIFY, hash(1))).await);
     done(store.create_ticket(ticket(&ada, RESET, hash(2))).await);
+    done(store.create_ticket(handed(&ada, 3)).await);
     done(
         store
             .set_password(ada.id, "second".to_owned(), None, at(1))
             .await,
     );
-    assert!(
-        !is_good(&store, 2, RESET).await,
-        "the password was set otherwise"
-    );
+    for number in [2, 3] {
+        assert!(
+            !is_good(&store, number, RESET).await,
+            "the password was set otherwise"
+        );
+    }
     assert!(is_good(&store, 1, VERIFY).await, "the address was not");
 }
 
@@ -268,21 +335,33 @@ pub async fn a_ticket_of_nobody_is_not_good<S: UserStore>(store: S) {
     );
     done(store.create_ticket(ticket(&ada, RESET, hash(1))).await);
     done(store.create_ticket(ticket(&bob, RESET, hash(2))).await);
+    done(store.create_ticket(handed(&ada, 4)).await);
+    done(store.create_ticket(handed(&bob, 5)).await);
     done(store.delete_user(ada.id, at(1)).await);
-    assert!(!is_good(&store, 1, RESET).await, "the account was deleted");
+    for number in [1, 4] {
+        assert!(
+            !is_good(&store, number, RESET).await,
+            "the account was deleted"
+        );
+    }
     stranger(&store, "ada@example.org").await;
     assert!(
         !is_good(&store, 1, RESET).await,
         "who has the address now is another"
     );
     done(store.set_user_disabled(bob.id, true, at(1)).await);
-    assert!(!is_good(&store, 2, RESET).await, "the account is disabled");
+    for number in [2, 5] {
+        assert!(
+            !is_good(&store, number, RESET).await,
+            "the account is disabled"
+        );
+    }
     let reset = store.reset_password(hash(2), "second".to_owned(), at(2));
     assert_eq!(done(reset.await), None, "so it sets no password");
     done(store.set_user_disabled(bob.id, false, at(3)).await);
     let without = user(&store, "eve").await;
     let mailed = NewTicket {
-        email: "eve@example.org".to_owned(),
+        email: Some("eve@example.org".to_owned()),
         ..ticket(&without, VERIFY, hash(3))
     };
     done(store.create_ticket(mailed).await);

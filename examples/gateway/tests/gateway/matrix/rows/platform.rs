@@ -14,6 +14,7 @@ pub(in crate::matrix) fn rows() -> Vec<Row> {
         row("DELETE /api/v1/users/{id}").with("id", Thing::Somebody),
         row("PUT /api/v1/users/{id}/token-limit").with("id", Thing::Somebody),
         row("POST /api/v1/users/{id}/reset-usage").with("id", Thing::Somebody),
+        row("POST /api/v1/users/{id}/reset-link").with("id", Thing::Somebody),
         row("GET /api/v1/invites"),
         row("POST /api/v1/invites")
             .with("email", Thing::NewAddress)
