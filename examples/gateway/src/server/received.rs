@@ -47,12 +47,16 @@ impl<B: Body + Unpin> Body for Received<B> {
         let this = &mut *self;
         this.held_back = false;
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        if matches!(polled, Poll::Ready(Some(Err(_)))) {
+        let whole = match polled {
+            Poll::Ready(None) => true,
             // What has failed never comes to its end.
-            this.requests = None;
-        } else if (matches!(polled, Poll::Ready(None)) || this.inner.is_end_stream())
-            && let Some(requests) = this.requests.take()
-        {
+            Poll::Ready(Some(Err(_))) => {
+                this.requests = None;
+                false
+            }
+            _ => this.inner.is_end_stream(),
+        };
+        if let Some(requests) = this.requests.take_if(|_| whole) {
             requests.received(true);
         }
         polled
