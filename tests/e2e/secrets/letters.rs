@@ -1,4 +1,4 @@
-//! What stands in letters: each secret is used once, as it is meant to be, and then once more.
+//! What stands in letters, or is handed over: each secret is used once, as it is meant to be, and then once more.
 
 use llm_gate_gateway::client::Client;
 use serde_json::json;
@@ -37,16 +37,34 @@ pub(super) async fn reset(scene: &mut Scene, sink: &mut Sink) {
     let path = "/api/v1/auth/password/forgot";
     scene.post(&nobody, path, forgotten(), 202).await;
     let token = token(scene, sink, "token that resets a password", ADA).await;
+    choose(scene, sink, &token).await;
+    sink.refuse("550 no such mailbox");
+    scene.post(&nobody, path, forgotten(), 202).await;
+}
+
+/// Sets ada's password with the secret of a link, which works once. That it was changed is a letter without one.
+async fn choose(scene: &mut Scene, sink: &mut Sink, token: &str) {
+    let nobody = scene.client.clone();
     for status in [204, 403] {
         let body = json!({ "token": token, "password": RESET_PASSWORD });
         let path = "/api/v1/auth/password/reset";
         scene.post(&nobody, path, body, status).await;
     }
-    // That it was changed is a letter too.
     let changed = in_time("a letter", sink.next()).await;
     assert!(!changed.text.contains("?token="), "{}", changed.text);
-    sink.refuse("550 no such mailbox");
-    scene.post(&nobody, path, forgotten(), 202).await;
+}
+
+/// Lets ada choose a password with what an admin hands over, and with what a command prints.
+pub(super) async fn hand_over(scene: &mut Scene, sink: &mut Sink, root: &Client, ada: &str) {
+    let path = format!("/api/v1/users/{ada}/reset-link");
+    let made = scene.post(root, &path, json!({}), 201).await;
+    scene.canaries.add("link of an admin", made.text("link"));
+    choose(scene, sink, &made.text("token")).await;
+    let (arguments, shown) = (["user", "reset-link", "ada"], "link, shown this once: ");
+    let link = scene.run("link of a command", &arguments, shown).await;
+    let (_, token) = link.split_once("?token=").expect("a secret");
+    scene.canaries.add("token of a command", token);
+    choose(scene, sink, token).await;
 }
 
 /// Invites grace to the platform, and to a project; she comes.

@@ -1,8 +1,8 @@
 //! No secret leaves the gate but to whom it belongs: not in a database, a log, a metric or an error.
 //!
 //! Every operation of the OpenAPI document is asked with secrets in all places that they come in; letters are read and
-//! their secrets used; people log in with a provider, and come with tokens of another issuer; a browser keeps cookies;
-//! commands print keys; at last sessions and accounts are ended. Then everything that is kept or written is searched for all of
+//! their secrets used, and those of links that are handed over; people log in with a provider, and come with tokens of another issuer; a browser keeps cookies;
+//! commands print keys and links; at last sessions and accounts are ended. Then everything that is kept or written is searched for all of
 //! them, also in the encodings that things are kept in. At one gateway on SQLite, and at two on one PostgreSQL, of which
 //! every request meets the other one.
 
@@ -124,14 +124,15 @@ async fn use_all(mut plan: Plan) -> Scene {
     let body = json!({
         "username": "ada", "email": "ada@example.com", "password": PASSWORD, "create_api_key": true,
     });
-    scene
+    let registered = scene
         .post(&nobody, "/api/v1/auth/register", body, 201)
         .await;
     let ada = scene.enter("ada", PASSWORD).await;
     letters::confirm(&mut scene, &mut sink, &ada).await;
+    let root = scene.enter("root", PASSWORD).await;
+    letters::hand_over(&mut scene, &mut sink, &root, &registered.text("id")).await;
     letters::reset(&mut scene, &mut sink).await;
     let ada = scene.enter("ada", RESET_PASSWORD).await;
-    let root = scene.enter("root", PASSWORD).await;
     letters::invite(&mut scene, &mut sink, &root, &ada).await;
     logins::log_in(&mut scene, &provider).await;
     assert!(
