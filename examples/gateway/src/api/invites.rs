@@ -230,7 +230,9 @@ async fn listed(
     }))
 }
 
-/// Withdraws an invite to a project. One that leads into others, too, goes on into those.
+/// Withdraws an invite to a project.
+///
+/// One that leads into others, too, goes on into those.
 #[utoipa::path(
     delete,
     path = "/api/v1/projects/{id}/invites/{invite}",

@@ -19,7 +19,8 @@ enum Where {
 }
 
 /// What has a name in the API, and which. Some names are those of several actions. What is not here is none of what the
-/// API lists: that a letter was asked for, that usage was taken off, that a charge was given back.
+/// API lists: that a letter was asked for, that a project was taken out of an invite, that usage was taken off, that a
+/// charge was given back.
 const NAMES: [(&str, Action, Where); 30] = [
     ("user.added", Action::UserCreated, Where::BesideProjects),
     ("user.updated", Action::UserChanged, Where::BesideProjects),
@@ -297,6 +298,7 @@ mod tests {
         let expected = BTreeSet::from([
             Action::PasswordResetRequested,
             Action::EmailVerificationRequested,
+            Action::InviteChanged,
             Action::UsageReset,
             Action::ChargeRefunded,
         ]);

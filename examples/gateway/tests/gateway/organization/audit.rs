@@ -360,6 +360,7 @@ async fn each_event_has_a_type_of_openais_or_is_left_out(gate: Gate) {
     let nameless = [
         Action::PasswordResetRequested,
         Action::EmailVerificationRequested,
+        Action::InviteChanged,
         Action::UsageReset,
         Action::ChargeRefunded,
     ];
