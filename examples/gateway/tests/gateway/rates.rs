@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use llm_gate::auth::ApiKeySecret;
 use llm_gate_gateway::Running;
 use llm_gate_gateway::client::{Answer, Client};
 use llm_gate_gateway::config::{Config, RateLimitConfig, RateSetting};
@@ -343,10 +344,10 @@ async fn wrong_refresh_tokens_are_limited_and_right_ones_are_not() {
     for refused in everywhere(logout, &wrong(6)).await {
         assert_eq!(refused.status, too_many, "nor is it looked up there");
     }
-    let key = ada.key().await.text("api_key");
+    let made_up = ApiKeySecret::generate();
     for (bearer, why) in [
         ("a.b.c", "all kinds are counted together"),
-        (&key, "a key has to be looked up"),
+        (made_up.expose(), "nobody has given it out"),
     ] {
         let ask = async || get(&there.bearer(bearer), "/users/me").await;
         for refused in gate.everywhere(ask).await {
@@ -355,6 +356,11 @@ async fn wrong_refresh_tokens_are_limited_and_right_ones_are_not() {
     }
 
     // A gateway knows by themselves what it or another one has given out, to whomever.
+    let key = there.bearer(ada.key().await.text("api_key"));
+    let ask = async || get(&key, "/api/v1/auth/check").await;
+    for known in gate.everywhere(ask).await {
+        assert_eq!(known.status, StatusCode::OK, "sealed: {known:?}");
+    }
     let mut token = ada.refresh.clone();
     for _ in 0..2 {
         for _ in gate.all() {
