@@ -6,7 +6,7 @@ use axum::extract::State;
 use llm_gate::auth::InviteToken;
 use llm_gate::clock::Timestamp;
 use llm_gate::identity::{KeyGrants, Role};
-use llm_gate::store::{Author, StoreErrorKind, TokenHash, User};
+use llm_gate::store::{Author, Invite, StoreErrorKind, TokenHash, User};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, KeyRequest, Names};
@@ -194,15 +194,25 @@ async fn admit(
     };
     let token = InviteToken::parse(token.expose()).map_err(|_| crate::api::invites::spent())?;
     let invite = app.store.invite_by_token(token.hash()).await?;
-    let invite = invite
-        .filter(|invite| invite.is_open(now))
-        // Only admins invite to the platform; to their projects all do who manage them.
-        .filter(|invite| setting != Setting::Closed || invite.projects.is_empty())
-        .ok_or_else(crate::api::invites::spent)?;
+    let invite = invite.filter(|invite| invite.is_open(now));
+    let invite = invite.ok_or_else(crate::api::invites::spent)?;
+    // To their projects all invite who manage them.
+    if setting == Setting::Closed && !is_of_admin(app, &invite).await? {
+        return Err(crate::api::invites::spent());
+    }
     if *names.email.get_or_insert_with(|| invite.email.clone()) != invite.email {
         return Err(crate::api::invites::spent());
     }
     Ok(Some(token.hash()))
+}
+
+/// Returns whether an admin of the platform has made an invite, or the operator or a command.
+async fn is_of_admin(app: &App, invite: &Invite) -> Result<bool, ApiError> {
+    let Some(maker) = invite.created_by else {
+        return Ok(true);
+    };
+    let maker = app.store.user(maker).await?;
+    Ok(maker.is_some_and(|maker| maker.role == Role::Admin && !maker.disabled))
 }
 
 /// Says why somebody with an invite got no account: somebody was quicker, with the name or with the invite; or who has

@@ -250,6 +250,13 @@ async fn where_registration_is_closed_only_admins_of_the_platform_let_new_people
     let letter = sink.next().await;
     let refused = gate.register("eve", None, letter.token()).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    let root = gate.admin().await;
+    root.invites(&project, EVE, "member").await;
+    let letter = sink.next().await;
+    let account = gate.register("eve", None, letter.token()).await;
+    assert_eq!(account.status, StatusCode::CREATED, "{account:?}");
+    let eve = gate.enter("eve").await;
+    assert_eq!(eve.role_in(&project).await.as_deref(), Some("member"));
 }
 
 #[tokio::test]
