@@ -192,7 +192,7 @@ pub async fn create_key<S: CredentialStore + ?Sized>(
     hasher: &KeyHasher,
     request: KeyRequest,
 ) -> Result<(ApiKey, ApiKeySecret), StoreError> {
-    let secret = ApiKeySecret::sealed(hasher);
+    let secret = ApiKeySecret::sealed(hasher, request.user);
     let key = store
         .create_key(NewApiKey {
             id: KeyId::new(),
@@ -235,7 +235,7 @@ pub async fn create_reset<S: UserStore + ?Sized>(
     user: UserId,
     author: Author,
 ) -> Result<(MailToken, Timestamp), StoreError> {
-    let token = MailToken::sealed(hasher);
+    let token = MailToken::sealed(hasher, user);
     let expires_at = author.at.after(RESET_FOR);
     let ticket = NewTicket {
         hash: token.hash(),

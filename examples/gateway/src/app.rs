@@ -120,7 +120,7 @@ impl App {
             let foreign = ForeignVerifier::new(issuers, Arc::new(accounts), Arc::clone(&clock))?;
             verifier = verifier.others(Arc::new(foreign));
         }
-        let devices = Devices::new(&secrets.pepper);
+        let devices = Devices::new(&secrets.pepper, hasher.clone());
         let https = web_url.starts_with("https://");
         let vouch = Vouch::new(verifier.clone(), hasher.clone(), devices.clone(), https);
         Ok(Self(Arc::new(Parts {

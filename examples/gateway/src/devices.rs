@@ -14,10 +14,13 @@
 //!     https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies
 //!
 //! ```
+//! use llm_gate::auth::KeyHasher;
 //! use llm_gate::identity::UserId;
 //! use llm_gate_gateway::devices::{Device, Devices, Entered};
 //!
-//! let devices = Devices::new(&"a pepper of at least 32 random bytes".into());
+//! let pepper = "a pepper of at least 32 random bytes";
+//! let hasher = KeyHasher::new(pepper.as_bytes()).expect("long enough");
+//! let devices = Devices::new(&pepper.into(), hasher);
 //! let user = UserId::new();
 //! let ada = Entered { user, names: [Some("ada"), None], hash: "$argon2id$…" };
 //! let cookie = devices.remember(None, ada).to_string();
@@ -33,6 +36,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use llm_gate::auth::KeyHasher;
 use llm_gate::identity::{Holder, UserId};
 use sha2::Sha256;
 
@@ -60,7 +64,7 @@ pub struct Device {
 struct Account {
     tags: [Tag; 2],
     proof: Proof,
-    /// What the account is called on all devices, and that this one has it from us.
+    /// The name that stands in all that is given out to the account, and that this device has it from us.
     holder: [Tag; 2],
 }
 
@@ -126,15 +130,19 @@ impl Account {
 
 /// Makes and checks the proofs.
 #[derive(Clone)]
-pub struct Devices(Hmac<Sha256>);
+pub struct Devices {
+    mac: Hmac<Sha256>,
+    hasher: KeyHasher,
+}
 
 impl Devices {
-    /// Takes the pepper.
+    /// Takes the pepper, and the hasher that was made of it.
     #[must_use]
-    pub fn new(pepper: &Secret) -> Self {
+    pub fn new(pepper: &Secret, hasher: KeyHasher) -> Self {
         let mac = keyed(pepper.expose().as_bytes());
         let key = mac.chain_update("llm-gate: devices that have entered an account");
-        Self(keyed(&key.finalize().into_bytes()))
+        let mac = keyed(&key.finalize().into_bytes());
+        Self { mac, hasher }
     }
 
     /// Returns whether a device says that it has entered the account that goes by a name.
@@ -165,7 +173,8 @@ impl Devices {
         let [name, seal] = &device.accounts.first()?.holder;
         let mac = self.seal(device.id, name);
         let given_out = mac.verify_truncated_left(seal).is_ok();
-        given_out.then(|| Holder::of("device", [&URL_SAFE_NO_PAD.encode(name)]))
+        let name = std::str::from_utf8(name).ok().filter(|_| given_out)?;
+        Some(Holder::of("account", [name]))
     }
 
     /// Adds an account to what a device has entered: to a new one where there is none.
@@ -192,13 +201,9 @@ impl Devices {
         }
         cut(self.proof(device.id, user, hash), &mut account.proof);
         let [name, seal] = &mut account.holder;
-        cut(
-            self.0
-                .clone()
-                .chain_update("account")
-                .chain_update(&nameless),
-            name,
-        );
+        for (to, from) in name.iter_mut().zip(self.hasher.account(user).bytes()) {
+            *to = from;
+        }
         cut(self.seal(device.id, name), seal);
         // What it was before, with another password or by other names.
         let other = |known: &Account| {
@@ -211,18 +216,18 @@ impl Devices {
     }
 
     fn tag(&self, device: [u8; 16], name: &str) -> Hmac<Sha256> {
-        let mac = self.0.clone().chain_update("tag").chain_update(device);
+        let mac = self.mac.clone().chain_update("tag").chain_update(device);
         mac.chain_update(name)
     }
 
     fn seal(&self, device: [u8; 16], name: &Tag) -> Hmac<Sha256> {
-        let mac = self.0.clone().chain_update("seal").chain_update(device);
+        let mac = self.mac.clone().chain_update("seal").chain_update(device);
         mac.chain_update(name)
     }
 
     fn proof(&self, device: [u8; 16], user: UserId, hash: &str) -> Hmac<Sha256> {
         // All but the last have one length.
-        let mac = self.0.clone().chain_update("proof").chain_update(device);
+        let mac = self.mac.clone().chain_update("proof").chain_update(device);
         mac.chain_update(user.as_uuid().as_bytes())
             .chain_update(hash)
     }
@@ -249,7 +254,9 @@ mod tests {
     use super::*;
 
     fn devices(byte: char) -> Devices {
-        Devices::new(&byte.to_string().repeat(32).as_str().into())
+        let pepper = byte.to_string().repeat(32);
+        let hasher = KeyHasher::new(pepper.as_bytes()).expect("long enough");
+        Devices::new(&pepper.as_str().into(), hasher)
     }
 
     fn entered<'a>(user: UserId, name: &'a str, hash: &'a str) -> Entered<'a> {

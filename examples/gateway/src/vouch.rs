@@ -4,17 +4,19 @@
 //! who share an address with whoever uses them up. So where an address has nothing left, those requests still pass that
 //! bring something which nobody else can have made:
 //!
-//! | What | By | Counted by |
-//! |---|---|---|
-//! | access tokens, ours and of other issuers whose keys are known | their signature | user, or subject |
-//! | API keys | their seal | key |
-//! | the operator key | its hash | all at once |
-//! | refresh tokens, in a cookie or a body | their seal | user |
-//! | letters and links that set a new password | their seal | each |
-//! | the cookie of a device that has entered an account | its seal | account |
+//! | What | By |
+//! |---|---|
+//! | access tokens, ours and of other issuers whose keys are known | their signature |
+//! | API keys | their seal |
+//! | the operator key | its hash |
+//! | refresh tokens, in a cookie or a body | their seal |
+//! | letters and links that set a new password | their seal |
+//! | the cookie of a device that has entered an account | its seal |
 //!
-//! Nothing is looked up for that. It may be spent or revoked, which whoever looks at it finds out; until then it takes from
-//! what its holder has, which is as much again as an address has, and from nobody else's.
+//! Nothing is looked up for that. It may be spent or revoked, which whoever looks at it finds out: what has failed from an
+//! address is a guess from there like any other. All that is given out to an account has one name in it, by which it is
+//! counted (a token of another issuer by its subject): each account has as much again at an address as that has, however
+//! many tokens somebody collects, and takes from nobody else's.
 
 use http::{Extensions, HeaderMap};
 use llm_gate::auth::{AnyVerifier, KeyHasher, MailToken, RefreshToken};
@@ -58,8 +60,7 @@ impl Vouch {
             return self.refresh(&token);
         }
         if let Ok(token) = MailToken::parse(secret) {
-            let sealed = token.is_sealed(&self.hasher);
-            return sealed.then(|| Holder::of("letter", [secret]));
+            return Some(Holder::of("account", [token.account(&self.hasher)?]));
         }
         self.verifier.holder_of(secret)
     }
@@ -91,6 +92,6 @@ impl Vouch {
 
     fn refresh(&self, token: &RefreshToken) -> Option<Holder> {
         let account = token.account(&self.hasher)?;
-        Some(Holder::of("session", [account]))
+        Some(Holder::of("account", [account]))
     }
 }

@@ -65,6 +65,7 @@ impl AnyVerifier {
 
     /// Returns whose the credential of a request is if it shows by itself that it was given out, without asking the store: a token by its
     /// signature, an API key by its [seal](super::ApiKeySecret::sealed), the operator's by its hash. It may be revoked since.
+    /// All of one account are of one holder, `Holder::of("account", [hasher.account(user)])`.
     ///
     /// For limits that are there to keep guessers away: `Failures::vouched` and `RateLimitLayer::vouched` of the feature `limit`.
     #[must_use]
@@ -79,8 +80,7 @@ impl AnyVerifier {
             return None;
         }
         if credential.starts_with(api_key::PREFIX) {
-            let id = self.keys.given_out(credential)?;
-            return Some(Holder::of("key", [id]));
+            return Some(Holder::of("account", [self.keys.account(credential)?]));
         }
         let digest: [u8; 32] = Sha256::digest(credential).into();
         if self.operator.is_some_and(|operator| operator.is(&digest)) {
@@ -90,7 +90,8 @@ impl AnyVerifier {
             return None;
         }
         if let Ok(principal) = self.jwt.check(credential, digest) {
-            return Some(Holder::of("user", [&principal.user.to_string()]));
+            let account = self.keys.account_of(principal.user);
+            return Some(Holder::of("account", [&account]));
         }
         self.others.as_ref()?.holder(credential)
     }

@@ -3,7 +3,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::seal::{self, SEAL, derive};
+use super::seal::{self, ACCOUNT, SEAL, derive};
 use super::{AuthError, KeyHasher, base62};
 use crate::identity::UserId;
 use crate::store::TokenHash;
@@ -94,9 +94,6 @@ opaque! {
     InviteToken "lgi_"
 }
 
-/// How many characters of a sealed refresh token say whose it is: 47 bits. Of the others, 142 bits are random.
-const ACCOUNT: usize = 8;
-
 impl RefreshToken {
     /// Makes a fresh one of `user` with a seal, see [`account`](Self::account).
     ///
@@ -106,15 +103,14 @@ impl RefreshToken {
     #[must_use]
     pub fn sealed(hasher: &KeyHasher, user: UserId) -> Self {
         let mut text = String::from("lgr_");
-        let purpose = "account of a refresh token";
-        derive(&mut text, ACCOUNT, hasher, purpose, &user.to_string());
+        seal::push_account(&mut text, hasher, user);
         base62::push_random(&mut text, RANDOM - ACCOUNT - SEAL);
         seal::seal(&mut text, hasher);
         Self(text.into())
     }
 
     /// Returns a name of whose it is if a holder of the pepper has given it out, without asking anybody. It may be spent or
-    /// revoked since. All tokens of a user have the same one, and it tells nothing else.
+    /// revoked since. All that is given out to a user has the same one, and it tells nothing else.
     #[must_use]
     pub fn account(&self, hasher: &KeyHasher) -> Option<&str> {
         seal::is_sealed(self.expose(), hasher).then(|| self.named())
@@ -139,23 +135,27 @@ impl RefreshToken {
 }
 
 impl MailToken {
-    /// Makes a fresh one with a seal, see [`is_sealed`](Self::is_sealed): 190 bits are random.
+    /// Makes a fresh one for `user` with a seal, see [`account`](Self::account): 142 bits are random.
     ///
     /// # Panics
     ///
     /// Panics if the operating system has no random numbers.
     #[must_use]
-    pub fn sealed(hasher: &KeyHasher) -> Self {
+    pub fn sealed(hasher: &KeyHasher, user: UserId) -> Self {
         let mut text = String::from("lgm_");
-        base62::push_random(&mut text, RANDOM - SEAL);
+        seal::push_account(&mut text, hasher, user);
+        base62::push_random(&mut text, RANDOM - ACCOUNT - SEAL);
         seal::seal(&mut text, hasher);
         Self(text.into())
     }
 
-    /// Returns whether a holder of the pepper has given it out, without asking anybody. It may be used or too old by now.
+    /// Returns a name of whose it is if a holder of the pepper has given it out, without asking anybody. It may be used or too
+    /// old by now. The name is that of [`RefreshToken::account`].
     #[must_use]
-    pub fn is_sealed(&self, hasher: &KeyHasher) -> bool {
-        seal::is_sealed(self.expose(), hasher)
+    pub fn account(&self, hasher: &KeyHasher) -> Option<&str> {
+        let sealed = seal::is_sealed(self.expose(), hasher);
+        let (_, rest) = self.expose().split_at("lgm_".len());
+        rest.get(..ACCOUNT).filter(|_| sealed)
     }
 }
 
@@ -207,10 +207,14 @@ mod tests {
     #[test]
     fn a_letter_shows_that_it_was_written_here() {
         let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
-        let token = MailToken::sealed(&hasher(1));
+        let ada = UserId::new();
+        let token = MailToken::sealed(&hasher(1), ada);
         let parsed = MailToken::parse(token.expose()).expect("the form of one");
-        assert!(parsed.is_sealed(&hasher(1)) && !parsed.is_sealed(&hasher(2)));
-        assert!(!MailToken::generate().is_sealed(&hasher(1)));
+        let session = RefreshToken::sealed(&hasher(1), ada);
+        assert_eq!(parsed.account(&hasher(1)), session.account(&hasher(1)));
+        assert!(parsed.account(&hasher(1)).is_some());
+        assert_eq!(parsed.account(&hasher(2)), None, "another pepper");
+        assert_eq!(MailToken::generate().account(&hasher(1)), None);
         let refresh = token.expose().replacen("lgm_", "lgr_", 1);
         let refresh = RefreshToken::parse(&refresh).expect("the form of one");
         assert_eq!(refresh.account(&hasher(1)), None, "another kind");

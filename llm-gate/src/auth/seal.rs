@@ -4,9 +4,18 @@
 use subtle::ConstantTimeEq;
 
 use super::{KeyHasher, base62};
+use crate::identity::UserId;
 
 /// How many characters they are: 65 bits, which nobody guesses who has to ask each time.
 pub(super) const SEAL: usize = 11;
+
+/// How many characters say whose a secret is: 47 bits.
+pub(super) const ACCOUNT: usize = 8;
+
+/// Appends a name of a user that only the pepper's holder can tell, the same in all that is given out to that user.
+pub(super) fn push_account(text: &mut String, hasher: &KeyHasher, user: UserId) {
+    derive(text, ACCOUNT, hasher, "account", &user.to_string());
+}
 
 /// Appends the seal of `text`, which begins with the prefix of its kind.
 pub(super) fn seal(text: &mut String, hasher: &KeyHasher) {

@@ -35,7 +35,10 @@ type Tell = dyn Fn(&HeaderMap, &Extensions) -> Option<Holder> + Send + Sync;
 
 impl Vouch {
     pub(super) fn holder(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<Counted> {
-        self.0(headers, extensions).map(Counted::Holder)
+        let network = extensions.get::<ClientAddress>();
+        let network = network.map(ClientAddress::network);
+        let holder = self.0(headers, extensions)?;
+        Some(Counted::Holder(holder, network))
     }
 }
 
@@ -59,7 +62,7 @@ pub(super) enum Counted {
     User(UserId),
     Session(SessionId),
     Network(Network),
-    Holder(Holder),
+    Holder(Holder, Option<Network>),
 }
 
 impl RateLimitLayer {
@@ -98,7 +101,7 @@ impl RateLimitLayer {
     }
 
     /// Lets those through whom `vouch` knows, where what they are counted by has nothing left: each holder has the rate once
-    /// more for itself. So whoever floods an address keeps nobody waiting behind it whose requests show by themselves, as by a
+    /// more for itself at each address. So whoever floods an address keeps nobody waiting behind it whose requests show by themselves, as by a
     /// signature, that they are of somebody else.
     ///
     /// It is asked only then. It must not look anything up, and may be wrong about what was revoked.

@@ -44,7 +44,7 @@ impl Gate {
             author: Author::system(clock.now()),
         };
         store.create_user(new).await.expect("a free name");
-        let key = ApiKeySecret::sealed(&hasher);
+        let key = ApiKeySecret::sealed(&hasher, user);
         let new = NewApiKey {
             id: KeyId::new(),
             public_id: key.public_id().to_owned(),
@@ -147,14 +147,18 @@ async fn whose_a_credential_is_shows_by_itself() {
         }
         any.holder(&map)
     };
-    let mut seen = Vec::new();
-    for good in [&gate.good_jwt, &gate.good_key, operator.expose()] {
+    let account = any.holder_of(&gate.good_jwt);
+    for (good, own) in [
+        (&*gate.good_jwt, true),
+        (&*gate.good_key, true),
+        (operator.expose(), false),
+    ] {
         let holder = any.holder_of(good);
-        assert!(holder.is_some() && !seen.contains(&holder), "{good}");
+        assert!(holder.is_some(), "{good}");
+        assert_eq!(holder == account, own, "all of one account are one");
         let bearer = format!("Bearer {good}");
         assert_eq!(of(&[("authorization", &bearer)]), holder);
         assert_eq!(of(&[("x-api-key", good)]), holder);
-        seen.push(holder);
     }
     let both = [
         ("x-api-key", gate.good_key.as_str()),
@@ -162,7 +166,7 @@ async fn whose_a_credential_is_shows_by_itself() {
     ];
     assert_eq!(of(&both), None, "two that differ are none");
     let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
-    let unknown = ApiKeySecret::sealed(&hasher(5));
+    let unknown = ApiKeySecret::sealed(&hasher(5), UserId::new());
     assert!(
         any.holder_of(unknown.expose()).is_some(),
         "whether it is there only the store knows"
@@ -176,7 +180,7 @@ async fn whose_a_credential_is_shows_by_itself() {
         &forged,
         &"a.".repeat(5000),
         ApiKeySecret::generate().expose(),
-        ApiKeySecret::sealed(&hasher(6)).expose(),
+        ApiKeySecret::sealed(&hasher(6), UserId::new()).expose(),
         OperatorSecret::generate().expose(),
     ] {
         assert_eq!(any.holder_of(bad), None, "{bad:.40}");

@@ -3,15 +3,16 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::Method;
+use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode};
 use llm_gate::address::ClientAddress;
 
+use super::error::ApiError;
 use crate::app::App;
 
 /// The longest body that is read for somebody whose address has nothing left: a secret and a password.
-const MOST: usize = 1024;
+const MOST: usize = 2048;
 /// How long it may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -19,13 +20,24 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn read(State(app): State<App>, request: Request, next: Next) -> Response {
     let address = request.extensions().get::<ClientAddress>();
     let used_up = address.is_some_and(|address| app.rates.address.is_used_up(address.network()));
-    if !used_up || request.method() != Method::POST || !is_short(&request) {
+    let asks = used_up && request.method() == Method::POST && is_short(&request);
+    // Who shows it by the headers need not be asked.
+    if !asks
+        || (app.vouch)
+            .request(request.headers(), request.extensions())
+            .is_some()
+    {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    // What does not come as a whole is of nobody.
     let read = tokio::time::timeout(TIMEOUT, to_bytes(body, MOST)).await;
-    let body = read.ok().and_then(Result::ok).unwrap_or_default();
+    let Some(body) = read.ok().and_then(Result::ok) else {
+        let (status, words) = (
+            StatusCode::REQUEST_TIMEOUT,
+            "the body ended early, or takes too long",
+        );
+        return ApiError::new(status, words).into_response();
+    };
     if let Some(holder) = app.vouch.body(&body) {
         parts.extensions.insert(holder);
     }

@@ -200,8 +200,8 @@ async fn rotate(
     wanted: &str,
     overlap: u64,
 ) -> Result<(), CommandError> {
-    let (name, _) = find(store, user, wanted).await?;
-    let secret = ApiKeySecret::sealed(hasher);
+    let (name, key) = find(store, user, wanted).await?;
+    let secret = ApiKeySecret::sealed(hasher, key.user);
     let author = Author::now();
     let new = NewKeySecret {
         public_id: secret.public_id().to_owned(),

@@ -5,6 +5,8 @@ use sha2::Sha256;
 
 use super::PresentedKey;
 use crate::auth::KeyError;
+use crate::auth::seal::{self, ACCOUNT};
+use crate::identity::UserId;
 use crate::store::TokenHash;
 
 /// Hashes API keys with HMAC-SHA-256 under a pepper, so that a stolen database alone does not even tell
@@ -41,6 +43,14 @@ impl KeyHasher {
         for (to, from) in bytes.iter_mut().zip(mac.finalize().into_bytes()) {
             *to = from;
         }
+    }
+
+    /// Returns the name of a user that stands in all that is given out with a seal: 8 characters, which nobody else can tell.
+    #[must_use]
+    pub fn account(&self, user: UserId) -> String {
+        let mut name = String::with_capacity(ACCOUNT);
+        seal::push_account(&mut name, self, user);
+        name
     }
 
     /// Hashes a whole key.

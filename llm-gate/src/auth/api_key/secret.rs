@@ -4,8 +4,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::KeyHasher;
-use crate::auth::seal::{self, SEAL};
+use crate::auth::seal::{self, ACCOUNT, SEAL};
 use crate::auth::{AuthError, base62};
+use crate::identity::UserId;
 use crate::store::TokenHash;
 
 /// What every key begins with: secret scanners find it, and it tells a key from a JSON web token.
@@ -40,7 +41,7 @@ impl PublicId {
 
 /// A fresh API key, to be shown to its owner once. Only its [`hash`](Self::hash) is kept.
 ///
-/// The form is `lg_<12 public id>_<43 secret><6 checksum>`, all in base62: 256 secret bits, or 190 and a seal, and a
+/// The form is `lg_<12 public id>_<43 secret><6 checksum>`, all in base62: 256 secret bits, or 142 with whose it is and a seal, and a
 /// CRC32 over everything before it, by which typing errors and invented keys are refused without asking the store.
 ///
 /// ```
@@ -67,15 +68,16 @@ impl ApiKeySecret {
         Self::with(|text| base62::push_random(text, SECRET))
     }
 
-    /// Makes a fresh key with a seal, see [`PresentedKey::is_sealed`]: 190 bits are secret.
+    /// Makes a fresh key of `user` with a seal, see [`PresentedKey::account`]: 142 bits are secret.
     ///
     /// # Panics
     ///
     /// Panics if the operating system has no random numbers.
     #[must_use]
-    pub fn sealed(hasher: &KeyHasher) -> Self {
+    pub fn sealed(hasher: &KeyHasher, user: UserId) -> Self {
         Self::with(|text| {
-            base62::push_random(text, SECRET - SEAL);
+            seal::push_account(text, hasher, user);
+            base62::push_random(text, SECRET - ACCOUNT - SEAL);
             seal::seal(text, hasher);
         })
     }
@@ -150,10 +152,12 @@ impl<'a> PresentedKey<'a> {
         &self.0[PUBLIC_AT..PUBLIC_AT + PUBLIC]
     }
 
-    /// Returns whether a holder of the pepper has given it out, without asking anybody. It may be revoked since.
+    /// Returns a name of whose it is if a holder of the pepper has given it out, without asking anybody. It may be revoked
+    /// since. All that is given out to a user has the same one.
     #[must_use]
-    pub fn is_sealed(&self, hasher: &KeyHasher) -> bool {
-        seal::is_sealed(&self.0[..CHECKSUM_AT], hasher)
+    pub fn account(&self, hasher: &KeyHasher) -> Option<&'a str> {
+        let sealed = seal::is_sealed(&self.0[..CHECKSUM_AT], hasher);
+        sealed.then(|| &self.0[SECRET_AT..SECRET_AT + ACCOUNT])
     }
 
     pub(super) fn id(&self) -> PublicId {
@@ -195,14 +199,20 @@ mod tests {
     #[test]
     fn a_seal_shows_that_a_key_was_given_out_here() {
         let hasher = |byte| KeyHasher::new(&[byte; 32]).expect("long enough");
-        let key = ApiKeySecret::sealed(&hasher(1));
-        let presented = PresentedKey::parse(key.expose()).expect("fresh");
-        assert!(presented.is_sealed(&hasher(1)));
-        assert!(!presented.is_sealed(&hasher(2)), "another pepper");
-        let other = ApiKeySecret::generate();
-        let other = PresentedKey::parse(other.expose()).expect("fresh");
-        assert!(!other.is_sealed(&hasher(1)));
-        assert_ne!(key.expose(), ApiKeySecret::sealed(&hasher(1)).expose());
+        let [ada, eve] = [UserId::new(), UserId::new()];
+        let account = |key: &ApiKeySecret, byte| {
+            let presented = PresentedKey::parse(key.expose()).expect("fresh");
+            presented.account(&hasher(byte)).map(str::to_owned)
+        };
+        let key = ApiKeySecret::sealed(&hasher(1), ada);
+        let other = ApiKeySecret::sealed(&hasher(1), ada);
+        assert_ne!(key.expose(), other.expose());
+        assert!(account(&key, 1).is_some());
+        assert_eq!(account(&key, 1), account(&other, 1), "of one user");
+        let eves = ApiKeySecret::sealed(&hasher(1), eve);
+        assert_ne!(account(&key, 1), account(&eves, 1));
+        assert_eq!(account(&key, 2), None, "another pepper");
+        assert_eq!(account(&ApiKeySecret::generate(), 1), None);
     }
 
     #[test]

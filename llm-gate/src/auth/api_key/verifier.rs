@@ -9,7 +9,7 @@ use super::secret::PublicId;
 use super::{KeyHasher, PresentedKey};
 use crate::auth::{AuthError, Authenticate, Authenticating, bearer};
 use crate::clock::Clock;
-use crate::identity::Principal;
+use crate::identity::{Principal, UserId};
 use crate::store::{CredentialStore, StoreError, TokenHash};
 
 /// How many keys are remembered unless set otherwise, and how many that do not exist.
@@ -95,10 +95,15 @@ impl ApiKeyVerifier {
         self.shared.records.forget_all();
     }
 
-    /// Returns the public id of a key that a holder of the pepper has given out, by its seal.
-    pub(in crate::auth) fn given_out<'a>(&self, key: &'a str) -> Option<&'a str> {
+    /// Returns a name of whose a key is that a holder of the pepper has given out, by its seal.
+    pub(in crate::auth) fn account<'a>(&self, key: &'a str) -> Option<&'a str> {
         let key = PresentedKey::parse(key).ok()?;
-        key.is_sealed(&self.shared.hasher).then(|| key.public_id())
+        key.account(&self.shared.hasher)
+    }
+
+    /// Returns the name that stands in all that is given out to a user.
+    pub(in crate::auth) fn account_of(&self, user: UserId) -> String {
+        self.shared.hasher.account(user)
     }
 
     /// Checks a key and finds out whose it is.

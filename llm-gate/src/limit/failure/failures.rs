@@ -25,6 +25,8 @@ type Vouch = dyn Fn(&[u8]) -> bool + Send + Sync;
 struct Shared {
     limiter: Limiter<Network>,
     known: Known,
+    /// What was vouched for and has failed: it may do so as often as guesses may.
+    spent: Known,
     /// What is being looked at now: who presents one secret many times at once guesses once.
     under_way: Mutex<HashMap<Mark, Weak<Parts>>>,
     vouch: Box<Vouch>,
@@ -38,7 +40,8 @@ impl Failures {
     }
 
     /// As [`new`](Self::new), but admits what `vouch` knows, whatever else has failed: secrets that show by themselves, as by a
-    /// signature, that they were given out here or by another process. It is asked of all that is presented
+    /// signature, that they were given out here or by another process. One that has failed from an address all the same is a
+    /// guess from there from then on. It is asked of all that is presented
     /// for the first time, so it must not look anything up; it may be wrong about what was revoked.
     #[must_use]
     pub fn vouched(
@@ -50,6 +53,7 @@ impl Failures {
             shared: Arc::new(Shared {
                 limiter: Limiter::new(rate, clock),
                 known: Known::new(),
+                spent: Known::new(),
                 under_way: Mutex::default(),
                 vouch: Box::new(vouch),
             }),
@@ -76,6 +80,7 @@ impl Failures {
         let Shared {
             limiter,
             known,
+            spent,
             vouch,
             ..
         } = &*self.shared;
@@ -84,7 +89,7 @@ impl Failures {
             return Ok(Attempt::new(self, network, None, Some(held), false));
         };
         let mark = known.mark(&(network, secret));
-        if known.knows_mark(mark) || vouch(secret) {
+        if known.knows_mark(mark) || (!spent.knows_mark(mark) && vouch(secret)) {
             return Ok(Attempt::new(self, network, Some(mark), None, false));
         }
         let mut under_way = self.under_way();
@@ -121,6 +126,7 @@ impl Failures {
         }
         if let Some(mark) = mark {
             self.shared.known.forget_mark(mark);
+            self.shared.spent.remember_mark(mark);
         }
     }
 
@@ -225,9 +231,18 @@ mod tests {
         assert!(!fail(&failures, "c"), "as many as are allowed");
         let ours = failures.admit(network(1), b"ours").expect("vouched for");
         assert!(failures.admit(network(1), b"c").is_err());
-        ours.failed();
+        ours.recognised();
         drop(ours);
-        assert!(failures.admit(network(1), b"c").is_err());
+        assert!(failures.admit(network(1), b"ours").is_ok());
+        let other = failures.admit(network(1), b"ours, too");
+        other.expect("vouched for").failed();
+        for spent in ["ours, revoked", "ours, too"] {
+            assert!(!fail(&failures, spent), "{spent}: it has failed before");
+        }
+        assert!(
+            failures.admit(network(2), b"ours, too").is_ok(),
+            "not there"
+        );
         assert_eq!(failures.open(), 0);
     }
 

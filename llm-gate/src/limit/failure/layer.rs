@@ -17,8 +17,8 @@ use crate::limit::{Endpoint, RateLimitFuture};
 ///
 /// Belongs outside of an auth layer. An answer of 401 to a request with a credential is a failure. When as
 /// many have come from an address as are allowed, its requests with credentials are answered 429 with
-/// `Retry-After`, but for those with a credential that was good from this address before: who shares an address
-/// with somebody who guesses goes on working. Requests without a credential pass and count for nothing.
+/// `Retry-After`, but for those with a credential that was good from this address before, or is
+/// [vouched](Failures::vouched) for: who shares an address with somebody who guesses goes on working. Requests without a credential pass and count for nothing.
 #[derive(Clone, Debug)]
 pub struct FailureLimitLayer {
     failures: Option<Failures>,

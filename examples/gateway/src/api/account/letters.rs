@@ -98,7 +98,7 @@ pub(super) async fn ticket(
     asked: bool,
     author: &Author,
 ) -> Result<MailToken, ApiError> {
-    let token = MailToken::sealed(&app.hasher);
+    let token = MailToken::sealed(&app.hasher, user.id);
     let life = match purpose {
         TicketPurpose::ResetPassword => RESET_FOR,
         _ => VERIFY_FOR,
@@ -114,6 +114,13 @@ pub(super) async fn ticket(
     };
     app.store.create_ticket(ticket).await?;
     Ok(token)
+}
+
+/// Takes what was mailed or handed over; what was not given out here is not looked up.
+pub(super) fn given_out(app: &App, token: &Secret) -> Result<MailToken, ApiError> {
+    let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
+    let sealed = token.account(&app.hasher).is_some();
+    sealed.then_some(token).ok_or_else(worn)
 }
 
 /// What was mailed.
@@ -148,7 +155,7 @@ pub(in crate::api) async fn verify_email(
     Login { user, author, .. }: Login,
     Json(Mailed { token }): Json<Mailed>,
 ) -> Result<NoContent, ApiError> {
-    let token = MailToken::parse(token.expose()).map_err(|_| worn())?;
+    let token = given_out(&app, &token)?;
     let purpose = TicketPurpose::VerifyEmail;
     // Whose it is never changes, so it may be looked at before.
     let ticket = app.store.ticket(token.hash(), purpose, author.at).await?;

@@ -199,7 +199,7 @@ pub(in crate::api) async fn rotate(
     };
     unlimited(&app, account.key, Some(known.id)).await?;
     outlived(&app, account.key, known.expires_at).await?;
-    let secret = ApiKeySecret::sealed(&app.hasher);
+    let secret = ApiKeySecret::sealed(&app.hasher, known.user);
     let new = NewKeySecret {
         public_id: secret.public_id().to_owned(),
         hash: secret.hash(&app.hasher),
